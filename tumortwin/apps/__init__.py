@@ -1,0 +1,1 @@
+"""What people touch: ipywidgets apps. They compute nothing themselves."""

@@ -1,0 +1,1 @@
+"""What people decide from: charts, slices, and one report in several formats."""

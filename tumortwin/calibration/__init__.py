@@ -1,0 +1,1 @@
+"""What the numbers of the model are for this patient, and how well they are known."""

@@ -1,0 +1,1 @@
+"""Where the tumor is: registration, segmentation, cellularity and the growth domain."""

@@ -1,0 +1,1 @@
+"""What was scanned: DICOM and NIfTI to and from Volume, Mask and Dose, with findings."""

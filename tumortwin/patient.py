@@ -1,0 +1,86 @@
+"""Who was scanned and treated, and when: Patient, Visit and the reading of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.plan import PlanRecord
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.volume import Mask, TotalDose, Volume
+from tumortwin.therapy.events import Treatment
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """One imaging session.
+
+    Parameters
+    ----------
+    date : datetime
+        When it was acquired.
+    images : mapping of Sequence to Volume
+        The images, at most one of a kind.
+    masks : mapping of str to Mask
+        Segmentations drawn on this visit, by name as given ("enhancing", "whole tumor", ROI names).
+    label : str
+        For people ("planning"), may be empty.
+    """
+
+    date: datetime
+    images: Mapping[Sequence, Volume]
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """What DICOM does not carry, from ``clinical.json``. Every field may be missing."""
+
+    weight_kg: float | None = None
+    height_m: float | None = None
+    age_years: float | None = None
+    mgmt_methylated: bool | None = None
+    idh_mutant: bool | None = None
+    diagnosis: str | None = None
+    steroids: tuple[tuple[datetime, float], ...] = ()
+    """Dexamethasone (or equivalent) in mg a day, from each date on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """A patient's scans and treatments in time order.
+
+    Parameters
+    ----------
+    id : str
+        Patient ID as given.
+    visits : tuple of Visit
+        By date.
+    treatments : tuple of Treatment
+        Fractions, drug doses, resections and biopsies, by time.
+    structures : mapping of str to Mask
+        Planning structures (GTV, brainstem, ...), by name as given, in the frame of the planning images.
+    dose : TotalDose or None
+        The planned dose.
+    plan : PlanRecord or None
+        The planned course.
+    clinical : Clinical
+        Weight, height, markers and the like.
+    findings : tuple of Finding
+        What was repaired, assumed or left out.
+    sources : mapping of str to str
+        Path (relative to the folder) of each file that was used, and its SHA-256.
+    """
+
+    id: str
+    visits: tuple[Visit, ...]
+    treatments: tuple[Treatment, ...] = ()
+    structures: Mapping[str, Mask] = field(default_factory=dict)
+    dose: TotalDose | None = None
+    plan: PlanRecord | None = None
+    clinical: Clinical = field(default_factory=Clinical)
+    findings: tuple[Finding, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Patients nobody owns: synthetic longitudinal patients, written as real DICOM."""

@@ -1,0 +1,1 @@
+"""What could be done: schedules, dose, dose-volume histograms and their comparison."""

@@ -1,0 +1,1 @@
+"""What treatment does: dated radiotherapy, drugs and surgery, and their effects."""

@@ -1,0 +1,141 @@
+"""A patient on one grid and one clock: Domain, Observations and therapy events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortwin.geometry.domain import Domain
+from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.volume import Volume
+from tumortwin.patient import Clinical
+from tumortwin.therapy.events import DoseUnit
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What one visit says about the tumor, on the twin's grid.
+
+    Parameters
+    ----------
+    day : float
+        Days since the twin's reference time.
+    date : datetime
+        When the visit was.
+    visit : int
+        Its index in ``patient.visits``.
+    density : (z, y, x) float32 array
+        Cell density from ADC, a fraction of capacity; NaN where the visit does not tell (outside the tumor, necrosis,
+        no ADC).
+    sigma : float
+        Standard deviation of one voxel's density.
+    correlation_mm : float
+        Correlation length of the density's noise: the s of a Gaussian correlation exp(-r^2 / (2 s^2)), mm.
+    whole, enhancing, necrosis : (z, y, x) float32 arrays
+        Share of each voxel inside the region, 0..1 (partial volume of the mask on its native grid).
+    seen : (z, y, x) bool array
+        Voxels that the visit's images cover.
+    volumes_ml : mapping of str to float
+        Volumes of "whole", "enhancing", "necrosis" in mL on their native grid.
+    source : str
+        Who drew the masks: "SEG ...", "RTSTRUCT ..." or "segmented".
+    transform : (4, 4) array
+        World of the twin to world of the visit (ITK's direction).
+    """
+
+    day: float
+    date: datetime
+    visit: int
+    density: NDArray[np.float32]
+    sigma: float
+    correlation_mm: float
+    whole: NDArray[np.float32]
+    enhancing: NDArray[np.float32]
+    necrosis: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    volumes_ml: Mapping[str, float]
+    source: str
+    transform: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Irradiation:
+    """One fraction on the twin's clock and grid: dose in Gy, a (z, y, x) float32 array or one number."""
+
+    day: float
+    dose: NDArray[np.float32] | float
+
+
+@dataclass(frozen=True)
+class Administration:
+    """One drug dose on the twin's clock."""
+
+    day: float
+    drug: str
+    amount: float
+    unit: DoseUnit
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """A resection on the twin's clock and grid: share of each voxel taken out, 0..1."""
+
+    day: float
+    removed: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A patient on one grid and one clock.
+
+    Parameters
+    ----------
+    patient_id : str
+        Whose twin it is.
+    reference_time : datetime
+        Day 0: the first visit's date and time.
+    domain : Domain
+        Where the tumor can grow; its grid is the twin's grid.
+    anatomy : Volume
+        The reference visit's T1Gd (or best image) on the grid, for pictures.
+    observations : tuple of Observation
+        By day.
+    irradiations, administrations, removals : tuples
+        Therapy on the twin's clock, by day.
+    structures : mapping of str to (z, y, x) float32 arrays
+        Organs at risk and targets, share of each voxel.
+    dose : (z, y, x) float32 array or None
+        Planned total dose in Gy on the grid.
+    clinical : Clinical
+        Weight, height, markers.
+    findings : tuple of Finding
+        Of reading and of building.
+    sources : mapping of str to str
+        Input files and their SHA-256.
+    """
+
+    patient_id: str
+    reference_time: datetime
+    domain: Domain
+    anatomy: Volume
+    observations: tuple[Observation, ...]
+    irradiations: tuple[Irradiation, ...] = ()
+    administrations: tuple[Administration, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    structures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    dose: NDArray[np.float32] | None = None
+    clinical: Clinical = field(default_factory=Clinical)
+    findings: tuple[Finding, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def day(self, time: datetime) -> float:
+        """Days from the reference time to `time`, fractions kept."""
+        return (time - self.reference_time) / timedelta(days=1)
+
+    def date(self, day: float) -> datetime:
+        """The date and time of a day."""
+        return self.reference_time + timedelta(days=day)
