@@ -153,7 +153,7 @@ class Volume:
     def __post_init__(self) -> None:
         array = np.ascontiguousarray(self.array)
         if array.shape != self.grid.shape:
-            raise InputError(f"array of shape {array.shape} does not fit a grid of shape {self.grid.shape} ({self.name})")
+            raise InputError(f"{self.name or 'volume'}: array shape {array.shape} is not the grid's {self.grid.shape}")
         object.__setattr__(self, "array", array)
 
     @property

@@ -71,7 +71,8 @@ class DrugDose:
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.amount) or self.amount < 0:
-            raise InputError(f"a drug dose is a finite amount >= 0, not {self.amount} {self.unit} of {self.drug} at {self.time}")
+            given = f"{self.amount} {self.unit} of {self.drug} at {self.time}"
+            raise InputError(f"a drug dose is a finite amount >= 0, not {given}")
 
 
 @dataclass(frozen=True, eq=False)
