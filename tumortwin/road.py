@@ -1,0 +1,219 @@
+"""The whole road in one call: from a patient's folder to the files a tumor board is given.
+
+Each stage is one function of the package. What a stage made is saved under ``stages/``, so that a run that was stopped
+or that failed goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tumortwin import __version__, archive
+from tumortwin.board import BoardReport, save_overlays, write_forecast, write_record
+from tumortwin.calibration import Calibration, Forecast, calibrate
+from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
+from tumortwin.outputs import new_file
+from tumortwin.patient import Patient, read_patient
+from tumortwin.planning import PlanFront, optimize_dose
+from tumortwin.progress import Progress, silent
+from tumortwin.twin import Twin, build_twin
+
+Announce = Callable[[str], None]
+T = TypeVar("T")
+
+
+class StageError(TumorTwinError):
+    """A stage of the road failed; what the stages before it wrote is kept."""
+
+
+@dataclass(frozen=True)
+class RoadResult:
+    """What a run made.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        The result files, in the order they were written.
+    left_out : tuple of str
+        What could not be built from this patient, and why.
+    """
+
+    files: tuple[Path, ...]
+    left_out: tuple[str, ...]
+
+
+def run(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    visits: int | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    threads: int = 1,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    announce: Announce = lambda line: None,
+) -> RoadResult:
+    """Read a patient, build and calibrate the twin, forecast, compare schedules and write the board page.
+
+    Parameters
+    ----------
+    folder : path-like
+        The patient: a folder of DICOM files, with an optional ``clinical.json``.
+    out : path-like
+        Where the results go. Nothing is written anywhere else.
+    visits : int, optional
+        How many of the first visits to calibrate on; the rest are held out and forecast. By default all but the last
+        two, but at least two.
+    strict : bool
+        Turn findings other than notes into an error.
+    seed : int
+        Of everything random.
+    threads : int
+        Threads for the simulations.
+    overwrite : bool
+        Replace the results of another run in `out`.
+    progress : Progress
+        Told how far each stage is.
+    announce : callable
+        Given one line for each stage and its outcome.
+
+    Returns
+    -------
+    RoadResult
+        The files, and what was left out.
+
+    Raises
+    ------
+    StageError
+        If a stage fails; it names the stage, and a rerun goes on from there.
+    OutputExistsError
+        If `out` holds the results of another patient, other options or another version.
+    """
+    target = Path(out)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--out {target} is a file: name a folder")
+    patient = _stage("read the patient", lambda: read_patient(folder, strict=strict, progress=progress))
+    announce(f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {patient.id}, "
+             f"{len(patient.findings)} finding(s)")
+    if not patient.visits:
+        raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
+    results = _Results(target, _key(patient, visits, strict, seed), overwrite)
+    left_out: list[str] = []
+
+    twin = results.stage("build the twin", "twin", Twin,
+                         lambda: build_twin(patient, strict=strict, progress=progress), announce)
+
+    fit, forecast, front = None, None, None
+    used = calibration_visits(len(twin.observations), visits)
+    if used < 2:
+        left_out.append("calibration, forecast and plan options: they need at least two visits with a visible tumor, "
+                        f"there are {len(twin.observations)}")
+    else:
+        fit = results.stage("calibrate", "calibration", Calibration,
+                            lambda: calibrate(twin, visits=slice(0, used), rng=seed, threads=threads,
+                                              progress=progress), announce)
+        last = twin.observations[-1].day
+        if used == len(twin.observations):
+            left_out.append("a scored forecast: no visit is held out")
+        forecast = results.stage("forecast", "forecast", Forecast,
+                                 lambda: fit.forecast(until=last, rng=seed, progress=progress), announce)
+        if twin.irradiations:
+            front = results.stage("compare schedules", "plan", PlanFront,
+                                  lambda: optimize_dose(fit, rng=seed, progress=progress), announce)
+        else:
+            left_out.append("plan options: no radiotherapy plan, dose or delivered fraction is in the folder")
+
+    report = _stage("lay out the board page", lambda: _report(twin, fit, forecast, front))
+    writers: list[Callable[[], list[Path]]] = [
+        lambda: [report.save(target / "board.pdf", overwrite=True)],
+        lambda: [report.save(target / "board.html", overwrite=True)],
+        lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True)],
+        lambda: save_overlays(twin, fit, forecast, target / "overlays", overwrite=True),
+    ]
+    if forecast is not None:
+        writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True)])
+    files: list[Path] = []
+    for i, write in enumerate(writers):
+        files += _stage("write the results", write)
+        progress(i + 1, len(writers), "write the results")
+    for line in left_out:
+        announce(f"left out: {line}")
+    return RoadResult(tuple(files), tuple(left_out))
+
+
+def calibration_visits(available: int, asked: int | None) -> int:
+    """How many of the first visits to calibrate on: as asked, else all but the last two, but at least two.
+
+    Raises
+    ------
+    InputError
+        If more are asked for than there are, or fewer than two.
+    """
+    if asked is None:
+        return min(available, max(2, available - 2))
+    if not 2 <= asked <= available:
+        raise InputError(f"--visits {asked}: this patient has {available} visits with a visible tumor, "
+                         "and a calibration needs at least 2")
+    return asked
+
+
+def _report(twin: Twin, fit: Calibration | None, forecast: Forecast | None, front: PlanFront | None) -> BoardReport:
+    if front is not None:
+        return BoardReport.from_plan(front, forecast=forecast)
+    if fit is not None:
+        return BoardReport.from_calibration(fit, forecast=forecast)
+    return BoardReport.from_twin(twin)
+
+
+def _stage(name: str, work: Callable[[], T]) -> T:
+    """Run one stage; an error of ours is passed on with the stage's name, any other is a bug and stays as it is."""
+    try:
+        return work()
+    except (OutputExistsError, StageError):
+        raise
+    except TumorTwinError as error:
+        raise StageError(f"could not {name}: {error}") from error
+
+
+def _key(patient: Patient, *options: Any) -> str:
+    """What a run's results depend on: the files' contents, the options and the version."""
+    text = json.dumps([__version__, sorted(patient.sources.items()), *options])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Results:
+    """The output folder of one run: which stages are there already, and whether they are this run's."""
+
+    def __init__(self, folder: Path, key: str, overwrite: bool) -> None:
+        self._stages = folder / "stages"
+        note = self._stages / "run.json"
+        known = json.loads(note.read_text())["key"] if note.is_file() else None
+        self._resume = known == key and not overwrite
+        if not self._resume:
+            foreign = folder.is_dir() and any(folder.iterdir())
+            if foreign and not overwrite:
+                raise OutputExistsError(
+                    f"{folder} holds other files or the results of another run (other input, options or version): "
+                    "name another --out, or replace them with --force"
+                )
+            for stale in self._stages.glob("*.npz"):
+                stale.unlink()
+            with new_file(note, overwrite=True) as temporary:
+                temporary.write_text(json.dumps({"key": key, "version": __version__}) + "\n")
+
+    def stage(self, name: str, stem: str, kind: type[T], work: Callable[[], T], announce: Announce) -> T:
+        path = self._stages / f"{stem}.npz"
+        if self._resume and path.is_file():
+            announce(f"{name}: taken from {path}")
+            return archive.load(path, kind)
+        value = _stage(name, work)
+        archive.save(value, path, overwrite=True)
+        announce(f"{name}: done")
+        return value
