@@ -1,0 +1,47 @@
+"""Notebooks are tests: each runs from top to bottom and gives the outputs that are stored in it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+by_name = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def strict_nbval(notebook: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=240",
+         f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}", "-p", "no:cacheprovider", str(notebook)],
+        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@by_name
+def test_every_code_cell_holds_its_run(notebook):
+    for i, cell in enumerate(json.loads(notebook.read_text())["cells"]):
+        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+            continue
+        assert cell["execution_count"] is not None, f"cell {i} has no stored run: `make notebooks`"
+        assert not any(output["output_type"] == "error" for output in cell["outputs"]), f"cell {i} stores an error"
+
+
+@by_name
+def test_no_output_names_a_folder_of_the_machine_it_ran_on(notebook):
+    assert str(Path.home()) not in notebook.read_text()
+    assert str(ROOT) not in notebook.read_text()
+
+
+@by_name
+@pytest.mark.timeout(900)
+def test_strict_nbval(notebook):
+    run = strict_nbval(notebook)
+    assert run.returncode == 0, run.stdout[-6000:]
