@@ -1,4 +1,4 @@
-"""What every test shares: numpy's floating-point errors raise, the sample patient, and one run of the whole road on it."""
+"""What every test shares: numpy errors raise, the sample patient, and one run of the whole road on it."""
 
 from collections.abc import Iterator
 from pathlib import Path
