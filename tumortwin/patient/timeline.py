@@ -1,4 +1,4 @@
-"""Who was scanned and treated, and when: Patient, Visit and the reading of them."""
+"""Who was scanned and treated, and when: Patient and Visit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.plan import PlanRecord
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
+from tumortwin.patient.drawing import html_timeline, text_timeline
 from tumortwin.therapy.events import Treatment
 
 
@@ -49,7 +50,7 @@ class Clinical:
     """Dexamethasone (or equivalent) in mg a day, from each date on."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Patient:
     """A patient's scans and treatments in time order.
 
@@ -84,3 +85,9 @@ class Patient:
     clinical: Clinical = field(default_factory=Clinical)
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return text_timeline(self)
+
+    def _repr_html_(self) -> str:
+        return html_timeline(self)

@@ -1,0 +1,187 @@
+"""A patient's timeline as text and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from html import escape
+from typing import TYPE_CHECKING
+
+from tumortwin.therapy.events import Biopsy, DrugDose, Fraction, Treatment
+
+if TYPE_CHECKING:
+    from tumortwin.patient.timeline import Patient, Visit
+
+GAP = timedelta(days=10)
+"""A longer pause between treatments of a kind starts a new course on the timeline."""
+
+NOTICE = "Research use only, not for clinical decisions."
+
+
+@dataclass(frozen=True)
+class Course:
+    """Treatments of one kind that follow each other."""
+
+    row: str
+    label: str
+    times: tuple[datetime, ...]
+
+    @property
+    def dates(self) -> str:
+        first, last = f"{self.times[0]:%Y-%m-%d}", f"{self.times[-1]:%Y-%m-%d}"
+        return first if first == last else f"{first} to {last}"
+
+
+def courses(treatments: Iterable[Treatment]) -> tuple[Course, ...]:
+    """Group treatments by kind and amount, and split them where they pause for more than ten days; by first time."""
+    groups: dict[tuple[str, str], list[list[datetime]]] = {}
+    for t in sorted(treatments, key=lambda t: t.time):
+        if isinstance(t, Fraction):
+            kind = ("radiotherapy", "fraction")
+        elif isinstance(t, DrugDose):
+            kind = (t.drug, f"{t.amount:g} {t.unit}")
+        else:
+            kind = ("surgery", "biopsy" if isinstance(t, Biopsy) else "resection")
+        runs = groups.setdefault(kind, [])
+        if runs and t.time - runs[-1][-1] <= GAP:
+            runs[-1].append(t.time)
+        else:
+            runs.append([t.time])
+    found = []
+    for (row, what), runs in groups.items():
+        for run in runs:
+            n = len(run)
+            label = f"{n} {what}{'s' if n != 1 else ''}" if row == "radiotherapy" else \
+                what if row == "surgery" else f"{what} x {n}"
+            found.append(Course(row, label, tuple(run)))
+    return tuple(sorted(found, key=lambda c: c.times[0]))
+
+
+def text_timeline(patient: Patient) -> str:
+    """The timeline as lines of text, in time order."""
+    lines: list[tuple[datetime, str]] = []
+    for i, visit in enumerate(patient.visits):
+        lines.append((visit.date, f"{visit.date:%Y-%m-%d}  visit {i}{f' ({visit.label})' if visit.label else ''}: "
+                                  f"{_contents(visit)}"))
+    for course in courses(patient.treatments):
+        extra = _planned(patient) if course.row == "radiotherapy" else ""
+        lines.append((course.times[0], f"{course.dates}  {course.row}: {course.label}{extra}"))
+    head = f"Patient {patient.id}: {len(patient.visits)} visit(s), {len(patient.treatments)} treatment(s), " \
+           f"{len(patient.structures)} structure(s), {len(patient.findings)} finding(s)"
+    return "\n".join([head, *(f"  {line}" for _, line in sorted(lines))])
+
+
+def _contents(visit: Visit) -> str:
+    masks = f"; masks {', '.join(visit.masks)}" if visit.masks else ""
+    return ", ".join(s.value for s in visit.images) + masks
+
+
+def _planned(patient: Patient) -> str:
+    plan = patient.plan
+    if plan is None or plan.prescribed is None or plan.fractions is None:
+        return ""
+    return f" (planned: {plan.prescribed:g} Gy in {plan.fractions})"
+
+
+WIDTH, LEFT, RIGHT, TOP, ROW = 820, 130, 24, 12, 34
+COLORS = {"visits": "#1f3b57", "radiotherapy": "#c2571a", "surgery": "#7a2048", "steroids": "#6b6b6b"}
+DRUG_COLORS = ("#2a7f62", "#3f6fb5", "#8a6d1c")
+
+
+def html_timeline(patient: Patient) -> str:
+    """The timeline as inline SVG: a row of visits, one of fractions, one for each drug, one of surgery."""
+    found = courses(patient.treatments)
+    times = [v.date for v in patient.visits] + [t for c in found for t in c.times]
+    if not times:
+        return f"<p>Patient {escape(patient.id)}: no visits, no treatments.</p>"
+    first, last = min(times), max(times)
+    pixels = (WIDTH - LEFT - RIGHT) / max((last - first) / timedelta(days=1), 1.0)
+
+    def x(time: datetime) -> float:
+        return LEFT + (time - first) / timedelta(days=1) * pixels
+
+    drugs = list(dict.fromkeys(c.row for c in found if c.row not in COLORS))
+    colors = COLORS | {drug: DRUG_COLORS[i % len(DRUG_COLORS)] for i, drug in enumerate(drugs)}
+    shown = ["visits", *(r for r in ("radiotherapy", *drugs, "surgery") if any(c.row == r for c in found))]
+    steroids = patient.clinical.steroids
+    if steroids:
+        shown.append("steroids")
+    middle = {row: TOP + ROW * i + ROW / 2 + 8 for i, row in enumerate(shown)}
+    bottom = TOP + ROW * len(shown) + 10
+    marks = _axis(first, last, x, bottom)
+    for row in shown:
+        y = middle[row]
+        marks.append(f'<text x="{LEFT - 14}" y="{y + 4:.1f}" text-anchor="end" fill="{colors[row]}" font-weight="600">'
+                     f"{escape(row)}</text>")
+        marks.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e4e4"/>')
+    for course in found:
+        marks += _course(course, x, middle[course.row], colors[course.row], pixels)
+    free = float("-inf")
+    for i, visit in enumerate(patient.visits):
+        at, y, text = x(visit.date), middle["visits"], visit.label or f"visit {i}"
+        marks.append(f'<circle cx="{at:.1f}" cy="{y:.1f}" r="6" fill="{colors["visits"]}"><title>{visit.date:%Y-%m-%d} '
+                     f"{escape(text)}: {escape(_contents(visit))}</title></circle>")
+        begin = _start_of_text(at, text)
+        if begin > free:  # a label that would run into the one before it is left to the tooltip
+            marks.append(_label(begin, y - 11, text))
+            free = begin + 6 * len(text)
+    for i, (time, amount) in enumerate(steroids):
+        until = steroids[i + 1][0] if i + 1 < len(steroids) else last
+        begin, end = max(x(time), LEFT), min(x(until), WIDTH - RIGHT)
+        if end > begin and amount > 0:
+            marks.append(_bar(begin, end, middle["steroids"], colors["steroids"], f"dexamethasone {amount:g} mg a day"))
+            marks.append(_label(begin, middle["steroids"] - 8, f"{amount:g} mg/d"))
+    height = bottom + 26
+    notes = f"{len(patient.findings)} finding(s). {NOTICE}"
+    return (
+        f'<div><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+        f'style="max-width:100%;height:auto;font:11px sans-serif;background:#fff" role="img" '
+        f'aria-label="Timeline of {escape(patient.id)}">{"".join(marks)}</svg>'
+        f'<div style="font:11px sans-serif;color:#555">Patient {escape(patient.id)}{escape(_planned(patient))}. '
+        f"{notes}</div></div>"
+    )
+
+
+def _axis(first: datetime, last: datetime, x: Callable[[datetime], float], bottom: float) -> list[str]:
+    """Month marks, thinned until their labels fit."""
+    months = (last.year - first.year) * 12 + last.month - first.month
+    step = next(s for s in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if months / s <= 12)
+    marks = []
+    for k in range(1, months + 1):
+        month = first.month - 1 + k
+        time = datetime(first.year + month // 12, month % 12 + 1, 1)
+        if (month % 12) % min(step, 12) == 0 and (time.year % max(step // 12, 1) == 0):
+            marks.append(f'<line x1="{x(time):.1f}" x2="{x(time):.1f}" y1="{TOP}" y2="{bottom:.1f}" stroke="#efefef"/>')
+            marks.append(f'<text x="{x(time):.1f}" y="{bottom + 14:.1f}" text-anchor="middle" fill="#555">'
+                         f"{time:%Y-%m}</text>")
+    marks.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom:.1f}" y2="{bottom:.1f}" stroke="#999"/>')
+    return marks
+
+
+def _course(course: Course, x: Callable[[datetime], float], y: float, color: str, pixels: float) -> list[str]:
+    title = f"{course.dates} {course.row}: {course.label}"
+    begin, end = x(course.times[0]), x(course.times[-1])
+    if course.row == "surgery":
+        points = f"{begin - 6:.1f},{y - 6:.1f} {begin + 6:.1f},{y - 6:.1f} {begin:.1f},{y + 6:.1f}"
+        shape = [f'<polygon points="{points}" fill="{color}"><title>{escape(title)}</title></polygon>']
+    else:
+        shape = [_bar(begin, end + pixels, y, color, title, opacity=0.28)]
+        shape += [f'<rect x="{x(t):.1f}" y="{y - 6:.1f}" width="{max(min(pixels * 0.6, 3), 0.6):.2f}" height="12" '
+                  f'fill="{color}"/>' for t in course.times]
+    return [*shape, _label(_start_of_text((begin + end) / 2, course.label), y - 9, course.label)]
+
+
+def _bar(begin: float, end: float, y: float, color: str, title: str, opacity: float = 0.5) -> str:
+    return (f'<rect x="{begin:.1f}" y="{y - 6:.1f}" width="{max(end - begin, 1):.1f}" height="12" fill="{color}" '
+            f'opacity="{opacity}"><title>{escape(title)}</title></rect>')
+
+
+def _start_of_text(center: float, text: str) -> float:
+    """Where a centred label of about six pixels a letter starts, kept inside the picture."""
+    half = 3 * len(text)
+    return min(max(center - half, LEFT - 10), WIDTH - 2 * half - 4)
+
+
+def _label(begin: float, y: float, text: str) -> str:
+    return f'<text x="{begin:.1f}" y="{y:.1f}" fill="#333">{escape(text)}</text>'

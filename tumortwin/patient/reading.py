@@ -1,0 +1,327 @@
+"""From a folder to a Patient: images into visits, masks to their visit, plans and deliveries into fractions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from tumortwin.errors import InputError, ReadError
+from tumortwin.imaging.findings import Finding, Severity, refuse_findings
+from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
+from tumortwin.imaging.volume import FractionDose, Mask, TotalDose, Volume
+from tumortwin.patient.clinical import ClinicalFile, read_clinical
+from tumortwin.patient.timeline import Clinical, Patient, Visit
+from tumortwin.progress import Progress, silent
+from tumortwin.therapy.events import Fraction
+from tumortwin.therapy.schedule import weekday_times
+
+SESSION = timedelta(hours=24)
+"""Images of one study or frame this close together are one visit."""
+
+CLINICAL_NAME = "clinical.json"
+
+ASSUMED_CALENDAR = "assumed: weekday calendar"
+
+
+def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress: Progress = silent,
+                 sequences: Mapping[str, Sequence] | None = None) -> Patient:
+    """Read a folder of one patient's DICOM files, and the ``clinical.json`` beside them if there is one.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    strict : bool
+        Make anything that was repaired, assumed or left out an error.
+    progress : Progress
+        Told how far the reading is.
+    sequences : mapping of str to Sequence, optional
+        What a series shows, by Series Instance UID, where its header does not tell or is wrong.
+
+    Returns
+    -------
+    Patient
+        Visits by date, treatments by time.
+
+    Raises
+    ------
+    ReadError
+        If the folder or ``clinical.json`` cannot be used; the message names file, value and remedy.
+    StrictError
+        With ``strict=True``, for findings.
+    """
+    from tumortwin.imaging.folder import read_folder
+
+    study = read_folder(path, progress=progress, strict=strict)
+    beside = Path(path) / CLINICAL_NAME
+    clinical = None
+    if beside.is_file():
+        clinical = read_clinical(beside)
+        digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+        study = replace(study, sources={**study.sources, CLINICAL_NAME: digest})
+    patient = patient_of(study, clinical, sequences=sequences)
+    if strict:
+        refuse_findings(patient.findings)
+    return patient
+
+
+def patient_of(study: Study, clinical: ClinicalFile | None = None, *,
+               sequences: Mapping[str, Sequence] | None = None) -> Patient:
+    """Arrange what a folder holds on the patient's timeline.
+
+    Parameters
+    ----------
+    study : Study
+        What was read.
+    clinical : ClinicalFile, optional
+        What DICOM does not carry.
+    sequences : mapping of str to Sequence, optional
+        As in :func:`read_patient`.
+
+    Raises
+    ------
+    ReadError
+        If ``clinical.json`` is another patient's.
+    InputError
+        If `sequences` names a series that is not there.
+    """
+    clinical = clinical or ClinicalFile(Clinical())
+    identity = study.patients[0]
+    if clinical.patient_id is not None and clinical.patient_id != identity:
+        raise ReadError(f"{study.folder}/{CLINICAL_NAME} is of patient {clinical.patient_id!r}, the images are of "
+                        f"{identity!r}: correct its patient_id, or leave it out")
+    findings = [*study.findings, *clinical.findings]
+    images = _renamed(study.images, sequences or {})
+    groups = _sessions(images)
+    visits, used = [], []
+    for group in groups:
+        kept = _one_frame(group, findings)
+        visits.append(Visit(group[0].date, _one_of_each(kept, findings)))
+        used.append(kept)
+    plan = _the_plan(study.plans, study.deliveries, findings)
+    dose = _the_dose(study.doses, plan, findings)
+    drawn, structures = _split_structures(study.structures, dose)
+    visits = _with_masks(visits, used, [*study.segmentations, *drawn], findings)
+    treatments = [*_fractions(plan, dose, study.deliveries, findings), *clinical.treatments]
+    return Patient(
+        id=identity, visits=tuple(visits), treatments=tuple(sorted(treatments, key=lambda t: t.time)),
+        structures=_named(structures, "structures", findings), dose=dose, plan=plan, clinical=clinical.clinical,
+        findings=tuple(findings), sources=study.sources,
+    )
+
+
+def _renamed(images: Iterable[AcquiredImage], sequences: Mapping[str, Sequence]) -> list[AcquiredImage]:
+    images = list(images)
+    if unknown := sequences.keys() - {i.series_uid for i in images}:
+        raise InputError(f"sequences names series that are not among the images: {', '.join(sorted(unknown))}")
+    return [replace(i, sequence=sequences.get(i.series_uid, i.sequence)) for i in images]
+
+
+def _sessions(images: Iterable[AcquiredImage]) -> list[list[AcquiredImage]]:
+    """Images that share a study or a frame of reference within 24 hours, by date."""
+    groups: list[list[AcquiredImage]] = []
+    for image in sorted(images, key=lambda i: i.date):
+        for group in reversed(groups):
+            frames = {i.volume.frame for i in group} - {None}
+            together = image.volume.frame in frames or image.study_uid in {i.study_uid for i in group}
+            if together and image.date - group[0].date < SESSION:
+                group.append(image)
+                break
+        else:
+            groups.append([image])
+    return groups
+
+
+def _one_frame(group: list[AcquiredImage], findings: list[Finding]) -> list[AcquiredImage]:
+    """The images of the frame of reference that shows most: a patient who moved between frames has no one pose."""
+    frames: dict[str | None, list[AcquiredImage]] = {}
+    for image in group:
+        frames.setdefault(image.volume.frame, []).append(image)
+    best = max(frames.values(), key=lambda images: (len({i.sequence for i in images} - {Sequence.OTHER}), len(images)))
+    for images in frames.values():
+        if images is not best:
+            names = ", ".join(i.volume.name or i.sequence for i in images)
+            findings.append(Finding(
+                f"{names}: another frame of reference than the rest of the visit (the patient was repositioned)",
+                _when(group[0].date), "left out: only one pose a visit is used", Severity.LEFT_OUT))
+    return best
+
+
+def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[Sequence, Volume]:
+    """At most one volume of a sequence: the highest b-value, the finest, the largest, the latest, in this order."""
+    chosen: dict[Sequence, Volume] = {}
+    for sequence in Sequence:
+        found = [i for i in images if i.sequence is sequence and sequence is not Sequence.OTHER]
+        if not found:
+            continue
+        # the largest voxel edge decides: thick slices blur a tumor's outline most
+        best = min(found, key=lambda i: (-(i.b_value or 0), round(max(i.volume.grid.spacing), 2),
+                                         round(i.volume.grid.voxel_volume, 2), -i.volume.array.size,
+                                         -i.date.timestamp()))
+        chosen[sequence] = best.volume
+        rest = [f"{i.volume.name or i.series_uid} ({_spacing(i.volume)})" for i in found
+                if i is not best and i.b_value == best.b_value]
+        if rest:
+            findings.append(Finding(
+                f"{len(rest) + 1} {sequence} images", _when(best.date),
+                f"used {best.volume.name or best.series_uid} ({_spacing(best.volume)}), not {', '.join(rest)}"))
+    return chosen
+
+
+def _with_masks(visits: list[Visit], used: list[list[AcquiredImage]], masks: Iterable[AcquiredMask],
+                findings: list[Finding]) -> list[Visit]:
+    """Attach each mask to the visit of the series it was drawn on, else of its frame (nearest in time)."""
+    found: list[list[AcquiredMask]] = [[] for _ in visits]
+    for mask in masks:
+        of_series = [k for k, images in enumerate(used) if mask.referenced_series in {i.series_uid for i in images}]
+        of_frame = [k for k, images in enumerate(used) if images[0].volume.frame == mask.mask.frame is not None]
+        candidates = of_series or of_frame
+        if not candidates:
+            findings.append(Finding("drawn on an image that is not in any visit", f"mask {mask.mask.name!r}",
+                                    "left out", Severity.LEFT_OUT))
+        elif mask.date is None:
+            found[candidates[0]].append(mask)
+        else:
+            date = mask.date
+            found[min(candidates, key=lambda k: abs(visits[k].date - date))].append(mask)
+    return [replace(visit, masks=_named(group, _when(visit.date), findings))
+            for visit, group in zip(visits, found, strict=True)]
+
+
+def _named(masks: Iterable[AcquiredMask], where: str, findings: list[Finding]) -> dict[str, Mask]:
+    """Masks by name; of those with one name the latest."""
+    named: dict[str, Mask] = {}
+    for mask in sorted(masks, key=lambda m: m.date or datetime.min):
+        name = mask.mask.name or mask.kind or "unnamed"
+        if name in named:
+            findings.append(Finding(f"more than one mask is called {name!r}", where, "the latest is used",
+                                    Severity.ASSUMED))
+        named[name] = mask.mask
+    return named
+
+
+def _split_structures(structures: Iterable[AcquiredMask], dose: TotalDose | None,
+                      ) -> tuple[list[AcquiredMask], list[AcquiredMask]]:
+    """Contours of follow-up scans (which are masks of a visit) apart from the planning structures.
+
+    Planning structures share the dose's frame of reference; without a dose, the frame with most contours.
+    """
+    structures = list(structures)
+    frames = Counter(s.mask.frame for s in structures)
+    planning = dose.frame if dose is not None and dose.frame in frames else max(frames, key=lambda f: frames[f],
+                                                                                default=None)
+    return ([s for s in structures if s.mask.frame != planning], [s for s in structures if s.mask.frame == planning])
+
+
+def _the_plan(plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...],
+              findings: list[Finding]) -> PlanRecord | None:
+    """The plan that was delivered most; without records the latest."""
+    if not plans:
+        return None
+    given = Counter(d.plan_uid for d in deliveries)
+    plan = max(plans, key=lambda p: (given[p.uid], p.date or datetime.min))
+    for other in plans:
+        if other is not plan:
+            what = f"another plan ({other.label or other.uid}, {given[other.uid]} records of delivery)"
+            findings.append(Finding(what, f"plan {plan.label or plan.uid}", "only this plan is used",
+                                    Severity.LEFT_OUT))
+    return plan
+
+
+def _the_dose(doses: tuple[TotalDose, ...], plan: PlanRecord | None, findings: list[Finding]) -> TotalDose | None:
+    if not doses:
+        return None
+    dose = next((d for d in doses if plan is not None and plan.uid in d.source), doses[0])
+    if len(doses) > 1:
+        findings.append(Finding(f"{len(doses)} dose maps", f"dose {dose.name}",
+                                "this one is used: the plan's, or else the first", Severity.LEFT_OUT))
+    return dose
+
+
+def _fractions(plan: PlanRecord | None, dose: TotalDose | None, deliveries: tuple[DeliveryRecord, ...],
+               findings: list[Finding]) -> list[Fraction]:
+    """Dated fractions: of the records of delivery, else on an assumed weekday calendar from the plan's date."""
+    where = f"plan {plan.label or plan.uid}" if plan else "radiotherapy"
+    records = [d for d in deliveries if plan is None or d.plan_uid in (plan.uid, None)]
+    if len(records) < len(deliveries):
+        findings.append(Finding(f"{len(deliveries) - len(records)} records of delivery are of other plans", where,
+                                "left out", Severity.LEFT_OUT))
+    given = _sittings(records, where, findings)
+    number = plan.fractions if plan else None
+    if number is None and given:
+        number = len(given)
+        findings.append(Finding("the number of planned fractions is not given", where,
+                                f"the {number} delivered ones are taken for all", Severity.ASSUMED))
+    whole = _dose_of_a_fraction(plan, dose, number)
+    if number is None or whole is None:
+        if plan is not None or dose is not None or given:
+            findings.append(Finding("dose or number of fractions is unknown", where, "no fraction could be dated",
+                                    Severity.LEFT_OUT))
+        return []
+    if not given:
+        if plan is None or plan.date is None:
+            findings.append(Finding("neither records of delivery nor a date of the plan", where,
+                                    "no fraction could be dated", Severity.LEFT_OUT))
+            return []
+        times = weekday_times(plan.date, number)
+        findings.append(Finding("no records of delivery", where,
+                                f"{number} fractions on weekdays from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} "
+                                "are assumed, starting on the plan's date", Severity.ASSUMED))
+        return [Fraction(time, whole, ASSUMED_CALENDAR) for time in times]
+    total = sum(share for _, share, _ in given)
+    if abs(total - number) > 0.005 * number:
+        findings.append(Finding(f"{total:.4g} of {number} planned fractions were delivered", where,
+                                "as delivered is simulated"))
+    return [Fraction(time, _share_of(whole, share), source) for time, share, source in given]
+
+
+def _sittings(records: list[DeliveryRecord], where: str, findings: list[Finding]) -> list[tuple[datetime, float, str]]:
+    """Time, share and source of each fraction; records of single beams of one fraction count once."""
+    records = sorted(records, key=lambda d: (d.time.date(), d.fraction or 0, d.time))
+    sittings, several = [], 0
+    for (_, fraction), group in groupby(records, key=lambda d: (d.time.date(), d.fraction)):
+        members = list(group)
+        for same in [members] if fraction is not None else [[m] for m in members]:
+            share = sum(d.delivered_share for d in same)
+            share = share if len(same) == 1 else min(share, 1.0)
+            several += len(same) > 1
+            if share > 0:
+                sittings.append((same[0].time, share, same[0].uid))
+    if several:
+        findings.append(Finding(f"{several} fractions have several records on a day (one a beam, or resumed)", where,
+                                "each is counted as one fraction, at most whole", Severity.ASSUMED))
+    return sorted(sittings)
+
+
+def _dose_of_a_fraction(plan: PlanRecord | None, dose: TotalDose | None,
+                        number: int | None) -> FractionDose | float | None:
+    if not number:
+        return None
+    if dose is not None:
+        return dose.per_fraction(number)
+    return plan.prescribed / number if plan is not None and plan.prescribed else None
+
+
+def _share_of(dose: FractionDose | float, share: float) -> FractionDose | float:
+    """The same object for a whole fraction, so that thirty fractions hold one map."""
+    if abs(share - 1) < 1e-6:
+        return dose
+    return dose.with_array(dose.array * np.float32(share)) if isinstance(dose, FractionDose) else dose * share
+
+
+def _when(date: datetime) -> str:
+    return f"visit of {date:%Y-%m-%d}"
+
+
+def _spacing(volume: Volume) -> str:
+    return " x ".join(f"{s:.3g}" for s in volume.grid.spacing) + " mm"
