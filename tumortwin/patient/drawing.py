@@ -117,21 +117,22 @@ def html_timeline(patient: Patient) -> str:
         marks.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e4e4"/>')
     for course in found:
         marks += _course(course, x, middle[course.row], colors[course.row], pixels)
-    free = float("-inf")
-    for i, visit in enumerate(patient.visits):
-        at, y, text = x(visit.date), middle["visits"], visit.label or f"visit {i}"
+    for row in shown[1:]:
+        named = [((x(c.times[0]) + x(c.times[-1])) / 2, c.label) for c in found if c.row == row]
+        marks += _labels(named, middle[row] - 9)
+    names = [visit.label or f"visit {i}" for i, visit in enumerate(patient.visits)]
+    marks += _labels([(x(v.date), name) for v, name in zip(patient.visits, names, strict=True)], middle["visits"] - 11)
+    for visit, text in zip(patient.visits, names, strict=True):
+        at, y = x(visit.date), middle["visits"]
         marks.append(f'<circle cx="{at:.1f}" cy="{y:.1f}" r="6" fill="{colors["visits"]}"><title>{visit.date:%Y-%m-%d} '
                      f"{escape(text)}: {escape(_contents(visit))}</title></circle>")
-        begin = _start_of_text(at, text)
-        if begin > free:  # a label that would run into the one before it is left to the tooltip
-            marks.append(_label(begin, y - 11, text))
-            free = begin + 6 * len(text)
     for i, (time, amount) in enumerate(steroids):
         until = steroids[i + 1][0] if i + 1 < len(steroids) else last
         begin, end = max(x(time), LEFT), min(x(until), WIDTH - RIGHT)
         if end > begin and amount > 0:
-            marks.append(_bar(begin, end, middle["steroids"], colors["steroids"], f"dexamethasone {amount:g} mg a day"))
-            marks.append(_label(begin, middle["steroids"] - 8, f"{amount:g} mg/d"))
+            marks.append(_bar(begin, end, middle["steroids"], colors["steroids"],
+                              f"dexamethasone {amount:g} mg a day", 0.2 + 0.4 * amount / max(a for _, a in steroids)))
+            marks += _labels([((begin + end) / 2, f"{amount:g} mg/d")], middle["steroids"] - 9)
     height = bottom + 26
     notes = f"{len(patient.findings)} finding(s). {NOTICE}"
     return (
@@ -166,22 +167,25 @@ def _course(course: Course, x: Callable[[datetime], float], y: float, color: str
         points = f"{begin - 6:.1f},{y - 6:.1f} {begin + 6:.1f},{y - 6:.1f} {begin:.1f},{y + 6:.1f}"
         shape = [f'<polygon points="{points}" fill="{color}"><title>{escape(title)}</title></polygon>']
     else:
-        shape = [_bar(begin, end + pixels, y, color, title, opacity=0.28)]
+        shape = [_bar(begin, end + pixels, y, color, title, 0.28)]
         shape += [f'<rect x="{x(t):.1f}" y="{y - 6:.1f}" width="{max(min(pixels * 0.6, 3), 0.6):.2f}" height="12" '
                   f'fill="{color}"/>' for t in course.times]
-    return [*shape, _label(_start_of_text((begin + end) / 2, course.label), y - 9, course.label)]
+    return shape
 
 
-def _bar(begin: float, end: float, y: float, color: str, title: str, opacity: float = 0.5) -> str:
+def _bar(begin: float, end: float, y: float, color: str, title: str, opacity: float) -> str:
     return (f'<rect x="{begin:.1f}" y="{y - 6:.1f}" width="{max(end - begin, 1):.1f}" height="12" fill="{color}" '
             f'opacity="{opacity}"><title>{escape(title)}</title></rect>')
 
 
-def _start_of_text(center: float, text: str) -> float:
-    """Where a centred label of about six pixels a letter starts, kept inside the picture."""
-    half = 3 * len(text)
-    return min(max(center - half, LEFT - 10), WIDTH - 2 * half - 4)
-
-
-def _label(begin: float, y: float, text: str) -> str:
-    return f'<text x="{begin:.1f}" y="{y:.1f}" fill="#333">{escape(text)}</text>'
+def _labels(centered: list[tuple[float, str]], y: float) -> list[str]:
+    """Labels of a row (six pixels a letter), moved a little so that they do not touch; the rest is in the tooltips."""
+    marks, free, before = [], float("-inf"), ""
+    for center, text in centered:
+        half = 3 * len(text)
+        begin = min(max(center - half, LEFT - 10), WIDTH - 2 * half - 4)
+        if text != before and free - begin < 22:
+            begin = max(begin, free)
+            marks.append(f'<text x="{begin:.1f}" y="{y:.1f}" fill="#333">{escape(text)}</text>')
+            free, before = begin + 2 * half + 2, text
+    return marks
