@@ -1,1 +1,15 @@
 """How the tumor grows: the reaction-diffusion equation, its kernel and its solver."""
+
+from tumortwin.growth.model import Model, model_of
+from tumortwin.growth.parameters import SOURCES, UNITS, GrowthParameters
+from tumortwin.growth.scheme import Step, StepPlan
+from tumortwin.growth.solver import Simulation, simulate
+from tumortwin.growth.terms.diffusion import TissueDiffusion, UniformDiffusion, VoxelDiffusion
+from tumortwin.growth.terms.laws import Exponential, Gompertz, Logistic
+from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill, survival
+
+__all__ = [
+    "DECAY_RATES", "SOURCES", "UNITS", "DrugKill", "Exponential", "Gompertz", "GrowthParameters", "Logistic", "Model",
+    "Simulation", "Step", "StepPlan", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "model_of", "simulate",
+    "survival",
+]  # fmt: skip

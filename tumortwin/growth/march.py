@@ -1,0 +1,190 @@
+"""Stepping from one event or save to the next, and learning on the way how long steps may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tumortwin.errors import InputError
+from tumortwin.growth.model import Model
+from tumortwin.growth.reference import ReferenceStepper
+from tumortwin.growth.scheme import SAFETY, Box, Step, efficient_step, stage_limit, stages_for
+from tumortwin.growth.terms.laws import Flow
+from tumortwin.progress import Progress
+
+_CHECK_EVERY = 12
+_AIM = 0.5
+"""Share of rtol that the steps aim at."""
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """A step to be taken."""
+
+    begin: float
+    end: float
+    stages: int
+    check: bool = False
+    box: Box | None = None
+
+    @property
+    def middle(self) -> float:
+        return (self.begin + self.end) / 2
+
+
+class March:
+    """The solve in progress.
+
+    The local error of a step of tau days is C tau^3 times the density's L2 norm. C is measured now and then by taking
+    a step again as two halves. Steps are as long as the error that is still allowed per day permits. After rough data
+    they begin at the length that makes no new extremum and are never longer than the time since.
+
+    Parameters
+    ----------
+    model : Model
+        The equation.
+    stepper : ReferenceStepper or KernelStepper
+        The state.
+    start, stop : float
+        Days.
+    dt : float or None
+        Fixed length of steps, days.
+    rtol : float
+        Wanted relative L2 error at `stop`.
+    progress : Progress
+        Called after each step.
+
+    Attributes
+    ----------
+    rough : float
+        Day since which the density is being smoothed by diffusion.
+    lowest : float
+        Smallest density so far.
+    segments : list of tuple of Step
+        What was done.
+    """
+
+    def __init__(self, model: Model, stepper: ReferenceStepper, start: float, stop: float, dt: float | None,
+                 rtol: float, progress: Progress) -> None:
+        rate, kill = model.parameters.proliferation_rate, model.kill
+        self._flow: Callable[[float, float], Flow] = lambda t0, t1: model.law.flow(rate, t0, t1, kill)
+        self._stepper, self._progress = stepper, progress
+        self._start, self._stop, self._dt, self._budget = start, stop, dt, _AIM * rtol
+        self._day = self._reacted = start
+        self.rough = start
+        self.lowest = stepper.extremes()[0]
+        self.segments: list[tuple[Step, ...]] = []
+        # before the first measurement: 1e-3 rho^3 is the splitting error of a front, and a tenth of the way is long
+        self._constant = max(1e-3 * abs(rate) ** 3, self._budget / (stop - start) / ((stop - start) / 10) ** 2)
+        self._measured_at = math.nan  # length of the step that was measured last
+        self._unchecked = 0
+        self._cubes = 0.0  # sum of tau^3 before the first measurement
+        self._spent = 0.0
+
+    @property
+    def time_error(self) -> float:
+        """Sum of the steps' estimated errors; NaN if none was measured."""
+        return math.nan if math.isnan(self._measured_at) else self._spent
+
+    def advance(self, end: float, frozen: Sequence[Step] | None) -> None:
+        """Go on to the day `end`, by steps of one's own or by `frozen` ones."""
+        begin, done = self._day, list[Step]()
+        legs = self._adaptive(end) if frozen is None else self._frozen(end, frozen)
+        leg = next(legs, None)
+        while leg is not None:
+            # the next step is chosen before this one is taken, so that growth at the end of this one and at the
+            # beginning of the next is one pass; a measured step stands alone
+            following = None if leg.check else next(legs, None)
+            alone = following is None or following.check
+            taken = self._measure(leg) if leg.check else [self._take(leg, leg.end if alone else following.middle)]
+            for box, t0, t1, stages in taken:
+                done.append(Step((t1 - t0) / (end - begin), stages, box))
+            self.lowest = min(self.lowest, self._stepper.extremes()[0])
+            span = self._stop - self._start
+            self._progress(round(1000 * (leg.end - self._start) / span), 1000, "growth")
+            leg = next(legs, None) if leg.check else following
+        self.segments.append(tuple(done))
+        self._day = end
+
+    def _frozen(self, end: float, steps: Sequence[Step]) -> Iterator[_Leg]:
+        day, length = self._day, end - self._day
+        for i, step in enumerate(steps):
+            upto = end if i == len(steps) - 1 else day + step.share * length
+            if (upto - day) * self._stepper.rate > stage_limit(step.stages):
+                raise InputError(f"the plan's {step.stages} stages are too few for a step of {upto - day:.3g} days: "
+                                 f"diffusion is more than {1 / SAFETY - 1:.0%} faster than where the plan was made; "
+                                 "make a new plan")
+            yield _Leg(day, upto, step.stages, box=step.box)
+            day = upto
+
+    def _adaptive(self, end: float) -> Iterator[_Leg]:
+        rate, day = self._stepper.rate, self._day
+        while day < end:
+            wanted = self._dt or self._longest(day)
+            smooth = max(SAFETY / rate, day - self.rough) if rate > 0 else math.inf
+            tau = min(wanted, smooth)
+            if self._dt is None:
+                tau = efficient_step(tau, rate)
+            count = math.ceil((end - day) / tau * (1 - 1e-9))
+            upto = end if count == 1 else day + (end - day) / count
+            tau = upto - day
+            # a step that is short for another reason tells nothing about the longest one
+            telling = smooth >= wanted and tau > 0.5 * wanted
+            due = not self._unchecked < _CHECK_EVERY or not tau < 1.5 * self._measured_at
+            check = telling and due
+            self._unchecked = 0 if check else self._unchecked + 1
+            if not check:
+                self._account(tau)
+            yield _Leg(day, upto, stages_for(tau, rate), check)
+            day = upto
+
+    def _longest(self, day: float) -> float:
+        """The step whose error fits into what is still allowed per day."""
+        left = max(self._budget - self._spent, 0.1 * self._budget) / (self._stop - day)
+        tau = math.sqrt(left / self._constant) if self._constant > 0 else math.inf
+        return tau if math.isnan(self._measured_at) else min(tau, 2 * self._measured_at)
+
+    def _account(self, tau: float) -> None:
+        if math.isnan(self._measured_at):
+            self._cubes += tau**3
+        else:
+            self._spent += self._constant * tau**3
+
+    def _take(self, leg: _Leg, react_until: float) -> tuple[Box, float, float, int]:
+        """One Strang step, with the pointwise part taken up to `react_until`."""
+        stepper = self._stepper
+        if leg.box is None:
+            stepper.widen(leg.stages)
+        else:
+            stepper.box = leg.box
+        if self._reacted < leg.middle:
+            stepper.react(self._flow(self._reacted, leg.middle))
+        stepper.diffuse(leg.end - leg.begin, leg.stages, self._flow(leg.middle, react_until))
+        self._reacted = react_until
+        return stepper.box, leg.begin, leg.end, leg.stages
+
+    def _measure(self, leg: _Leg) -> list[tuple[Box, float, float, int]]:
+        """Take a step whole and in halves; go on with the halves if the whole is not good enough."""
+        stepper, tau = self._stepper, leg.end - leg.begin
+        stages = stages_for(tau / 2, stepper.rate)
+        halves = [_Leg(leg.begin, leg.middle, stages), _Leg(leg.middle, leg.end, stages)]
+        stepper.widen(2 * max(stages, leg.stages))
+        stepper.keep()
+        whole = [self._take(_Leg(leg.begin, leg.end, leg.stages, box=stepper.box), leg.end)]
+        stepper.swap()
+        self._reacted = leg.begin
+        fine = [self._take(_Leg(h.begin, h.end, h.stages, box=stepper.box), h.end) for h in halves]
+        change, norm = stepper.difference()
+        # rounding makes a difference too: it says nothing about the step
+        error = 4 / 3 * max(change / norm - 4 * stepper.rounding, 0.0) if norm > 0 else 0.0
+        first = math.isnan(self._measured_at)
+        self._constant, self._measured_at = error / tau**3, tau
+        if first:
+            self._spent += self._constant * self._cubes
+        if self._dt is None and tau > 1.2 * self._longest(leg.begin):
+            self._spent += error / 4
+            return fine
+        stepper.swap()
+        self._spent += error
+        return whole

@@ -1,0 +1,209 @@
+"""Solving the growth equation in time: splitting around events, the choice of steps, saving and reporting.
+
+One step is Strang's splitting, second order: half a step of growth and kill (exact, pointwise), a step of diffusion
+(RKL2), half a step of growth and kill. The halves of neighboring steps are joined into one pass where nothing happens
+between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortwin.errors import InputError
+from tumortwin.growth.march import March
+from tumortwin.growth.model import Model
+from tumortwin.growth.reference import ReferenceStepper
+from tumortwin.growth.scheme import StepPlan
+from tumortwin.growth.terms.treatment import survival
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.volume import Grid
+from tumortwin.progress import Progress, silent
+from tumortwin.twin import Irradiation, Removal
+
+UNDERSHOOT = 1e-3
+"""Densities below minus this are reported."""
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A solution of the growth equation.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the voxels are.
+    times : (n,) array
+        Days of the saved fields, ascending: those asked for, and always the last day.
+    fields : tuple of n (z, y, x) arrays
+        Cell density, 0..1 up to the scheme's error, exactly 0 outside the domain. A field saved at the time of an
+        event is the density after it.
+    steps, sweeps : int
+        Time steps, and sweeps of the active box (RKL2 stages).
+    time_error : float
+        Estimated relative L2 error of the last field from stepping in time (not from the grid); NaN where it could not
+        be estimated. A solve with a frozen plan carries the estimate of the solve that made the plan.
+    lowest : float
+        Smallest density met.
+    plan : StepPlan
+        The steps taken, for :func:`simulate` to take again.
+    findings : tuple of Finding
+        What a reader of the result should know.
+    """
+
+    grid: Grid
+    times: NDArray[np.float64]
+    fields: tuple[NDArray[np.floating], ...]
+    steps: int
+    sweeps: int
+    time_error: float
+    lowest: float
+    plan: StepPlan
+    findings: tuple[Finding, ...] = ()
+
+    def at(self, day: float) -> NDArray[np.floating]:
+        """The density saved at `day`.
+
+        Raises
+        ------
+        InputError
+            If no field was saved at that day.
+        """
+        index = int(np.argmin(np.abs(self.times - day)))
+        if abs(self.times[index] - day) > 1e-6:
+            saved = ", ".join(f"{t:g}" for t in self.times)
+            raise InputError(f"no density was saved at day {day}, only at {saved}: add the day to save_at")
+        return self.fields[index]
+
+    def volume_ml(self, threshold: float) -> NDArray[np.float64]:
+        """Volume in mL of the voxels with a density above `threshold`, at each saved time; (n,) array."""
+        return np.array([np.count_nonzero(f > threshold) for f in self.fields]) * (self.grid.voxel_volume / 1000)
+
+
+def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: float, *, save_at: Iterable[float] = (),
+             dt: float | None = None, rtol: float = 1e-3, dtype: type[np.floating] = np.float32, threads: int = 1,
+             eps: float = 1e-6, plan: StepPlan | None = None, progress: Progress = silent) -> Simulation:
+    """Solve the growth equation from `start` to `stop`.
+
+    Irradiations and removals at times in (start, stop] take place, each at its own time; those outside do not. So a
+    solve may be cut anywhere: solving to a day and on from there is solving through. Drugs act by what is in the body
+    in the interval, also from doses before `start`.
+
+    Parameters
+    ----------
+    model : Model
+        The equation.
+    initial : (z, y, x) array
+        Cell density at `start` (after events at `start`), 0..1, on the domain's grid.
+    start, stop : float
+        Days on the twin's clock.
+    save_at : iterable of float
+        Days in [start, stop] at which to save the density, exactly. The last day is always saved.
+    dt : float, optional
+        Take steps of this many days, or less where an event or a save is nearer. If not given, steps are chosen for
+        `rtol`.
+    rtol : float
+        Wanted relative L2 error of the last field from stepping in time.
+    dtype : numpy.float32 or numpy.float64
+        Precision of the fields. Sums and parameters are float64.
+    threads : int
+        Threads that share one sweep.
+    eps : float
+        The sweep covers the box of densities above `eps`, and what can be reached from it within a step; cells beyond
+        it are held at 0. 0 sweeps all that can be reached.
+    plan : StepPlan, optional
+        Steps of another solve with as many events and saves. Lengths adapt to this solve's times.
+    progress : Progress
+        Called at each step; an exception from it ends the solve.
+
+    Returns
+    -------
+    Simulation
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used; the message names it.
+
+    References
+    ----------
+    Strang 1968, doi:10.1137/0705041. Meyer, Balsara & Aslam 2014, doi:10.1016/j.jcp.2013.08.021.
+    """
+    saves = _checked_times(start, stop, save_at)
+    for name, value in (("dt", dt), ("rtol", rtol)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is a finite number > 0, not {value}")
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise InputError(f"dtype is float32 or float64, not {np.dtype(dtype)}")
+    if not 0 <= eps < 0.1:
+        raise InputError(f"eps is a small density, 0 <= eps < 0.1, not {eps}")
+    domain = model.domain
+    density, findings = _checked_density(model, np.asarray(initial))
+    relative = model.diffusion.relative(domain, model.parameters)
+    stepper = ReferenceStepper(relative, domain.mask, domain.grid.spacing, model.parameters.diffusivity, dtype, eps,
+                               threads)
+    stepper.load(density)
+    events: list[Irradiation | Removal] = [*model.removals, *model.irradiations]
+    events = sorted((e for e in events if start < e.day <= stop), key=lambda e: e.day)
+    stops = sorted({e.day for e in events} | {t for t in saves if t > start})
+    if plan is not None and len(plan.segments) != len(stops):
+        raise InputError(f"the plan has {len(plan.segments)} segments, this solve {len(stops)} (one up to each "
+                         "event and save): make a plan with the same events and saves")
+    march = March(model, stepper, start, stop, dt, rtol, progress)
+    factors: dict[int, NDArray[np.float64]] = {}
+    fields = [stepper.field()] if saves[0] == start else []
+    for i, day in enumerate(stops):
+        march.advance(day, None if plan is None else plan.segments[i])
+        for event in (e for e in events if e.day == day):
+            if isinstance(event, Removal):
+                stepper.scale(1 - np.asarray(event.removed, np.float64))
+                march.rough = day
+            else:
+                key = id(event.dose)
+                if key not in factors:
+                    factors[key] = survival(model.parameters, event.dose)
+                stepper.scale(factors[key])
+        if day in saves:
+            fields.append(stepper.field())
+    if not np.isfinite(fields[-1]).all():
+        raise InputError(f"the density is not finite at day {stop}: a rate times a step is too large "
+                         f"(proliferation_rate {model.parameters.proliferation_rate}/day); use a smaller dt")
+    findings = [*model.findings(), *findings]
+    if march.lowest < -UNDERSHOOT:
+        findings.append(Finding(f"the density falls to {march.lowest:.2g} somewhere", "growth",
+                                "rough data at this step length: use a smaller rtol or dt"))
+    steps = StepPlan(tuple(march.segments), march.time_error if plan is None else plan.time_error)
+    return Simulation(domain.grid, np.array(saves), tuple(fields), steps.steps, stepper.sweeps, steps.time_error,
+                      march.lowest, steps, tuple(findings))
+
+
+def _checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
+    if not (math.isfinite(start) and math.isfinite(stop) and stop > start):
+        raise InputError(f"a solve runs from a finite day to a later one, not from {start} to {stop}")
+    saves = sorted({float(t) for t in save_at} | {float(stop)})
+    outside = [t for t in saves if not start <= t <= stop]
+    if outside:
+        raise InputError(f"save_at holds day {outside[0]}, outside of {start} to {stop}")
+    return saves
+
+
+def _checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
+    mask = model.domain.mask
+    if density.shape != mask.shape:
+        raise InputError(f"the initial density has shape {density.shape}, the domain's grid {mask.shape}")
+    if not np.isfinite(density).all():
+        raise InputError(f"{np.count_nonzero(~np.isfinite(density))} values of the initial density are not finite")
+    # what a solve returns may be given to the next: allow for the scheme's own error
+    low, high = density.min(), density.max()
+    if low < -UNDERSHOOT or high > 1 + UNDERSHOOT:
+        raise InputError(f"the initial density is 0..1, but reaches from {low} to {high}")
+    outside = np.count_nonzero(density[~mask])
+    if not outside:
+        return density, []
+    share = float(np.sum(density[~mask], dtype=float) / np.sum(density, dtype=float))
+    return density, [Finding(f"{outside} voxels outside the domain hold {share:.2%} of the initial cells", "growth",
+                             "they were set to 0", Severity.LEFT_OUT)]

@@ -1,0 +1,1 @@
+"""The terms of the growth equation, one small class each."""
