@@ -1,1 +1,10 @@
 """What the numbers of the model are for this patient, and how well they are known."""
+
+from tumortwin.calibration.calibration import Calibration, Diagnostics, Estimate
+from tumortwin.calibration.fit import calibrate
+from tumortwin.calibration.forecast import Band, Forecast, ForecastField, Score
+from tumortwin.calibration.unknowns import Unknown
+
+__all__ = [
+    "Band", "Calibration", "Diagnostics", "Estimate", "Forecast", "ForecastField", "Score", "Unknown", "calibrate",
+]  # fmt: skip

@@ -1,0 +1,207 @@
+"""What the scans would show if the model were right: the observation model and its residuals.
+
+A contour is where the density crosses a threshold. Model and data are compared as blurred regions: the predicted
+region and the observed one, both smoothed over a few mm in space. A softness in density instead of space would make the
+front's width, and with it the diffusivity, follow from how sharply a contour is drawn.
+
+Density from ADC is a + b v, with a and b unknown: edema and healthy tissue are in the ADC too. v is what can be seen:
+living cells and killed ones that are not cleared yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.special import logit
+
+from tumortwin.calibration.unknowns import ADC_OFFSET, ADC_SCALE, ENHANCING, WHOLE
+from tumortwin.twin import Observation
+
+BLUR_MM = 3.0
+"""Standard deviation of the Gaussian that regions are compared through: about what two readers' contours differ by."""
+
+QUANTITIES = {"whole": WHOLE, "enhancing": ENHANCING}
+"""The contours, each with the unknown that is its threshold."""
+
+CONTOUR_SIGMA = 0.15
+"""First guess of a contour residual's standard deviation; the fit estimates it anew from its own residuals."""
+
+MODEL_SIGMA = 0.1
+"""What the density from ADC is off by besides noise, in the first guess."""
+
+REACH_MM = 12.0
+"""Contours are compared up to this distance outside the whole tumor of any visit."""
+
+PSEUDOPROGRESSION_DAYS = 84.0
+"""Scans this soon after radiotherapy also show what it has killed (RANO: 12 weeks)."""
+
+PSEUDOPROGRESSION_SIGMA = 1.5
+"""Factor on the standard deviation of those scans."""
+
+
+class Regions:
+    """Turns densities into blurred regions on one grid.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool array
+        Where cells can be.
+    spacing : (3,) sequence of float
+        Voxel edges along z, y, x in mm.
+    """
+
+    def __init__(self, mask: NDArray[np.bool_], spacing: Sequence[float]) -> None:
+        self._mask, self._spacing = mask, tuple(spacing)
+        self._sigma = [BLUR_MM / h for h in spacing]
+        # beyond the wall the density is 0, which is no slope of the tumor: there the nearest voxel inside counts
+        self._nearest = tuple(ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True))
+
+    def predicted(self, density: NDArray[np.floating],
+                  thresholds: Mapping[str, float]) -> dict[str, NDArray[np.float32]]:
+        """Blurred regions of a (z, y, x) density above each threshold.
+
+        A voxel that a contour passes through counts by the part inside: by its log-odds above the threshold over their
+        slope, which is the distance to the contour for a logistic front, so that the result is smooth in the density.
+        """
+        # an overshoot of the scheme is not more than "certainly inside": only the observation is bounded
+        log_odds = logit(np.clip(density, 1e-6, 1 - 1e-6).astype(np.float32))[self._nearest]
+        slope = np.sqrt(sum(g**2 for g in np.gradient(log_odds, *self._spacing))) + 1e-3
+        inside = {}
+        for name, threshold in thresholds.items():
+            distance = (log_odds - np.float32(logit(threshold))) / slope
+            inside[name] = self.blurred(np.clip(0.5 + distance / min(self._spacing), 0, 1))
+        return inside
+
+    def blurred(self, share: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The part of a region inside the domain, blurred."""
+        inside = (share * self._mask).astype(np.float32)
+        return ndimage.gaussian_filter(inside, self._sigma, truncate=3, mode="constant")
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One kind of data at one visit.
+
+    Parameters
+    ----------
+    visit : int
+        Index among the observations used.
+    kind : str
+        "whole", "enhancing" or "density".
+    where : (z, y, x) bool array
+        Voxels that are compared.
+    data : (n,) float32 array
+        What was observed there; a contour's region blurred.
+    sigma : float
+        Standard deviation of one voxel's residual.
+    """
+
+    visit: int
+    kind: str
+    where: NDArray[np.bool_]
+    data: NDArray[np.float32]
+    sigma: float
+
+
+def residuals(channels: Sequence[Channel], visible: Sequence[NDArray[np.floating]], values: Mapping[str, float],
+              regions: Regions) -> list[NDArray[np.float64]]:
+    """(prediction - data) / sigma of each channel.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        What is compared.
+    visible : sequence of (z, y, x) arrays
+        Visible density at each visit.
+    values : mapping of str to float
+        The unknowns, in their units.
+    regions : Regions
+        Of the grid.
+    """
+    thresholds = {kind: values[u.name] for kind, u in QUANTITIES.items()}
+    inside = [regions.predicted(v, thresholds) for v in visible]
+    found = []
+    for c in channels:
+        if c.kind == "density":
+            predicted = values[ADC_OFFSET.name] + values[ADC_SCALE.name] * visible[c.visit][c.where].astype(np.float64)
+        else:
+            predicted = inside[c.visit][c.kind][c.where].astype(np.float64)
+        found.append((predicted - c.data) / c.sigma)
+    return found
+
+
+def contour_share(observation: Observation, kind: str) -> NDArray[np.float32]:
+    """The observed share of each voxel inside a contour: necrosis counts with the enhancing rim that encloses it."""
+    if kind == "whole":
+        return observation.whole
+    return np.clip(observation.enhancing + observation.necrosis, 0, 1)
+
+
+def contour_ml(observation: Observation, kind: str) -> float:
+    """The observed volume inside a contour in mL."""
+    volumes = observation.volumes_ml
+    return volumes["whole"] if kind == "whole" else volumes["enhancing"] + volumes.get("necrosis", 0.0)
+
+
+def channels(observations: Sequence[Observation], mask: NDArray[np.bool_], spacing: Sequence[float],
+             last_fraction: float | None) -> tuple[Channel, ...]:
+    """What of the observations is compared with the model.
+
+    Parameters
+    ----------
+    observations : sequence of Observation
+        On one grid.
+    mask : (z, y, x) bool array
+        Where cells can be.
+    spacing : (3,) sequence of float
+        Voxel edges in mm.
+    last_fraction : float or None
+        Day of the last radiotherapy fraction.
+    """
+    tumor = np.any([contour_share(o, kind) > 0.5 for o in observations for kind in QUANTITIES], axis=0)
+    if not tumor.any():
+        return ()
+    near = mask & (ndimage.distance_transform_edt(~tumor, sampling=spacing) <= REACH_MM)
+    regions = Regions(mask, spacing)
+    found = []
+    for visit, o in enumerate(observations):
+        after = last_fraction is not None and 0 < o.day - last_fraction < PSEUDOPROGRESSION_DAYS
+        factor = PSEUDOPROGRESSION_SIGMA if after else 1.0
+        compared = near & o.seen
+        for kind in QUANTITIES:
+            share = contour_share(o, kind)
+            # a visit without contours of a kind says nothing of it: an empty mask may be one that was not drawn
+            if share.any() and compared.any():
+                found.append(Channel(visit, kind, compared, regions.blurred(share)[compared], factor * CONTOUR_SIGMA))
+        told = compared & np.isfinite(o.density)
+        if told.any():
+            sigma = factor * float(np.hypot(o.sigma, MODEL_SIGMA))
+            found.append(Channel(visit, "density", told, o.density[told], sigma))
+    return tuple(found)
+
+
+def reweighted(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float64]]) -> tuple[Channel, ...]:
+    """The channels with standard deviations estimated from the residuals of a fit, one factor for each kind.
+
+    Only voxels that could tell count: far inside and far outside a contour every model is right.
+    """
+    squares: dict[str, list[NDArray[np.float64]]] = {}
+    for channel, residual in zip(channels, residuals, strict=True):
+        squares.setdefault(channel.kind, []).append(residual[informative(channel, residual)] ** 2)
+    factors = {kind: float(np.sqrt(np.mean(np.concatenate(parts)))) if sum(map(len, parts)) else 1.0
+               for kind, parts in squares.items()}
+    # a fit to few data can be close by chance: the standard deviation is never taken below a quarter of its first guess
+    return tuple(replace(c, sigma=c.sigma * max(factors[c.kind], 0.25)) for c in channels)
+
+
+def informative(channel: Channel, residual: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Voxels of a channel whose data could be otherwise: all of a density, a contour's edge (observed or predicted)."""
+    if channel.kind == "density":
+        return np.ones(residual.shape, bool)
+    predicted = residual * channel.sigma + channel.data
+    return ((channel.data > 0.05) & (channel.data < 0.95)) | ((predicted > 0.05) & (predicted < 0.95)) | (
+        np.abs(predicted - channel.data) > 0.05)

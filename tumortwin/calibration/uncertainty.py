@@ -1,0 +1,113 @@
+"""How well the unknowns are known when neighboring voxels err together.
+
+Residuals of images are correlated over millimetres. Counting every voxel as independent makes intervals several times
+too small and priors that many times too weak. The number of voxels that count as one, kappa, is measured on the
+residuals; the priors are multiplied by it, and the covariance is the larger of the tempered one and the sandwich.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from tumortwin.calibration.observation import Channel
+
+LAGS = 8
+"""Longest lag looked at, in voxels."""
+
+
+def correlation_lengths(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Correlation length of the residuals along z, y and x in voxels.
+
+    The s of a Gaussian correlation exp(-d^2 / (2 s^2)) with the same integral as the measured one:
+    sqrt(2 pi) s = 1 + 2 sum_d acf(d), summed until the correlation has fallen below 0.05.
+    """
+    products = np.zeros((3, LAGS + 1))
+    energies = np.zeros((3, LAGS + 1))
+    for channel, residual in zip(channels, residuals, strict=True):
+        field = np.zeros(channel.where.shape)
+        field[channel.where] = residual
+        for axis in range(3):
+            f, w = np.moveaxis(field, axis, 0), np.moveaxis(channel.where, axis, 0)
+            for lag in range(min(LAGS, len(f) - 1) + 1):
+                a, b = f[: len(f) - lag], f[lag:]
+                both = w[: len(f) - lag] & w[lag:]
+                products[axis, lag] += (a * b)[both].sum()
+                energies[axis, lag] += 0.5 * ((a**2)[both].sum() + (b**2)[both].sum())
+    acf = products / np.maximum(energies, 1e-300)
+    lengths = []
+    for axis in range(3):
+        below = np.nonzero(acf[axis] < 0.05)[0]
+        upto = below[0] if len(below) else LAGS + 1
+        lengths.append((1 + 2 * acf[axis, 1:upto].sum()) / np.sqrt(2 * np.pi))
+    return np.array(lengths)
+
+
+def kappa(lengths: NDArray[np.float64]) -> float:
+    """Voxels that count as one: the volume integral of the correlation, in voxels; at least 1."""
+    return float(max(1.0, np.prod(np.sqrt(2 * np.pi) * lengths)))
+
+
+def correlated(channel: Channel, columns: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """C J: columns (n, k) of one channel after multiplication with the residuals' correlation matrix."""
+    out = np.empty_like(columns)
+    field = np.zeros(channel.where.shape)
+    kernels = []
+    for length in lengths:
+        reach = int(np.ceil(4 * length))
+        kernels.append(np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(length, 1e-6)) ** 2))
+    for k in range(columns.shape[1]):
+        field[channel.where] = columns[:, k]
+        smooth = field
+        for axis, kernel in enumerate(kernels):
+            smooth = ndimage.correlate1d(smooth, kernel, axis=axis, mode="constant")
+        out[:, k] = smooth[channel.where]
+    return out
+
+
+def covariance(channels: Sequence[Channel], jacobians: Sequence[NDArray[np.float64]], prior: NDArray[np.float64],
+               lengths: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Covariance of the unknowns about the maximum of the posterior.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        What was compared.
+    jacobians : sequence of (n, k) arrays
+        Derivative of each channel's residuals, which have unit variance.
+    prior : (k,) array
+        Precision (1 / variance) of each unknown's prior.
+    lengths : (3,) array
+        Correlation lengths of the residuals in voxels.
+
+    Returns
+    -------
+    (k, k) array
+        Per direction the larger of kappa H^-1 and H^-1 (M + kappa P) H^-1 with H = J'J + kappa P and M = J'CJ.
+
+    References
+    ----------
+    Huber 1967; White 1982 (doi:10.2307/1912526) for the sandwich; Liang & Zeger 1986 (doi:10.1093/biomet/73.1.13) for
+    correlated data.
+    """
+    factor = kappa(lengths)
+    normal = sum(j.T @ j for j in jacobians)
+    middle = sum(j.T @ correlated(c, j, lengths) for c, j in zip(channels, jacobians, strict=True))
+    inverse = np.linalg.inv(normal + factor * np.diag(prior))
+    sandwich = inverse @ (middle + factor * np.diag(prior)) @ inverse
+    return larger(factor * inverse, (sandwich + sandwich.T) / 2)
+
+
+def larger(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The smallest covariance of this family that is nowhere below a or b.
+
+    In coordinates where a is the unit matrix, the eigenvalues of b below 1 are raised to 1.
+    """
+    root = np.linalg.cholesky(a)
+    inverse = np.linalg.inv(root)
+    values, vectors = np.linalg.eigh(inverse @ b @ inverse.T)
+    half = root @ vectors
+    return (half * np.maximum(values, 1.0)) @ half.T
