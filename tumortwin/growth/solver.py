@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tumortwin.errors import InputError
 from tumortwin.growth.march import March
 from tumortwin.growth.model import Model
-from tumortwin.growth.reference import ReferenceStepper
 from tumortwin.growth.scheme import StepPlan
+from tumortwin.growth.stepper import KernelStepper
 from tumortwin.growth.terms.treatment import survival
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.volume import Grid
@@ -144,8 +144,7 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     domain = model.domain
     density, findings = _checked_density(model, np.asarray(initial))
     relative = model.diffusion.relative(domain, model.parameters)
-    stepper = ReferenceStepper(relative, domain.mask, domain.grid.spacing, model.parameters.diffusivity, dtype, eps,
-                               threads)
+    stepper = KernelStepper(relative, domain.mask, domain.grid.spacing, model.parameters.diffusivity, dtype, eps, threads)
     stepper.load(density)
     events: list[Irradiation | Removal] = [*model.removals, *model.irradiations]
     events = sorted((e for e in events if start < e.day <= stop), key=lambda e: e.day)
