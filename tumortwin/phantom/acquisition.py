@@ -1,0 +1,292 @@
+"""How a synthetic head is scanned: signal equations over tissues, partial volume, pose, bias field and noise.
+
+Voxels mix the signals of what they hold; nothing here is an inversion of what the product assumes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.phantom.anatomy import Anatomy
+from tumortwin.phantom.growth import smooth_noise
+from tumortwin.phantom.lesion import Lesion
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Proton density, relaxation times in ms, and apparent diffusion coefficient in 1e-3 mm^2/s, at about 1.5 T."""
+
+    density: float
+    t1: float
+    t2: float
+    adc: float
+
+
+# commonly quoted values (e.g. Stanisz et al. 2005, doi:10.1002/mrm.20605, for relaxation), varied by patient
+TISSUES: Mapping[str, Tissue] = {
+    "white": Tissue(0.70, 650, 78, 0.72),
+    "grey": Tissue(0.82, 1100, 95, 0.86),
+    "csf": Tissue(1.00, 4000, 1200, 3.0),
+    "fat": Tissue(0.95, 280, 75, 0.05),
+    "soft": Tissue(0.75, 950, 45, 1.2),
+    "living": Tissue(0.88, 1350, 120, 0.85),
+    "dead": Tissue(0.90, 1400, 140, 1.35),
+    "edema": Tissue(0.92, 1450, 170, 1.55),
+    "necrosis": Tissue(0.97, 2300, 300, 2.2),
+    "cavity": Tissue(1.00, 3600, 900, 2.8),
+}
+_RELAXIVITY = 2.3  # 1/s added to 1/T1 where contrast agent leaks fully
+_FAT_SATURATION = 0.12
+
+
+def patient_tissues(rng: np.random.Generator, spread: float = 0.04) -> dict[str, Tissue]:
+    """The tissues of one patient: relaxation times and diffusion vary by a few per cent, those of the lesion more."""
+    out = {}
+    for name, tissue in TISSUES.items():
+        s = spread * (2 if name in ("living", "dead", "edema", "necrosis") else 0.7 if name != "csf" else 0.2)
+        factors = np.exp(s * np.clip(rng.standard_normal(3), -2, 2))
+        out[name] = replace(tissue, t1=tissue.t1 * factors[0], t2=tissue.t2 * factors[1], adc=tissue.adc * factors[2])
+    return out
+
+
+def signal(tissue: Tissue, kind: str, extra_rate: float = 0.0) -> float:
+    """Signal of a tissue, relative to full magnetization.
+
+    Parameters
+    ----------
+    tissue : Tissue
+        What is scanned.
+    kind : str
+        "T1" (spoiled gradient echo, TR 20 ms, 25 degrees), "FLAIR" (inversion recovery turbo spin echo, TR 9000, TI 2450, TE 110 ms),
+        "b0" or "b1000" (diffusion-weighted, TR 6000, TE 85 ms, fat saturated).
+    extra_rate : float
+        Added to 1/T1 by contrast agent, 1/s.
+    """
+    r1 = 1 / tissue.t1 + extra_rate / 1000
+    if kind == "T1":
+        e1, angle = np.exp(-20 * r1), np.deg2rad(25)
+        return float(tissue.density * np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1) * np.exp(-5 / tissue.t2))
+    if kind == "FLAIR":
+        inversion = abs(1 - 2 * np.exp(-2450 * r1) + np.exp(-9000 * r1))
+        return float(tissue.density * inversion * np.exp(-110 / tissue.t2))
+    b = {"b0": 0.0, "b1000": 1.0}[kind]  # in 1000 s/mm^2, so that times 1e-3 mm^2/s it is an exponent
+    fat = _FAT_SATURATION if tissue.adc < 0.3 else 1.0
+    weight = (1 - np.exp(-6000 * r1)) * np.exp(-85 / tissue.t2) * np.exp(-b * tissue.adc)
+    return float(tissue.density * weight * fat)
+
+
+_SCALE = {"T1": 5500.0, "T1Gd": 5500.0, "FLAIR": 2100.0, "b0": 1100.0, "b1000": 1100.0}
+
+
+class Scanner:
+    """Makes images of one head. Signals of the healthy head are computed once.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        The head.
+    lesion_grid : Grid
+        Grid of the lesions that will be scanned.
+    tissues : mapping of str to Tissue
+        The patient's tissues.
+    rng : numpy.random.Generator
+        For the texture of enhancement.
+    """
+
+    def __init__(self, anatomy: Anatomy, lesion_grid: Grid, tissues: Mapping[str, Tissue],
+                 rng: np.random.Generator) -> None:
+        self.anatomy = anatomy
+        self.tissues = tissues
+        grid = anatomy.grid
+        low = np.ceil(grid.to_index(lesion_grid.to_world([0, 0, 0]))).astype(int)
+        high = np.floor(grid.to_index(lesion_grid.to_world(np.array(lesion_grid.shape) - 1))).astype(int)
+        low, high = np.maximum(low, 0), np.minimum(high + 1, grid.shape)
+        self._box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        self.fine = grid.cropped(self._box)
+        self._ratio = grid.spacing[0] / lesion_grid.spacing[0]
+        self._offset = lesion_grid.to_index(self.fine.to_world([0, 0, 0]))
+        self._texture = np.clip(1 + 0.15 * smooth_noise(rng, self.fine.shape, 2.0 / grid.spacing[0]), 0.6, 1.4)
+        self._healthy = {kind: self._mix(kind, anatomy.tissues) for kind in ("T1", "FLAIR", "b0", "b1000")}
+
+    def _mix(self, kind: str, shares: Mapping[str, Array]) -> Array:
+        """Signal of healthy tissue mixed by share."""
+        total = np.zeros(self.anatomy.grid.shape, np.float32)
+        for name in ("white", "grey", "csf", "fat", "soft"):
+            total += np.float32(_SCALE[kind] * signal(self.tissues[name], kind)) * shares[name]
+        return total
+
+    def refined(self, values: Array, order: int = 1) -> Array:
+        """A field of the lesion's grid on the head's voxels around it."""
+        return ndimage.affine_transform(values, np.full(3, self._ratio), self._offset, output_shape=self.fine.shape,
+                                        order=order, output=np.float32)
+
+    def signals(self, lesion: Lesion) -> dict[str, Array]:
+        """Signal on the head's own grid of T1, T1Gd, FLAIR, b0 and b1000."""
+        shares = {name: values[self._box] for name, values in self.anatomy.tissues.items()}
+        tissue = shares["white"] + shares["grey"]
+        fields = {name: self.refined(getattr(lesion, name)) for name in ("living", "dead", "necrosis", "edema", "leak")}
+        cavity = self.refined(lesion.cavity)
+        cells = np.clip(fields["living"] + fields["dead"], 0, 1)
+        necrosis = fields["necrosis"] * np.clip(1.3 * cells + 0.3, 0, 1)
+        viable = (1 - necrosis) / np.maximum(fields["living"] + fields["dead"], 1)
+        parts = {"living": fields["living"] * viable, "dead": fields["dead"] * viable, "necrosis": necrosis}
+        rest = np.clip(1 - sum(parts.values()), 0, 1)
+        parts["edema"] = fields["edema"] * rest
+        normal = rest - parts["edema"]
+        leak = np.clip(fields["leak"] * self._texture, 0, 1.2)
+
+        out = {}
+        for kind in ("T1", "T1Gd", "FLAIR", "b0", "b1000"):
+            base = "T1" if kind == "T1Gd" else kind
+            inside = np.zeros(self.fine.shape, np.float32)
+            for name, part in parts.items():
+                plain = signal(self.tissues[name], base)
+                value = np.float32(plain)
+                if kind == "T1Gd" and name != "necrosis":
+                    value = plain + (signal(self.tissues[name], base, _RELAXIVITY) - plain) * leak
+                inside += part * value * np.float32(_SCALE[kind])
+            for name in ("white", "grey"):
+                plain = signal(self.tissues[name], base)
+                value = np.float32(plain)
+                if kind == "T1Gd":
+                    value = plain + (signal(self.tissues[name], base, _RELAXIVITY) - plain) * leak
+                inside += normal * shares[name] / np.maximum(tissue, 1e-3) * value * np.float32(_SCALE[kind])
+            healthy = self._healthy[base]
+            whole = healthy.copy()
+            brain = whole[self._box]
+            # of the voxel, the tissue part is replaced; its CSF, dura and skull stay
+            own = (shares["white"] * np.float32(signal(self.tissues["white"], base))
+                   + shares["grey"] * np.float32(signal(self.tissues["grey"], base))) * np.float32(_SCALE[kind])
+            brain += tissue * inside - own
+            fluid = np.float32(_SCALE[kind] * signal(self.tissues["cavity"], base))
+            brain += cavity * (fluid - brain)
+            out[kind] = whole
+        return out
+
+
+    def white_signal(self, kind: str) -> float:
+        """Signal of white matter, in the images' units."""
+        return _SCALE[kind] * signal(self.tissues["white"], kind)
+
+    def masks(self, lesion: Lesion, grid: Grid, pose: Pose) -> dict[str, Mask]:
+        """The true regions on a series' grid: voxels of which at least half belongs to "enhancing", "necrosis", "whole"."""
+        shares = {name: self.anatomy.tissues[name][self._box] for name in ("white", "grey")}
+        tissue = shares["white"] + shares["grey"] >= 0.5
+        necrosis = (self.refined(lesion.necrosis) >= 0.5) & tissue
+        enhancing = (self.refined(lesion.leak) >= 0.5) & tissue & ~necrosis
+        whole = necrosis | enhancing | (self.refined(lesion.edema) >= 0.4) & tissue
+        regions = {"enhancing": enhancing, "necrosis": necrosis, "whole": whole}
+        return {name: Mask(sample(region.astype(np.float32), self.fine, grid, pose) >= 0.5, grid, name=name)
+                for name, region in regions.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Where a head lies in a scanner: a rigid motion from the head's world to the visit's."""
+
+    matrix: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, degrees: float = 3.0, mm: float = 5.0) -> Pose:
+        """Draw a pose about the middle of the head: some degrees about each axis, some mm along each."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = Rotation.from_euler("xyz", degrees * np.clip(rng.standard_normal(3), -1.5, 1.5), True).as_matrix()
+        matrix[:3, 3] = np.clip(mm * rng.standard_normal(3), -10 / np.sqrt(3), 10 / np.sqrt(3))
+        return cls(matrix)
+
+
+def frame_uid(*names: object) -> str:
+    """A UID (2.25.) derived from names, the same whenever it is asked for."""
+    digest = hashlib.sha256("|".join(map(str, ("tumortwin phantom", *names))).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one series is sliced.
+
+    Parameters
+    ----------
+    voxel : (3,) tuple
+        Slice distance, row distance and column distance in mm.
+    plane : str
+        "axial" or "sagittal".
+    tilt : (3,) tuple
+        Rotation of the slices about x, y, z in degrees (oblique planes).
+    """
+
+    voxel: tuple[float, float, float] = (2.0, 2.0, 2.0)
+    plane: str = "axial"
+    tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def grid(self, center: NDArray[np.float64], frame: str, size: tuple[float, float, float] = (176.0, 222.0, 188.0)) -> Grid:
+        """The grid around a world point, with a field of view of `size` mm (z, y, x)."""
+        axes = {"axial": [(0, 0, 1), (0, 1, 0), (1, 0, 0)], "sagittal": [(-1, 0, 0), (0, 0, -1), (0, 1, 0)]}[self.plane]
+        extent = {"axial": size, "sagittal": (size[2], size[0], size[1])}[self.plane]
+        turn = Rotation.from_euler("xyz", self.tilt, True).as_matrix()
+        shape = tuple(int(np.ceil(e / v / 2)) * 2 for e, v in zip(extent, self.voxel, strict=True))
+        affine = np.eye(4)
+        affine[:3, :3] = turn @ np.array(axes, float).T * self.voxel
+        affine[:3, 3] = center - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+        return Grid(shape, affine, frame)
+
+
+def sample(values: Array, grid: Grid, target: Grid, pose: Pose) -> Array:
+    """What the voxels of `target` hold of a fine image: blurred in plane to the voxel, averaged across the slice.
+
+    Parameters
+    ----------
+    values : (z, y, x) array
+        On `grid`, in the head's world.
+    grid, target : Grid
+        Of the head, and of the series in the visit's world.
+    pose : Pose
+        The head's world to the visit's.
+    """
+    fine = grid.spacing[0]
+    thick, *plane = target.spacing
+    # a voxel of width w averages like a Gaussian of SD w/sqrt(12) or so; the fine grid and interpolation blur already
+    sigma = np.sqrt(max(max(plane) ** 2 - fine**2, 0) / 12) / fine
+    smooth = ndimage.gaussian_filter(values, sigma) if sigma > 0.1 else values
+    parts = max(1, round(thick / max(fine, 1.5)))
+    to_fine = np.linalg.inv(grid.affine) @ np.linalg.inv(pose.matrix) @ target.affine
+    total = np.zeros(target.shape, np.float32)
+    for part in range(parts):
+        offset = to_fine[:3, :3] @ [(part + 0.5) / parts - 0.5, 0, 0] + to_fine[:3, 3]
+        total += ndimage.affine_transform(smooth, to_fine[:3, :3], offset, output_shape=target.shape, order=1,
+                                          output=np.float32)
+    return total / parts
+
+
+def bias_field(grid: Grid, rng: np.random.Generator, strength: float = 0.12) -> Array:
+    """A coil's smooth shading: exp of a random quadratic in the field of view."""
+    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32).reshape([-1 if k == i else 1 for k in range(3)])
+               for i, n in enumerate(grid.shape))
+    a = (strength * rng.standard_normal(9)).astype(np.float32)
+    exponent = a[0] * z + a[1] * y + a[2] * x + a[3] * z * y + a[4] * y * x + a[5] * x * z
+    exponent = exponent + a[6] * (z * z - 0.33) + a[7] * (y * y - 0.33) + a[8] * (x * x - 0.33)
+    return np.exp(exponent)
+
+
+def rician(values: Array, sigma: float, rng: np.random.Generator) -> Array:
+    """Magnitude of a signal with Gaussian noise of SD `sigma` in both channels."""
+    real = values + np.float32(sigma) * rng.standard_normal(values.shape, dtype=np.float32)
+    return np.hypot(real, np.float32(sigma) * rng.standard_normal(values.shape, dtype=np.float32))
+
+
+def adc_map(b0: Volume, b1000: Volume, sigma: float) -> Volume:
+    """The scanner's ADC map in mm^2/s from two noisy images; 0 where there is no signal to compare."""
+    seen = b0.array > 6 * sigma
+    ratio = np.maximum(b0.array, 1e-3) / np.maximum(b1000.array, 1e-3)
+    adc = np.where(seen, np.clip(np.log(ratio) / 1000, 0, 3.5e-3), 0)
+    return b0.with_array(adc.astype(np.float32), unit="mm^2/s", name="ADC")
