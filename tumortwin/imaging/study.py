@@ -166,8 +166,17 @@ class Study:
         head = ("date", "modality", "shows", "description", "part", "size", "plane", "files", "stored", "used", "why")
         rows = [head] + [
             (
-                f"{s.date:%Y-%m-%d %H:%M}" if s.date else "no date", s.modality, s.sequence or "", s.description, s.part,
-                s.size, s.plane, str(s.n_files), s.transfer_syntax, "yes" if s.used else "no", s.why,
+                f"{s.date:%Y-%m-%d %H:%M}" if s.date else "no date",
+                s.modality,
+                s.sequence or "",
+                s.description,
+                s.part,
+                s.size,
+                s.plane,
+                str(s.n_files),
+                s.transfer_syntax,
+                "yes" if s.used else "no",
+                s.why,
             )
             for s in self.series
         ]

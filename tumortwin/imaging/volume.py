@@ -105,7 +105,8 @@ class Grid:
             raise InputError(f"a grid is cropped by slices without a step, not {box}")
         affine = np.array(self.affine)
         affine[:3, 3] = self.to_world([start for start, _, _ in bounds])
-        return replace(self, shape=tuple(stop - start for start, stop, _ in bounds), affine=affine)
+        z, y, x = (stop - start for start, stop, _ in bounds)
+        return replace(self, shape=(z, y, x), affine=affine)
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both have the same frame and shape, and voxel centres within `tolerance` mm."""

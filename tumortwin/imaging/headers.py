@@ -1,0 +1,353 @@
+"""The header pass: every file of a folder looked at once, no pixels read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from tumortwin.errors import ReadError
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.progress import Progress, silent
+
+# What pydicom raises on files that are damaged in one way or another; it has no error class of its own for most of it.
+DAMAGED = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    IndexError,
+    ArithmeticError,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    AssertionError,
+    BufferError,
+    MemoryError,
+)
+
+DICOMDIR = "1.2.840.10008.1.3.10"
+
+# Functional groups whose first item speaks for a frame as the attributes of a classic image do.
+_MACROS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+    "RealWorldValueMappingSequence",
+    "FrameContentSequence",
+    "MRImageFrameTypeSequence",
+    "CTImageFrameTypeSequence",
+    "MRDiffusionSequence",
+    "DiffusionGradientDirectionSequence",
+    "MREchoSequence",
+    "MRTimingAndRelatedParametersSequence",
+    "MRModifierSequence",
+    "UnassignedSharedConvertedAttributesSequence",
+    "UnassignedPerFrameConvertedAttributesSequence",
+)
+
+_KEYWORDS = """
+SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID
+PatientName Modality SeriesDescription ProtocolName SequenceName PulseSequenceName StudyDescription SeriesNumber
+InstanceNumber AcquisitionNumber ImageType ComplexImageComponent AcquisitionContrast AcquisitionDateTime
+AcquisitionDate AcquisitionTime SeriesDate SeriesTime ContentDate ContentTime StudyDate StudyTime Manufacturer
+ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices Rows Columns
+NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored PixelRepresentation
+PixelPaddingValue PixelPaddingRangeLimit HighBit RescaleSlope RescaleIntercept RescaleType
+RealWorldValueMappingSequence ScanningSequence SequenceVariant ScanOptions RepetitionTime EchoTime InversionTime
+EchoNumbers EchoTrainLength FlipAngle AngioFlag InversionRecovery TemporalPositionIdentifier TriggerTime
+ContrastBolusAgent ContrastBolusVolume ContrastBolusAgentSequence DiffusionBValue DiffusionGradientOrientation
+DiffusionDirectionality SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence BurnedInAnnotation
+StructureSetLabel StructureSetDate StructureSetTime RTPlanLabel RTPlanDate RTPlanTime DoseSummationType
+TreatmentDate TreatmentTime ContentLabel SegmentationType
+""".split()  # noqa: SIM905 - a hundred quoted words would be harder to read
+# b-values (Siemens, GE, Philips) and Philips' scale slope, each with the element that names its owner
+_PRIVATE = (
+    (0x0019, 0x0010),
+    (0x0019, 0x100C),
+    (0x0043, 0x0010),
+    (0x0043, 0x1039),
+    (0x2001, 0x0010),
+    (0x2001, 0x1003),
+    (0x2005, 0x0010),
+    (0x2005, 0x100E),
+)
+_TAGS = [Tag(k) for k in _KEYWORDS] + [Tag(t) for t in _PRIVATE]
+
+
+def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
+    """The value of an attribute in the first data set that has it; None if none has, or if it cannot be decoded."""
+    for data in sets:
+        try:
+            if keyword in data:
+                found = data[keyword].value
+                if found is not None and not (isinstance(found, str) and not found.strip()):
+                    return found
+        except DAMAGED:
+            continue  # a value that cannot be decoded says nothing: the reader goes on as if it were not there
+    return None
+
+
+def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
+    """The attribute as a finite float (the first, if it has several values), else None."""
+    found = value(sets, keyword)
+    try:
+        first = float(found if isinstance(found, (int, float, str)) else found[0])
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return first if abs(first) < float("inf") else None
+
+
+def text(sets: tuple[Dataset, ...] | list[Dataset], keyword: str) -> str:
+    """The attribute as text without outer blanks, empty if it is missing."""
+    found = value(sets, keyword)
+    return "" if found is None else str(found).strip("\0 ")
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One DICOM file: where it is and the header attributes that the reader uses."""
+
+    path: Path
+    name: str
+    """Path relative to the folder, with forward slashes."""
+    data: Dataset
+
+    @property
+    def sop_class(self) -> str:
+        """SOP Class UID."""
+        return text((self.data,), "SOPClassUID")
+
+    @property
+    def uid(self) -> str:
+        """SOP Instance UID."""
+        return text((self.data,), "SOPInstanceUID")
+
+    def text(self, keyword: str) -> str:
+        """A top-level attribute as text."""
+        return text((self.data,), keyword)
+
+    @property
+    def transfer_syntax(self) -> str:
+        """Name of the transfer syntax, shortened."""
+        name = getattr(self.data.file_meta.get("TransferSyntaxUID"), "name", "not stated")
+        return name.split(":")[0].split(" (")[0].replace(" Image Compression", "")
+
+    def time(self, *pairs: str) -> datetime | None:
+        """The first date with a time of day, else the first date (at midnight), else None.
+
+        Parameters
+        ----------
+        pairs : str
+            Stems such as "Acquisition": AcquisitionDateTime, else AcquisitionDate with AcquisitionTime.
+        """
+        joined = [
+            t
+            for stem in pairs
+            for t in (
+                self.text("AcquisitionDateTime") if stem == "Acquisition" else "",
+                (self.text(f"{stem}Date") + self.text(f"{stem}Time")).replace(" ", ""),
+            )
+        ]
+        known = [(len(t) <= 10, parsed) for t in joined if (parsed := parse_datetime(t)) is not None]
+        return min(known, key=lambda k: k[0])[1] if known else None
+
+
+def parse_datetime(given: str) -> datetime | None:
+    """A DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped); None if it is none."""
+    digits, _, fraction = given.replace(":", "").replace("-", "").partition(".")
+    digits = digits[:14].split("+")[0].strip()
+    if len(digits) < 8 or not digits.isdigit():
+        return None
+    try:
+        # a leap second (60) is legal in DICOM and unknown to datetime
+        seconds = int(digits[12:14] or 0)
+        start = datetime.strptime(digits[:12].ljust(12, "0"), "%Y%m%d%H%M")
+    except ValueError:
+        return None
+    part = fraction.split("+")[0][:6]
+    return start + timedelta(seconds=seconds, microseconds=int(part.ljust(6, "0")) if part.isdigit() else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One 2D image: a classic file, or one frame of a multi-frame file."""
+
+    instance: Instance
+    frame: int
+    """0-based."""
+    sets: tuple[Dataset, ...]
+    """Where its attributes are looked up: its own functional groups, the shared ones, the top level."""
+
+    def value(self, keyword: str | tuple[int, int]) -> Any:
+        """An attribute that holds for this plane, or None."""
+        return value(self.sets, keyword)
+
+    def number(self, keyword: str | tuple[int, int]) -> float | None:
+        """An attribute as a number, or None."""
+        return number(self.sets, keyword)
+
+    def numbers(self, keyword: str, n: int) -> tuple[float, ...] | None:
+        """An attribute as n finite numbers, or None."""
+        found = self.value(keyword)
+        try:
+            values = tuple(float(v) for v in found)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return values if len(values) == n and all(abs(v) < float("inf") for v in values) else None
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """ImageType, or the frame's FrameType."""
+        found = self.value("FrameType") or self.value("ImageType") or ()
+        return tuple(str(v).upper() for v in ([found] if isinstance(found, str) else found))
+
+    @property
+    def where(self) -> str:
+        """For people: the file, and the frame if it has several."""
+        return self.instance.name + (
+            f" frame {self.frame + 1}" if number((self.instance.data,), "NumberOfFrames") else ""
+        )
+
+    @property
+    def b_value(self) -> float | None:
+        """Diffusion weighting in s/mm^2, from the standard's attribute or the vendors' private ones."""
+        for keyword, creator in (
+            ("DiffusionBValue", ""),
+            ((0x0019, 0x100C), "SIEMENS"),
+            ((0x2001, 0x1003), "PHILIPS"),
+            ((0x0043, 0x1039), "GEMS"),
+        ):
+            found = self.number(keyword)
+            owner = str(self.value((keyword[0], 0x0010))).upper() if isinstance(keyword, tuple) else ""
+            if found is not None and creator in owner:
+                return found % 1e9 if creator == "GEMS" else found  # GE adds 1e9 to mark a computed b-value
+        if text(self.sets, "DiffusionDirectionality") == "NONE":
+            return 0.0
+        return None
+
+
+def planes(instance: Instance) -> list[Plane]:
+    """The 2D images of a file, in stored order."""
+    data = instance.data
+    per_frame = value((data,), "PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        return [
+            Plane(instance, i, (data, *_macros(data)))
+            for i in range(max(1, int(number((data,), "NumberOfFrames") or 1)))
+        ]
+    shared = tuple(s for item in value((data,), "SharedFunctionalGroupsSequence") or () for s in _macros(item))
+    return [Plane(instance, i, (*_macros(item), *shared, data)) for i, item in enumerate(per_frame)]
+
+
+def _macros(item: Dataset) -> Iterator[Dataset]:
+    for keyword in _MACROS:
+        for inner in (value((item,), keyword) or ())[:1]:
+            yield inner
+            yield from _macros(inner)
+
+
+def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instance], list[Finding]]:
+    """Look at every file below a folder.
+
+    Returns
+    -------
+    instances : list of Instance
+        The DICOM files that could be parsed, by path.
+    findings : list of Finding
+        Files that are not DICOM or are damaged.
+
+    Raises
+    ------
+    ReadError
+        If there is no such folder, or nothing in it is a DICOM file.
+    """
+    if not folder.exists():
+        raise ReadError(f"{folder} does not exist: give the folder that holds the patient's DICOM files")
+    if not folder.is_dir():
+        raise ReadError(f"{folder} is a file: give the folder that holds the patient's DICOM files")
+    files = sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    if not files:
+        raise ReadError(f"{folder} is empty: give the folder that holds the patient's DICOM files")
+    instances: list[Instance] = []
+    findings: list[Finding] = []
+    others: list[str] = []
+    complaints: Counter[str] = Counter()
+    for done, path in enumerate(files):
+        progress(done, len(files), "reading headers")
+        name = path.relative_to(folder).as_posix()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            data = _read_header(path, name, findings)
+        complaints.update({str(w.message) for w in caught})
+        if data is None:
+            others.append(name)
+        elif isinstance(data, Dataset):
+            instances.append(Instance(path, name, data))
+    progress(len(files), len(files), "reading headers")
+    if others:
+        findings.append(Finding(f"{len(others)} files are not DICOM ({_some(others)})", str(folder), "not read"))
+    findings += [
+        Finding(f"pydicom warns in {n} file(s): {what}", str(folder), "read on") for what, n in complaints.items()
+    ]
+    if not instances:
+        damaged = "".join(f"\n  {f}" for f in findings[:5])
+        raise ReadError(
+            f"{folder} holds no DICOM file that can be read ({len(files)} files looked at): give the folder that holds "
+            f"the patient's DICOM files{damaged}"
+        )
+    return instances, findings
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _read_header(path: Path, name: str, findings: list[Finding]) -> Dataset | bool | None:
+    """The header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            start = file.read(132)
+        preamble = start[128:] == b"DICM"
+        # without a preamble, a data set starts with group 2 or 8 (either byte order)
+        if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+            return None
+        data = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=_TAGS)
+        if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR:
+            findings.append(Finding("a DICOMDIR", name, "not needed: the files themselves are read"))
+            return False
+        if not text((data,), "SOPClassUID"):
+            if not preamble:
+                return None
+            findings.append(Finding("no SOP Class UID", name, "export this file again", Severity.LEFT_OUT))
+            return False
+    except DAMAGED as error:
+        what = f"the header cannot be read ({type(error).__name__}: {error})"
+        findings.append(Finding(what, name, "export this file again", Severity.LEFT_OUT))
+        return False
+    if not preamble:
+        findings.append(Finding("no DICOM preamble", name, "read without it", Severity.REPAIRED))
+    return data
+
+
+def read_whole(instance: Instance, sources: dict[str, str]) -> Dataset:
+    """Read a file once: its data set with pixels, and its SHA-256 into `sources`."""
+    content = instance.path.read_bytes()
+    sources[instance.name] = hashlib.sha256(content).hexdigest()
+    data = pydicom.dcmread(BytesIO(content), force=True)
+    return data
