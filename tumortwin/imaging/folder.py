@@ -96,8 +96,9 @@ class _Reading:
         try:
             read(sources)
         except ReadError as error:
-            line.refuse(str(error))
-            self.findings.append(Finding(str(error), instance.name, "left out", Severity.LEFT_OUT))
+            why = str(error).removeprefix(f"{instance.name}: ")
+            line.refuse(why)
+            self.findings.append(Finding(why, instance.name, "left out", Severity.LEFT_OUT))
         else:
             self.sources.update(sources)
 

@@ -23,7 +23,7 @@ class Recognition(NamedTuple):
 
 # Left alone, whatever else matches. Word edges are anything but a letter, so "ep2d_perf" and "T1-MPR" are caught.
 _OTHERS = {
-    "localizer": r"loc|localizers?|localiser|scouts?|survey|plane ?loc|topogram|3plane",
+    "localizer": r"loc|localizers?|localiser|scouts?|pilot|survey|plane ?loc|topogram|3plane",
     "perfusion": r"perf|perfusion|dsc|dce|asl|pcasl|pasl|r?cbv|r?cbf|mtt|ttp|tmax|dynamic|dyn|k ?trans|twist",
     "angiography": r"tof|angio|angiography|mra|mrv|venogram|pc ?angio|hemo|carotids?",
     "susceptibility": r"swi|swan|swip|qsm|min ?ip|t2\*|t2star|hemosiderin|gre ?t2|t2 ?gre|flash ?2d ?t2|medic|merge",
@@ -97,7 +97,7 @@ def recognize(stack: Stack, sequences: Mapping[str, Sequence] | None = None) -> 
         return Recognition(Sequence.OTHER, f"modality {modality or 'not stated'}", True)
     if "MOSAIC" in kind:
         return Recognition(
-            Sequence.OTHER, "a Siemens mosaic, which cannot be unfolded yet: export it as enhanced MR", True
+            Sequence.OTHER, "a Siemens mosaic, which cannot be unfolded yet: export it as enhanced MR", False
         )
     names = (given, text(first.sets, "ProtocolName"), text(first.sets, "SequenceName"))
     # the series description speaks first; protocol and sequence names often belong to the raw series a map was made of

@@ -83,7 +83,8 @@ class Stack:
     def size(self) -> str:
         """Columns x rows x slices and spacing."""
         if self.grid is None:
-            return f"{self.first.value('Columns')} x {self.first.value('Rows')} x {len(self.planes)}"
+            columns, rows = self.first.number("Columns"), self.first.number("Rows")
+            return f"{columns:g} x {rows:g} x {len(self.planes)}" if columns and rows else ""
         (z, y, x), (dz, dy, dx) = self.grid.shape, self.grid.spacing
         return f"{x} x {y} x {z}, {dx:.3g} x {dy:.3g} x {dz:.3g} mm"
 
@@ -252,6 +253,8 @@ def _placed(stack: Stack) -> Stack:
 def _with_grid(stack: Stack) -> Stack:
     first = stack.first
     spacing = first.numbers("PixelSpacing", 2)
+    if not first.number("Rows") or not first.number("Columns"):
+        raise _RefusedError(f"no rows or columns ({first.where}): {_AGAIN}")
     if spacing is None or min(spacing) <= 0:
         raise _RefusedError(f"no valid pixel spacing ({first.where}): {_AGAIN}")
     lacking = [p for p in stack.planes for k, n in _PLACE if p.numbers(k, n) is None]
