@@ -14,19 +14,45 @@ from tumortwin.planning.constraints import (
     tcp_poisson,
 )
 from tumortwin.planning.dvh import DoseVolumeHistogram, dose_volume_histogram
+from tumortwin.planning.options import (
+    DEFINITIONS,
+    Interval,
+    OrganEffect,
+    Outcome,
+    PlanFront,
+    PlanOption,
+    Source,
+    Tick,
+    time_to_progression,
+)
+from tumortwin.planning.plan_front import optimize_dose
+from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
 
 __all__ = [
     "BURMAN",
+    "CLINICAL_SCHEDULES",
+    "DEFINITIONS",
     "QUANTEC",
     "Complication",
     "Constraint",
     "ConstraintSet",
     "DoseVolumeHistogram",
+    "Interval",
     "Organ",
+    "OrganEffect",
+    "Outcome",
+    "PlanFront",
+    "PlanOption",
+    "Prescription",
     "Quantity",
+    "Schedule",
+    "Source",
+    "Tick",
     "dose_volume_histogram",
     "geud",
     "ntcp_lkb",
+    "optimize_dose",
     "organ_named",
     "tcp_poisson",
+    "time_to_progression",
 ]
