@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 2 if something cannot be done (one message on stderr), 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
-    progress = TqdmProgress()
+    progress = TqdmProgress(hidden=not sys.stderr.isatty())
     try:
         options.do(options, progress)
     except TumorTwinError as error:
@@ -117,7 +117,7 @@ def _phantom(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.phantom import make_patient, write_patient, write_truth
 
     synthetic = make_patient(options.seed, id=options.id, resection=options.resection, progress=progress)
-    folder = write_patient(synthetic, options.out / options.id, overwrite=options.force, progress=progress)
-    truth = write_truth(synthetic, options.out / "truth" / options.id, overwrite=options.force)
+    folder = write_patient(synthetic, options.out, overwrite=options.force, progress=progress)
+    truth = write_truth(synthetic, options.out, overwrite=options.force)
     progress.close()
     print(f"wrote {folder} and, for checks only, {truth}")

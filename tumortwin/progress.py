@@ -22,16 +22,23 @@ def silent(done: int, total: int, what: str) -> None:
 
 
 class TqdmProgress:
-    """One tqdm bar per ``what``; a new ``what`` closes the bar before it."""
+    """One tqdm bar per ``what``; a new ``what`` closes the bar before it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    hidden : bool
+        Draw nothing, e.g. because nobody looks at a terminal.
+    """
+
+    def __init__(self, hidden: bool = False) -> None:
+        self._hidden = hidden
         self._bar: tqdm | None = None
         self._what: str | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if self._bar is None or what != self._what:
             self.close()
-            self._bar = tqdm(total=total, desc=what, file=sys.stderr, leave=True)
+            self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=self._hidden)
             self._what = what
         self._bar.total = total
         self._bar.update(done - self._bar.n)

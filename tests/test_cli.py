@@ -1,0 +1,112 @@
+"""The command line: what it prints, its exit codes, and that no input a user might give makes a traceback."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tumortwin import __version__
+from tumortwin.cli import main
+
+
+def tumortwin(*arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tumortwin", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_version():
+    run = tumortwin("--version")
+    assert (run.returncode, run.stdout) == (0, f"tumortwin {__version__}\n")
+
+
+def test_help_says_research_use():
+    assert "Research use only" in tumortwin("--help").stdout
+
+
+def refused(capsys, *arguments) -> str:
+    """The one message on stderr of a command that must end with exit code 2."""
+    assert main([str(a) for a in arguments]) == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message.split("tumortwin: ", 1)[1]
+
+
+@pytest.mark.parametrize("command", ["info", "run"])
+def test_a_wrong_path_is_named(capsys, tmp_path, command):
+    extra = ["--out", tmp_path / "out"] if command == "run" else []
+    assert "nowhere" in refused(capsys, command, tmp_path / "nowhere", *extra)
+    assert not (tmp_path / "out" / "board.pdf").exists()
+
+
+def test_info_on_an_empty_folder(capsys, tmp_path):
+    assert str(tmp_path) in refused(capsys, "info", tmp_path)
+
+
+def test_info_on_a_folder_of_text_files(capsys, tmp_path):
+    for name in ("notes.txt", "more.txt"):
+        (tmp_path / name).write_text("no image")
+    assert "DICOM" in refused(capsys, "info", tmp_path)
+
+
+def test_info_on_a_file_that_is_not_a_folder(capsys, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no image")
+    assert "notes.txt" in refused(capsys, "info", path)
+
+
+def test_info_on_a_folder_with_a_single_image_file(capsys, sample, tmp_path):
+    first = next(p for p in sorted(sample.rglob("*.dcm")) if p.parent.parent.name != "rt")
+    shutil.copy(first, tmp_path)
+    assert main(["info", str(tmp_path)]) == 0
+    assert "1 file" in capsys.readouterr().out
+
+
+def test_info_on_the_sample_shows_every_visit_and_sequence(capsys, sample):
+    assert main(["info", str(sample)]) == 0
+    shown = capsys.readouterr().out
+    for word in ("T1Gd", "FLAIR", "ADC", "TT-0001"):
+        assert word in shown
+
+
+def test_two_patients_in_one_folder_are_refused_by_name(capsys, sample, tmp_path):
+    import pydicom
+
+    first = next(p for p in sorted(sample.rglob("*.dcm")) if "T1" in str(p))
+    shutil.copy(first, tmp_path / "one.dcm")
+    other = pydicom.dcmread(first)
+    other.PatientID = "SOMEBODY-ELSE"
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "2.25.123456"
+    other.save_as(tmp_path / "two.dcm")
+    message = refused(capsys, "info", tmp_path)
+    assert "TT-0001" in message
+    assert "SOMEBODY-ELSE" in message
+
+
+def test_results_are_not_written_over_a_folder_of_other_things(capsys, sample, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert "--force" in refused(capsys, "run", sample, "--out", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_misspelled_option_is_exit_code_2():
+    run = tumortwin("run", "x", "--outt", "y")
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_leaves_no_half_written_file(sample, tmp_path):
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-m", "tumortwin", "run", sample, "--out", out],
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    end = time.monotonic() + 120
+    while not (out / "stages" / "run.json").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert "interrupted" in message
+    assert "Traceback" not in message
+    assert not [p for p in out.rglob("*") if p.name.startswith(".")]

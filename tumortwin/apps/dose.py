@@ -1,0 +1,75 @@
+"""The dose app: two sliders, dose per fraction and number of fractions, and the volume curve that follows."""
+
+from __future__ import annotations
+
+from math import isinf
+
+import ipywidgets as widgets
+
+from tumortwin.board.scenarios import scenario_png
+from tumortwin.calibration import Calibration
+from tumortwin.planning.scenario import Scenario, ScenarioMaker
+from tumortwin.therapy.schedule import Prescription
+
+
+class DoseApp:
+    """Change the dose, see the volume. Research use only, not for clinical decisions.
+
+    Parameters
+    ----------
+    fit : Calibration
+        The calibrated twin; it needs a given radiotherapy course, whose dose is scaled.
+    horizon_days : float
+        How far to look, from the first fraction.
+
+    Attributes
+    ----------
+    ui : ipywidgets.Widget
+        What to display.
+    dose, fractions : sliders
+        Gy per fraction, and how many.
+    scenario : Scenario
+        What is shown.
+    """
+
+    def __init__(self, fit: Calibration, horizon_days: float = 270.0) -> None:
+        self._maker = ScenarioMaker(fit, horizon_days=horizon_days)
+        self._given = self._maker.simulate(self._maker.delivered)
+        delivered = self._maker.delivered
+        wide = {"description_width": "9em"}
+        self.dose = widgets.FloatSlider(
+            value=round(delivered.doses[0], 1), min=0.0, max=6.0, step=0.1, description="Gy per fraction",
+            readout_format=".1f", continuous_update=False, style=wide,
+        )
+        self.fractions = widgets.IntSlider(
+            value=len(delivered.doses), min=1, max=40, description="fractions", continuous_update=False, style=wide,
+        )
+        self._summary = widgets.HTML()
+        self._picture = widgets.Image(format="png")
+        for widget, name in ((self.dose, "dose"), (self.fractions, "fractions"), (self._summary, "summary"),
+                             (self._picture, "curve")):
+            widget.add_class(f"tumortwin-{name}")
+        controls = widgets.VBox([self.dose, self.fractions, self._summary], layout=widgets.Layout(flex="0 0 340px"))
+        self.ui = widgets.HBox([controls, self._picture])
+        self.dose.observe(self._redraw, "value")
+        self.fractions.observe(self._redraw, "value")
+        self._redraw()
+
+    def _redraw(self, _change: object = None) -> None:
+        n, dose = self.fractions.value, self.dose.value
+        self.scenario = self._maker.prescribed(Prescription(f"{n} x {dose:.1f} Gy", dose, n))
+        self._summary.value = summary_html(self.scenario)
+        self._picture.value = scenario_png(self.scenario, self._given)
+
+
+def summary_html(scenario: Scenario) -> str:
+    """A scenario's numbers for people: dose to the tumor, limits of organs, volume at the end."""
+    when = "beyond the horizon" if isinf(scenario.progression) else f"day {scenario.progression:.0f} of treatment"
+    broken = [str(tick) for organ in scenario.organs for tick in organ.ticks if not tick.met]
+    limits = "all limits kept" if not broken else "limits broken:<br>" + "<br>".join(broken)
+    return (
+        f"<b>{scenario.schedule.total:.1f} Gy</b> in {len(scenario.schedule.doses)} fractions, "
+        f"tumor EQD2 {scenario.tumor_eqd2:.1f} Gy<br>"
+        f"enhancing volume at the end <b>{scenario.volumes_ml['enhancing'][-1]:.1f} mL</b><br>"
+        f"progression: {when}<br>{limits}<br><i>Most probable parameters. Research use only.</i>"
+    )
