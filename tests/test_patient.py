@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tumortwin import archive
-from tumortwin.errors import InputError, ReadError
+from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import Sequence
@@ -101,13 +101,6 @@ def test_repositioned_images_of_a_visit_are_left_out(study: Study) -> None:
     patient = patient_of(replace(study, images=(*study.images, moved)))
     assert Sequence.T2 not in patient.visits[0].images
     assert [f.severity for f in patient.findings] == [Severity.LEFT_OUT]
-
-
-def test_sequence_given_by_the_user(study: Study) -> None:
-    patient = patient_of(study, sequences={"b": Sequence.T2})
-    assert set(patient.visits[0].images) == {Sequence.T1GD, Sequence.T2, Sequence.ADC}
-    with pytest.raises(InputError, match="nowhere"):
-        patient_of(study, sequences={"nowhere": Sequence.T2})
 
 
 def test_masks_go_to_their_visit(study: Study) -> None:

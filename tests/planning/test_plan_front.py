@@ -53,7 +53,7 @@ def test_the_delivered_course_is_the_twins_own(fit: Calibration, front: PlanFron
         sorted(time_to_progression(outcome.days - front.start, r) for r in runs))
     # and 60 Gy in 30 from the same Monday is nearly the same course
     assert front.options[1].outcome.volumes_ml["enhancing"].median == pytest.approx(
-        outcome.volumes_ml["enhancing"].median, rel=0.01, abs=0.2)
+        outcome.volumes_ml["enhancing"].median, rel=0.05, abs=0.2)
 
 
 def test_more_effect_is_later_progression(front: PlanFront) -> None:

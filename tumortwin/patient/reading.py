@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tumortwin.errors import InputError, ReadError
+from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
+from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
@@ -34,7 +35,7 @@ ASSUMED_CALENDAR = "assumed: weekday calendar"
 
 
 def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress: Progress = silent,
-                 sequences: Mapping[str, Sequence] | None = None) -> Patient:
+                 sequences: Mapping[str, Sequence] | None = None, adc_unit: float | None = None) -> Patient:
     """Read a folder of one patient's DICOM files, and the ``clinical.json`` beside them if there is one.
 
     Parameters
@@ -46,7 +47,10 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
     progress : Progress
         Told how far the reading is.
     sequences : mapping of str to Sequence, optional
-        What a series shows, by Series Instance UID, where its header does not tell or is wrong.
+        What a series shows, by Series Instance UID or by a pattern for its description, where its header does not tell
+        or is wrong.
+    adc_unit : float, optional
+        mm^2/s per stored unit of the ADC maps, e.g. 1e-6, where the files do not tell or are wrong.
 
     Returns
     -------
@@ -60,23 +64,20 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
     StrictError
         With ``strict=True``, for findings.
     """
-    from tumortwin.imaging.folder import read_folder
-
-    study = read_folder(path, progress=progress, strict=strict)
+    study = read_folder(path, sequences=sequences, adc_unit=adc_unit, progress=progress, strict=strict)
     beside = Path(path) / CLINICAL_NAME
     clinical = None
     if beside.is_file():
         clinical = read_clinical(beside)
         digest = hashlib.sha256(beside.read_bytes()).hexdigest()
         study = replace(study, sources={**study.sources, CLINICAL_NAME: digest})
-    patient = patient_of(study, clinical, sequences=sequences)
+    patient = patient_of(study, clinical)
     if strict:
         refuse_findings(patient.findings)
     return patient
 
 
-def patient_of(study: Study, clinical: ClinicalFile | None = None, *,
-               sequences: Mapping[str, Sequence] | None = None) -> Patient:
+def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     """Arrange what a folder holds on the patient's timeline.
 
     Parameters
@@ -85,15 +86,11 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None, *,
         What was read.
     clinical : ClinicalFile, optional
         What DICOM does not carry.
-    sequences : mapping of str to Sequence, optional
-        As in :func:`read_patient`.
 
     Raises
     ------
     ReadError
         If ``clinical.json`` is another patient's.
-    InputError
-        If `sequences` names a series that is not there.
     """
     clinical = clinical or ClinicalFile(Clinical())
     identity = study.patients[0]
@@ -101,10 +98,8 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None, *,
         raise ReadError(f"{study.folder}/{CLINICAL_NAME} is of patient {clinical.patient_id!r}, the images are of "
                         f"{identity!r}: correct its patient_id, or leave it out")
     findings = [*study.findings, *clinical.findings]
-    images = _renamed(study.images, sequences or {})
-    groups = _sessions(images)
     visits, used = [], []
-    for group in groups:
+    for group in _sessions(study.images):
         kept = _one_frame(group, findings)
         visits.append(Visit(group[0].date, _one_of_each(kept, findings)))
         used.append(kept)
@@ -118,13 +113,6 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None, *,
         structures=_named(structures, "structures", findings), dose=dose, plan=plan, clinical=clinical.clinical,
         findings=tuple(findings), sources=study.sources,
     )
-
-
-def _renamed(images: Iterable[AcquiredImage], sequences: Mapping[str, Sequence]) -> list[AcquiredImage]:
-    images = list(images)
-    if unknown := sequences.keys() - {i.series_uid for i in images}:
-        raise InputError(f"sequences names series that are not among the images: {', '.join(sorted(unknown))}")
-    return [replace(i, sequence=sequences.get(i.series_uid, i.sequence)) for i in images]
 
 
 def _sessions(images: Iterable[AcquiredImage]) -> list[list[AcquiredImage]]:
