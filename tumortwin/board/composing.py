@@ -1,0 +1,299 @@
+"""Gathering what a board page shows from a twin, its calibration, its forecast and the compared schedules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tumortwin
+from tumortwin.board.planned import dose_fields, plan_fields
+from tumortwin.board.report import BoardReport
+from tumortwin.board.slices import Plane, best_slice, reslice_grid
+from tumortwin.board.values import (
+    Band,
+    Comparison,
+    Course,
+    Interval,
+    Measure,
+    Panel,
+    Parameter,
+    Role,
+    Scan,
+    Score,
+)
+from tumortwin.board.wording import OWN_METHOD
+from tumortwin.calibration.observation import contour_ml, contour_share
+from tumortwin.errors import InputError
+from tumortwin.growth.parameters import SOURCES, UNITS
+from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.resampling import resample
+from tumortwin.imaging.sequence import Sequence as MrSequence
+from tumortwin.imaging.volume import Grid, Volume
+from tumortwin.planning.constraints import QUANTEC
+from tumortwin.planning.given_dose import GivenDose, given_dose
+
+if TYPE_CHECKING:
+    from tumortwin.calibration import Calibration, Forecast
+    from tumortwin.patient import Clinical, Patient
+    from tumortwin.planning import PlanFront
+    from tumortwin.twin import Observation, Twin
+
+QUANTITIES = ("whole", "enhancing")
+PANELS = 6
+MARGIN_MM = 10.0
+ASPECT = 0.94
+"""Height of a picture over its width: six of them fill the page."""
+DEFINITIONS = ("Core: inside the T1Gd contour, necrosis included. Intervals: 5th to 95th percentile.",)
+_BREAK_DAYS = 4.0
+"""Doses further apart than a long weekend are drawn as two bars."""
+
+
+def compose(twin: Twin, fit: Calibration | None = None, forecast: Forecast | None = None,
+            front: PlanFront | None = None, *, patient: Patient | None = None) -> BoardReport:
+    """Gather the page.
+
+    Parameters
+    ----------
+    twin : Twin
+        Whose page.
+    fit : Calibration, optional
+        Adds parameters, quality and what each scan was used for.
+    forecast : Forecast, optional
+        Adds bands, the predicted picture and the comparison with held-out scans.
+    front : PlanFront, optional
+        Adds the schedules.
+    patient : Patient, optional
+        Shows each visit's own image instead of the reference visit's.
+
+    Returns
+    -------
+    BoardReport
+    """
+    used = set() if fit is None else set(fit.visits)
+    roles = [Role.OBSERVED if fit is None else Role.FITTED if i in used else Role.HELD_OUT
+             for i in range(len(twin.observations))]
+    findings: tuple[Finding, ...] = twin.findings
+    for stage in (fit, forecast, front):
+        findings += tuple(f for f in getattr(stage, "findings", ()) if f not in findings)
+    given, unusable = _given(twin)
+    planned = plan_fields(front)
+    scored = _scores(twin, forecast)
+    return BoardReport(
+        patient_id=twin.patient_id,
+        reference_time=twin.reference_time,
+        version=tumortwin.__version__,
+        input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
+        clinical=_clinical(twin.clinical),
+        scans=tuple(Scan(o.date, o.day, role, {q: contour_ml(o, q) for q in QUANTITIES})
+                    for o, role in zip(twin.observations, roles, strict=True)),
+        courses=_courses(twin, given),
+        bands=() if forecast is None else tuple(
+            Band(q, forecast.days, b.median, b.p05, b.p95, forecast.start) for q, b in forecast.volumes.items()),
+        panels=_panels(twin, roles, forecast, patient),
+        comparisons=_comparisons(twin, roles, forecast),
+        scores=scored,
+        parameters=() if fit is None else _parameters(fit),
+        quality=() if fit is None else _quality(fit),
+        limits=_limits(twin, fit),
+        findings=findings,
+        left_out=(*_left_out(twin, fit, scored, front), *unusable),
+        sources=twin.sources,
+        **dose_fields(given),
+        **{**planned, "definitions": (*DEFINITIONS, *planned.get("definitions", ()))},
+    )
+
+
+def _given(twin: Twin) -> tuple[GivenDose | None, tuple[str, ...]]:
+    """The given dose, or why there is none to show."""
+    if not twin.irradiations:
+        return None, ()
+    try:
+        return given_dose(twin, QUANTEC), ()
+    except InputError as error:
+        return None, (f"No dose-volume histograms: {error}",)
+
+
+def _clinical(clinical: Clinical) -> tuple[str, ...]:
+    said = []
+    if clinical.diagnosis:
+        said.append(clinical.diagnosis)
+    if clinical.age_years is not None:
+        said.append(f"{clinical.age_years:.0f} years")
+    if clinical.mgmt_methylated is not None:
+        said.append("MGMT methylated" if clinical.mgmt_methylated else "MGMT unmethylated")
+    if clinical.idh_mutant is not None:
+        said.append("IDH mutant" if clinical.idh_mutant else "IDH wild type")
+    return tuple(said)
+
+
+def _courses(twin: Twin, given: GivenDose | None) -> tuple[Course, ...]:
+    courses = []
+    if twin.removals:
+        days = tuple(r.day for r in twin.removals)
+        courses.append(Course("surgery", "Resection", "", days, _spans(days)))
+    if twin.irradiations:
+        days = tuple(i.day for i in twin.irradiations)
+        detail = f"{len(days)} fractions" if given is None else f"{given.schedule.total:.1f} Gy / {len(days)}"
+        courses.append(Course("radiotherapy", "Radiotherapy", detail, days, _spans(days)))
+    drugs = list(dict.fromkeys((a.drug, a.amount, a.unit) for a in twin.administrations))
+    for drug, amount, unit in drugs:
+        days = tuple(a.day for a in twin.administrations if (a.drug, a.amount, a.unit) == (drug, amount, unit))
+        detail = f"{amount:g} {str(unit).replace('m2', 'm²')} × {len(days)}"
+        courses.append(Course("drug", drug.capitalize(), detail, days, _spans(days)))
+    return tuple(courses)
+
+
+def _spans(days: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    spans: list[tuple[float, float]] = []
+    for day in sorted(days):
+        if spans and day - spans[-1][1] <= _BREAK_DAYS:
+            spans[-1] = (spans[-1][0], day)
+        else:
+            spans.append((day, day))
+    return tuple(spans)
+
+
+def _scores(twin: Twin, forecast: Forecast | None) -> tuple[Score, ...]:
+    if forecast is None:
+        return ()
+    rows = []
+    for o in twin.observations:
+        if not any(abs(f.day - o.day) < 1e-6 for f in forecast.fields) or o.day <= forecast.start:
+            continue
+        for quantity, s in forecast.score(o).items():
+            methods = ((OWN_METHOD, s.dice, s.volume_error_percent),
+                       ("last scan carried forward", s.last_scan_dice, s.last_scan_volume_error_percent),
+                       ("exponential growth", None, s.exponential_volume_error_percent))
+            for method, dice, error in methods:
+                if np.isfinite(error):
+                    rows.append(Score(o.date, o.day, method, quantity, dice, s.observed_ml * (1 + error / 100),
+                                      s.observed_ml * error / 100, error))
+    return tuple(rows)
+
+
+def _comparisons(twin: Twin, roles: Sequence[Role], forecast: Forecast | None) -> tuple[Comparison, ...]:
+    if forecast is None:
+        return ()
+    return tuple(
+        Comparison(o.date, o.day, role, q, contour_ml(o, q),
+                   Interval(*(float(np.interp(o.day, forecast.days, values)) for values in (b.median, b.p05, b.p95))))
+        for o, role in zip(twin.observations, roles, strict=True)
+        for q, b in forecast.volumes.items() if forecast.days[0] <= o.day <= forecast.days[-1]
+    )
+
+
+def _parameters(fit: Calibration) -> tuple[Parameter, ...]:
+    rows = []
+    for e, unknown in zip(fit.estimates, fit.unknowns, strict=True):
+        known = "scans and prior" if e.moved else "prior, hardly moved by the scans" if e.fitted else "prior only"
+        rows.append(Parameter(e.name, e.unit, e.value, e.low, e.high, *unknown.interval(), f"{known}; {e.source}"))
+    for name in ("alpha_beta", "grey_ratio"):
+        if all(row.name != name for row in rows):
+            value = float(getattr(fit.parameters, name))
+            rows.append(Parameter(name, UNITS[name], value, None, None, None, None, SOURCES[name]))
+    return tuple(rows)
+
+
+def _quality(fit: Calibration) -> tuple[Measure, ...]:
+    d = fit.diagnostics
+    rows = [Measure("Search", float(d.solves), "solutions",
+                    "ended by itself" if d.converged else "stopped at its limit: not converged")]
+    names = {"whole": "FLAIR contour misfit", "enhancing": "T1Gd contour misfit", "density": "ADC density misfit"}
+    rows += [Measure(names.get(kind, kind), sigma, "1", "standard deviation of a voxel")
+             for kind, sigma in d.sigma.items()]
+    rows.append(Measure("Voxels that count as one", d.kappa, "1", "from the residuals' correlation"))
+    if {"diffusivity", "proliferation_rate"} <= {u.name for u in fit.unknowns}:
+        correlation = fit.correlation("diffusivity", "proliferation_rate")
+        rows.append(Measure("Correlation of log D and log ρ", correlation, "1", ""))
+    return tuple(rows)
+
+
+def _limits(twin: Twin, fit: Calibration | None) -> tuple[str, ...]:
+    said = []
+    if fit is not None:
+        said.append("Bands hold what is unknown of the parameters, not errors of the model or of drawing contours.")
+        if twin.irradiations and twin.administrations:
+            said.append("Radiotherapy and drug were given together: scans cannot tell α from the drug's effect.")
+    if twin.irradiations:
+        said.append("Within 12 weeks after radiotherapy, pseudoprogression is not ruled out.")
+    return tuple(said)
+
+
+def _left_out(twin: Twin, fit: Calibration | None, scores: tuple[Score, ...],
+              front: PlanFront | None) -> tuple[str, ...]:
+    said = []
+    if fit is None:
+        said.append(f"Not calibrated: {len(twin.observations)} visit(s) with a visible tumor, two are needed.")
+    if fit is not None and not scores:
+        said.append("No held-out scan: the forecast is not scored.")
+    if front is None:
+        said.append("No plan options were compared." if twin.irradiations else
+                    "No plan options: no radiotherapy plan, dose or delivered fraction is known.")
+    return tuple(said)
+
+
+def _panels(twin: Twin, roles: Sequence[Role], forecast: Forecast | None, patient: Patient | None) -> tuple[Panel, ...]:
+    """Pictures of one axial slice: the scans, and last what was predicted of the last held-out one."""
+    if not twin.observations:
+        return ()
+    domain = twin.domain.grid
+    regions = [contour_share(o, q) for o in twin.observations[-1:] for q in QUANTITIES]
+    if not any(r.any() for r in regions):
+        regions = [contour_share(o, q) for o in twin.observations for q in QUANTITIES]
+    if not any(r.any() for r in regions):
+        return ()
+    cut = best_slice(domain, *regions)
+    grid = _window(twin, regions, cut.position)
+    held = next((f for f in reversed(forecast.fields if forecast else ())
+                 if any(abs(f.day - o.day) < 1e-6 for o in twin.observations)), None)
+    shown = np.unique(np.linspace(0, len(twin.observations) - 1, PANELS - (held is not None)).round().astype(int))
+    panels = []
+    for i in shown:
+        o = twin.observations[i]
+        predicted = _flat({q: held.probability[q] for q in QUANTITIES}, domain, grid) if (
+            held is not None and abs(held.day - o.day) < 1e-6) else {}
+        panels.append(Panel("observed", o.date, o.day, roles[i], _anatomy(twin, o, patient, grid),
+                            _flat({q: contour_share(o, q) for q in QUANTITIES}, domain, grid), None, predicted))
+        if held is not None and predicted:
+            panels.append(Panel("predicted", o.date, o.day, roles[i], panels[-1].anatomy, {},
+                                _flat({"density": held.density}, domain, grid)["density"], predicted))
+    return tuple(panels)
+
+
+def _flat(fields: Mapping[str, NDArray[np.floating]], source: Grid, target: Grid) -> dict[str, NDArray[np.float32]]:
+    return {name: resample(Volume(np.asarray(f, np.float32), source), target).array for name, f in fields.items()}
+
+
+def _anatomy(twin: Twin, observation: Observation, patient: Patient | None, grid: Grid) -> Volume:
+    """The visit's own contrast-enhanced (or best other) image, else the reference visit's."""
+    if patient is not None:
+        visit = patient.visits[observation.visit]
+        for sequence in (MrSequence.T1GD, MrSequence.FLAIR, MrSequence.T2, MrSequence.T1):
+            if sequence in visit.images:
+                picture = resample(visit.images[sequence], grid, observation.transform)
+                return picture.with_array(picture.array, name=f"{sequence} of {visit.date:%Y-%m-%d}", source=())
+    picture = resample(twin.anatomy, grid)
+    return picture.with_array(picture.array, name=twin.anatomy.name or "reference scan", source=())
+
+
+def _window(twin: Twin, regions: Iterable[NDArray[np.floating]], position: float) -> Grid:
+    """A 1 mm axial slice over the brain, cut above and below the tumor to the page's aspect."""
+    grid = reslice_grid(twin.domain.grid, Plane.AXIAL, position)
+    brain = _flat({"brain": twin.domain.mask.astype(np.float32)}, twin.domain.grid, grid)["brain"][0] >= 0.5
+    tumor = np.sum(list(_flat({str(i): r for i, r in enumerate(regions)}, twin.domain.grid, grid).values()), axis=0)[0]
+    rows, columns = np.nonzero(brain if brain.any() else np.ones_like(brain))
+    low, high = max(columns.min() - MARGIN_MM, 0), min(columns.max() + MARGIN_MM + 1, brain.shape[1])
+    top, bottom = max(rows.min() - MARGIN_MM, 0), min(rows.max() + MARGIN_MM + 1, brain.shape[0])
+    height = ASPECT * (high - low)
+    if bottom - top > height:
+        middle = (top + bottom) / 2
+        if tumor.any():
+            middle = float(np.average(np.arange(len(tumor)), weights=tumor.sum(axis=1)))
+        top = float(np.clip(middle - height / 2, top, bottom - height))
+        bottom = top + height
+    return grid.cropped((slice(0, 1), slice(round(top), round(bottom)), slice(round(low), round(high))))
