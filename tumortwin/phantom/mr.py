@@ -1,0 +1,328 @@
+"""MR series of a synthetic patient as DICOM: a file a slice, or one enhanced multi-frame file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, MRImageStorage, RLELossless
+from pydicom.valuerep import DT
+
+from tumortwin.errors import InputError
+from tumortwin.imaging.dicom_header import decimal, hashed_uid, item, new_instance, stamp, write_instance
+from tumortwin.imaging.planes import Planes, planes_of
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
+
+SIGNAL_RANGE = 1023
+"""Stored value of the brightest voxel of a signal series: fine against the noise, and small when compressed."""
+
+ADC_STEP = 1e-6
+"""mm^2/s for one stored count, as scanners store ADC."""
+
+BITS = 12
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a scanner writes about a sequence: times in ms, angle in degrees; `flavor` is ImageType's third value."""
+
+    flavor: str
+    scanning: tuple[str, ...]
+    variant: tuple[str, ...]
+    repetition: float
+    echo: float
+    inversion: float | None
+    flip: float
+    train: int
+    dimensions: str
+    enhanced: tuple[str, str]
+    """Echo pulse sequence and pulse sequence name of the enhanced object."""
+
+
+MPRAGE = Protocol("T1", ("GR", "IR"), ("SK", "SP", "MP"), 1900, 2.6, 900, 9, 1, "3D", ("GRADIENT", "tfl3d"))
+EPI = Protocol("DIFFUSION", ("EP", "SE"), ("SK", "SP"), 8000, 80, None, 90, 1, "2D", ("SPIN", "ep2d_diff"))
+PROTOCOLS: Mapping[Sequence, Protocol] = {
+    Sequence.T1: MPRAGE,
+    Sequence.T1GD: MPRAGE,
+    Sequence.T2: Protocol("T2", ("SE",), ("SK", "SP"), 5000, 100, None, 150, 15, "2D", ("SPIN", "tse2d")),
+    Sequence.FLAIR: Protocol("FLUID_ATTENUATED", ("SE", "IR"), ("SK", "SP"), 9000, 90, 2500, 150, 15, "2D",
+                             ("SPIN", "tir2d")),
+    Sequence.DWI: EPI,
+    Sequence.ADC: EPI,
+}
+"""Typical values at 3 T."""
+
+
+def stored_values(series: SyntheticSeries, brightest: float) -> NDArray[np.uint16]:
+    """The whole numbers that a scanner would store.
+
+    Parameters
+    ----------
+    series : SyntheticSeries
+        Signal in arbitrary units, or ADC in mm^2/s (stored in steps of 1e-6 mm^2/s).
+    brightest : float
+        The signal that becomes :data:`SIGNAL_RANGE`; images whose ratio has a meaning (b-values) share one.
+
+    Raises
+    ------
+    InputError
+        If a value is negative, not finite or, for ADC, too large for 12 bits.
+    """
+    values = series.volume.array
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise InputError(f"{series.description}: MR signals are finite and >= 0, not {values.min()} to {values.max()}")
+    counts = values / ADC_STEP if series.sequence is Sequence.ADC else values * (SIGNAL_RANGE / brightest)
+    if counts.max() >= 2**BITS:
+        raise InputError(f"{series.description}: ADC up to {values.max():.3g} mm^2/s does not fit in {BITS} bits")
+    return np.rint(counts).astype(np.uint16)
+
+
+def write_series(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, brightest: float,
+                 folder: Path) -> list[Path]:
+    """Write one series.
+
+    Parameters
+    ----------
+    series : SyntheticSeries
+        What to write; its :class:`~tumortwin.phantom.synthetic.Encoding` says how.
+    study : Dataset
+        Patient and study attributes.
+    uid : UID
+        Series Instance UID; those of the instances are derived from it.
+    number : int
+        Series number.
+    when : datetime
+        Start of the acquisition.
+    brightest : float
+        See :func:`stored_values`.
+    folder : Path
+        Where the files IM0001.dcm ... go.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of the planes.
+    """
+    values = stored_values(series, brightest)
+    planes = planes_of(series.volume.grid)
+    if series.encoding is Encoding.ENHANCED:
+        datasets = [_enhanced(series, study, uid, number, when, planes, values)]
+    else:
+        datasets = [_single_frame(series, study, uid, number, when, planes, values, z) for z in range(len(values))]
+    return [write_instance(dataset, folder / f"IM{n:04d}.dcm") for n, dataset in enumerate(datasets, 1)]
+
+
+def _instance(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, sop_class: UID,
+              instance: int, values: NDArray[np.uint16]) -> Dataset:
+    """What single-frame and enhanced images have in common."""
+    dataset = new_instance(study, sop_class, "MR", series.description, when, series_number=number)
+    dataset.SeriesDescription = dataset.ProtocolName = series.description[:64]
+    dataset.ManufacturerModelName = "tumortwin phantom"
+    dataset.SeriesInstanceUID = uid
+    dataset.SOPInstanceUID = hashed_uid(uid, instance)
+    dataset.InstanceNumber = instance
+    stamp(dataset, when, "Content")
+    dataset.BodyPartExamined = "BRAIN"
+    dataset.PatientPosition = "HFS"
+    dataset.FrameOfReferenceUID = series.volume.frame
+    dataset.PositionReferenceIndicator = ""
+    dataset.ImageType = (["DERIVED", "PRIMARY", "DIFFUSION", "ADC"] if series.sequence is Sequence.ADC
+                         else ["ORIGINAL", "PRIMARY", "OTHER"])
+    dataset.ImageComments = "Synthetic image, research use only"
+    dataset.BurnedInAnnotation = "NO"
+    dataset.MagneticFieldStrength = 3
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = values.shape[-2:]
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, BITS, BITS - 1
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = values.astype("<u2").tobytes()
+    return dataset
+
+
+def _compress(dataset: Dataset, syntax: UID) -> None:
+    if syntax != ExplicitVRLittleEndian:
+        plugin = {JPEGLSLossless: "pyjpegls", RLELossless: "pydicom"}[syntax]
+        dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+
+
+def _adc_meaning() -> Dataset:
+    """That stored values times 1e-6 are mm^2/s."""
+    return item(
+        LUTExplanation="Apparent diffusion coefficient", LUTLabel="ADC", RealWorldValueFirstValueMapped=0,
+        RealWorldValueLastValueMapped=2**BITS - 1, RealWorldValueIntercept=0.0, RealWorldValueSlope=ADC_STEP,
+        MeasurementUnitsCodeSequence=[item(CodeValue="mm2/s", CodingSchemeDesignator="UCUM", CodeMeaning="mm2/s")],
+    )
+
+
+def _window(values: NDArray[np.uint16]) -> tuple[str, str]:
+    top = max(float(np.percentile(values, 99.5)), 2.0)
+    return decimal(round(top / 2)), decimal(round(top))
+
+
+def _single_frame(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, planes: Planes,
+                  values: NDArray[np.uint16], z: int) -> Dataset:
+    protocol = PROTOCOLS[series.sequence]
+    dataset = _instance(series, study, uid, number, when, MRImageStorage, z + 1, values[z])
+    stamp(dataset, when, "Acquisition")
+    dataset.AcquisitionNumber = 1
+    dataset.ScanningSequence = list(protocol.scanning)
+    dataset.SequenceVariant = list(protocol.variant)
+    dataset.ScanOptions = ""
+    dataset.SequenceName = protocol.enhanced[1]
+    dataset.MRAcquisitionType = protocol.dimensions
+    dataset.RepetitionTime = decimal(protocol.repetition)
+    dataset.EchoTime = decimal(protocol.echo)
+    dataset.EchoTrainLength = protocol.train
+    if protocol.inversion is not None:
+        dataset.InversionTime = decimal(protocol.inversion)
+    dataset.FlipAngle = decimal(protocol.flip)
+    planes.write(dataset, z)
+    dataset.SpacingBetweenSlices = decimal(planes.spacing)
+    dataset.WindowCenter, dataset.WindowWidth = _window(values)
+    if series.sequence is Sequence.T1GD:
+        dataset.ContrastBolusAgent = "Gadobutrol"
+        dataset.ContrastBolusRoute = "INTRAVENOUS"
+    if series.b_value is not None:
+        dataset.DiffusionBValue = float(series.b_value)
+    if series.sequence is Sequence.ADC:
+        dataset.RealWorldValueMappingSequence = [_adc_meaning()]
+    _compress(dataset, {Encoding.JPEG_LS: JPEGLSLossless, Encoding.RLE: RLELossless,
+                        Encoding.PLAIN: ExplicitVRLittleEndian}[series.encoding])
+    return dataset
+
+
+def _enhanced(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, planes: Planes,
+              values: NDArray[np.uint16]) -> Dataset:
+    dataset = _instance(series, study, uid, number, when, EnhancedMRImageStorage, 1, values)
+    protocol = PROTOCOLS[series.sequence]
+    derived = series.sequence is Sequence.ADC
+    dataset.ImageType = ["DERIVED" if derived else "ORIGINAL", "PRIMARY", protocol.flavor, "ADC" if derived else "NONE"]
+    dataset.NumberOfFrames = len(values)
+    dataset.AcquisitionNumber = 1
+    dataset.AcquisitionDateTime = DT(when)
+    dataset.AcquisitionDuration = 240.0
+    dataset.ResonantNucleus = "1H"
+    dataset.KSpaceFiltering = "NONE"
+    dataset.ApplicableSafetyStandardAgency = "IEC"
+    dataset.LossyImageCompression = "00"
+    dataset.PresentationLUTShape = "IDENTITY"
+    dataset.AcquisitionContextSequence = []
+    dataset.VolumetricProperties, dataset.VolumeBasedCalculationTechnique = "VOLUME", "NONE"
+    dataset.PixelPresentation, dataset.ComplexImageComponent = "MONOCHROME", "MAGNITUDE"
+    dataset.AcquisitionContrast = protocol.flavor
+    dataset.ContentQualification = "RESEARCH"
+    if not derived:
+        dataset.update(_pulse_sequence(protocol))
+    organization = hashed_uid(uid, "dimensions")
+    dataset.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
+    dataset.DimensionOrganizationType = "3D"
+    dataset.DimensionIndexSequence = [item(
+        DimensionOrganizationUID=organization, DimensionIndexPointer=0x00209057, FunctionalGroupPointer=0x00209111,
+        DimensionDescriptionLabel="In-Stack Position Number",
+    )]
+    if series.sequence is Sequence.T1GD:
+        dataset.ContrastBolusAgentSequence = [_contrast_agent()]
+    dataset.SharedFunctionalGroupsSequence = [_shared_groups(series, planes, values, dataset.ImageType)]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        item(
+            FrameContentSequence=[item(
+                StackID="1", InStackPositionNumber=z + 1, DimensionIndexValues=[z + 1], FrameAcquisitionNumber=1,
+                FrameReferenceDateTime=DT(when), FrameAcquisitionDateTime=DT(when), FrameAcquisitionDuration=240000.0,
+            )],
+            PlanePositionSequence=[item(ImagePositionPatient=[decimal(v) for v in planes.positions[z]])],
+        )
+        for z in range(len(values))
+    ]
+    _compress(dataset, JPEGLSLossless)
+    return dataset
+
+
+def _pulse_sequence(protocol: Protocol) -> Dataset:
+    """The MR Pulse Sequence module: of acquired images only, not of derived ones."""
+    module = item(
+        PulseSequenceName=protocol.enhanced[1], MRAcquisitionType=protocol.dimensions,
+        EchoPulseSequence=protocol.enhanced[0], MultiPlanarExcitation="NO", PhaseContrast="NO",
+        TimeOfFlightContrast="NO", SteadyStatePulseSequence="NONE",
+        EchoPlanarPulseSequence="YES" if protocol.flavor == "DIFFUSION" else "NO", SaturationRecovery="NO",
+        SpectrallySelectedSuppression="NONE", OversamplingPhase="NONE", GeometryOfKSpaceTraversal="RECTILINEAR",
+        SegmentedKSpaceTraversal="SINGLE", RectilinearPhaseEncodeReordering="LINEAR", NumberOfKSpaceTrajectories=1,
+    )
+    if protocol.dimensions == "3D":
+        module.CoverageOfKSpace = "FULL"
+    if protocol.enhanced[0] == "SPIN":
+        module.MultipleSpinEcho = "NO"
+    return module
+
+
+def _contrast_agent() -> Dataset:
+    code = item(CodeValue="418351005", CodingSchemeDesignator="SCT", CodeMeaning="Gadolinium chelate")
+    route = item(CodeValue="47625008", CodingSchemeDesignator="SCT", CodeMeaning="Intravenous route")
+    return item(
+        CodeValue=code.CodeValue, CodingSchemeDesignator="SCT", CodeMeaning=code.CodeMeaning,
+        ContrastBolusAgentNumber=1, ContrastBolusIngredientCodeSequence=[], ContrastBolusVolume=None,
+        ContrastBolusIngredientConcentration=None, ContrastBolusAdministrationRouteSequence=[route],
+    )
+
+
+def _shared_groups(series: SyntheticSeries, planes: Planes, values: NDArray[np.uint16], image_type: Any) -> Dataset:
+    """Functional groups that are the same for all frames (PS3.3 A.36.2.3)."""
+    protocol = PROTOCOLS[series.sequence]
+    rows, columns = values.shape[1:]
+    inversion = {} if protocol.inversion is None else {"InversionTimes": [float(protocol.inversion)]}
+    center, width = _window(values)
+    timing = item(RepetitionTime=decimal(protocol.repetition), FlipAngle=decimal(protocol.flip),
+                  EchoTrainLength=protocol.train, RFEchoTrainLength=protocol.train, GradientEchoTrainLength=0,
+                  GradientOutputType="DB_DT", GradientOutput=0.0,
+                  OperatingModeSequence=[item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL")],
+                  SpecificAbsorptionRateSequence=[item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY",
+                                                       SpecificAbsorptionRateValue=0.5)])
+    groups = item(
+        PixelMeasuresSequence=[item(PixelSpacing=[decimal(v) for v in planes.pixel_spacing],
+                                    SliceThickness=decimal(planes.spacing),
+                                    SpacingBetweenSlices=decimal(planes.spacing))],
+        PlaneOrientationSequence=[item(ImageOrientationPatient=[decimal(v) for v in planes.orientation])],
+        FrameAnatomySequence=[item(FrameLaterality="U", AnatomicRegionSequence=[
+            item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")])],
+        MRImageFrameTypeSequence=[item(
+            FrameType=list(image_type), PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
+            VolumeBasedCalculationTechnique="NONE", ComplexImageComponent="MAGNITUDE",
+            AcquisitionContrast=protocol.flavor)],
+        MRTimingAndRelatedParametersSequence=[timing],
+        MRFOVGeometrySequence=[item(
+            InPlanePhaseEncodingDirection="COLUMN", MRAcquisitionFrequencyEncodingSteps=columns,
+            MRAcquisitionPhaseEncodingStepsInPlane=rows, PercentSampling=100, PercentPhaseFieldOfView=100,
+            MRAcquisitionPhaseEncodingStepsOutOfPlane=len(values))],
+        MREchoSequence=[item(EffectiveEchoTime=float(protocol.echo))],
+        MRModifierSequence=[item(
+            InversionRecovery="NO" if protocol.inversion is None else "YES", FlowCompensation="NONE", Spoiling="RF",
+            T2Preparation="NO", SpectrallySelectedExcitation="NONE", SpatialPresaturation="NONE",
+            PartialFourier="NO", ParallelAcquisition="NO", **inversion)],
+        MRImagingModifierSequence=[item(
+            MagnetizationTransfer="NONE", BloodSignalNulling="NO", Tagging="NONE", TransmitterFrequency=123.2,
+            PixelBandwidth=200.0)],
+        MRReceiveCoilSequence=[item(ReceiveCoilName="HEAD", ReceiveCoilManufacturerName="", ReceiveCoilType="VOLUME",
+                                    QuadratureReceiveCoil="NO")],
+        MRTransmitCoilSequence=[item(TransmitCoilName="BODY", TransmitCoilManufacturerName="",
+                                     TransmitCoilType="BODY")],
+        MRAveragesSequence=[item(NumberOfAverages=1)],
+        PixelValueTransformationSequence=[item(RescaleIntercept=0, RescaleSlope=1, RescaleType="US")],
+        FrameVOILUTSequence=[item(WindowCenter=center, WindowWidth=width)],
+    )
+    if protocol.flavor == "DIFFUSION":
+        b_value = {} if series.b_value is None else {"DiffusionBValue": float(series.b_value)}
+        groups.MRDiffusionSequence = [item(DiffusionDirectionality="ISOTROPIC", **b_value)]
+    if series.sequence is Sequence.ADC:
+        groups.RealWorldValueMappingSequence = [_adc_meaning()]
+    if series.sequence is Sequence.T1GD:
+        groups.ContrastBolusUsageSequence = [item(
+            ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered="YES", ContrastBolusAgentDetected="",
+            ContrastBolusAgentPhase="")]
+    return groups
