@@ -3,6 +3,7 @@
 from tumortwin.growth.model import Model, model_of
 from tumortwin.growth.parameters import SOURCES, UNITS, GrowthParameters
 from tumortwin.growth.scheme import Step, StepPlan
+from tumortwin.growth.seed import ellipsoid_seed
 from tumortwin.growth.solver import Simulation, simulate
 from tumortwin.growth.terms.diffusion import TissueDiffusion, UniformDiffusion, VoxelDiffusion
 from tumortwin.growth.terms.laws import Exponential, Gompertz, Logistic
@@ -10,6 +11,6 @@ from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill, survival
 
 __all__ = [
     "DECAY_RATES", "SOURCES", "UNITS", "DrugKill", "Exponential", "Gompertz", "GrowthParameters", "Logistic", "Model",
-    "Simulation", "Step", "StepPlan", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "model_of", "simulate",
-    "survival",
+    "Simulation", "Step", "StepPlan", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed",
+    "model_of", "simulate", "survival",
 ]  # fmt: skip

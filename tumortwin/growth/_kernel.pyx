@@ -22,8 +22,8 @@ cdef extern from "_rows.h" nogil:
                       const double *, const double *, const double *, double, double, double, double, double, double)
     void moebius_float(Py_ssize_t, float *, float, float)
     void moebius_double(Py_ssize_t, double *, double, double)
-    void extremes_float(Py_ssize_t, const float *, double *, double *)
-    void extremes_double(Py_ssize_t, const double *, double *, double *)
+    double lowest_float(Py_ssize_t, const float *, double)
+    double lowest_double(Py_ssize_t, const double *, double)
     void squares_float(Py_ssize_t, const float *, const float *, double *, double *)
     void squares_double(Py_ssize_t, const double *, const double *, double *, double *)
 
@@ -141,21 +141,21 @@ def power(real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, Py
         restore_denormals(before)
 
 
-def extremes(const real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box):
-    """Smallest and largest of the box's values and 0."""
+def lowest(const real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box):
+    """Smallest of the box's values and 0."""
     cdef Py_ssize_t z0, z1, y0, y1, x0, x1, z, y, begin, end
     z0, z1, y0, y1, x0, x1 = box
-    cdef double low = 0, high = 0
+    cdef double low = 0
     with nogil:
         for z in range(z0, z1):
             for y in range(y0, y1):
                 begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
                 if begin < end:
                     if real is float:
-                        extremes_float(end - begin, &u[z, y, begin], &low, &high)
+                        low = lowest_float(end - begin, &u[z, y, begin], low)
                     else:
-                        extremes_double(end - begin, &u[z, y, begin], &low, &high)
-    return low, high
+                        low = lowest_double(end - begin, &u[z, y, begin], low)
+    return low
 
 
 def squares(const real[:, :, ::1] u, const real[:, :, ::1] v, const int[:, ::1] lo, const int[:, ::1] hi, box):

@@ -88,6 +88,7 @@ class ReferenceStepper:
         self.rate = largest_rate(faces)
         self.rounding = float(np.finfo(dtype).eps)
         self.sweeps = 0
+        self.eps = eps
         self.box: Box = (0, mask.shape[0], 0, mask.shape[1], 0, mask.shape[2])
         self._faces: Faces = tuple(face.astype(dtype) for face in faces)  # type: ignore[assignment]
         self._mask = mask
@@ -105,13 +106,20 @@ class ReferenceStepper:
     def widen(self, stages: int) -> None:
         """Make the box large enough for the next step: here it is the whole grid."""
 
+    def use(self, box: Box) -> None:
+        """Sweep this box: here it is the whole grid."""
+
     def react(self, flow: Flow) -> None:
         """Apply a pointwise flow."""
         self._u = flow(self._u).astype(self._u.dtype)
 
-    def scale(self, factor: NDArray[np.floating] | float) -> None:
-        """Multiply by a number or a (z, y, x) map."""
-        self._u = (self._u * factor).astype(self._u.dtype)
+    def prepare(self, factor: NDArray[np.floating]) -> NDArray[np.floating]:
+        """A number or a (z, y, x) map in the form that :meth:`scale` takes."""
+        return factor.astype(self._u.dtype)
+
+    def scale(self, prepared: NDArray[np.floating]) -> None:
+        """Multiply by a number or a map from :meth:`prepare`."""
+        self._u = self._u * prepared
 
     def diffuse(self, tau: float, stages: int, then: Flow) -> None:
         """One step of diffusion over `tau` days, followed by a pointwise flow."""
@@ -132,6 +140,6 @@ class ReferenceStepper:
         u = self._u.astype(np.float64)
         return float(np.linalg.norm(u - self._kept)), float(np.linalg.norm(u))
 
-    def extremes(self) -> tuple[float, float]:
-        """Smallest and largest density."""
-        return float(self._u.min()), float(self._u.max())
+    def lowest(self) -> float:
+        """The smallest density, or 0."""
+        return min(float(self._u.min()), 0.0)

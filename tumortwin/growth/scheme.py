@@ -8,6 +8,7 @@ Gershgorin's theorem lambda_max / 2 is at most the largest sum of face coefficie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,7 @@ def stages_for(tau: float, rate: float) -> int:
     return stages
 
 
+@cache
 def rkl2_stages(stages: int) -> tuple[Stage, ...]:
     """Coefficients of the stages 1 ... s."""
     j = np.arange(stages + 1, dtype=float)

@@ -113,8 +113,9 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     threads : int
         Threads that share one sweep.
     eps : float
-        The sweep covers the box of densities above `eps`, and what can be reached from it within a step; cells beyond
-        it are held at 0. 0 sweeps all that can be reached.
+        Density at `stop` that may be neglected. The sweep covers the box of the densities that can grow to more than
+        `eps` by then, and what can be reached from it within a step; beyond it the density is 0. With 0, every cell is
+        followed.
     plan : StepPlan, optional
         Steps of another solve with as many events and saves. Lengths adapt to this solve's times.
     progress : Progress
@@ -139,32 +140,34 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
             raise InputError(f"{name} is a finite number > 0, not {value}")
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise InputError(f"dtype is float32 or float64, not {np.dtype(dtype)}")
+    if threads < 1:
+        raise InputError(f"threads is a number >= 1, not {threads}")
     if not 0 <= eps < 0.1:
         raise InputError(f"eps is a small density, 0 <= eps < 0.1, not {eps}")
     domain = model.domain
     density, findings = _checked_density(model, np.asarray(initial))
     relative = model.diffusion.relative(domain, model.parameters)
-    stepper = KernelStepper(relative, domain.mask, domain.grid.spacing, model.parameters.diffusivity, dtype, eps, threads)
-    stepper.load(density)
+    stepper = KernelStepper(relative, domain.mask, domain.grid.spacing, model.parameters.diffusivity, dtype, eps,
+                            threads)
+    march = March(model, stepper, density, start, stop, dt, rtol, eps, progress)
     events: list[Irradiation | Removal] = [*model.removals, *model.irradiations]
     events = sorted((e for e in events if start < e.day <= stop), key=lambda e: e.day)
     stops = sorted({e.day for e in events} | {t for t in saves if t > start})
     if plan is not None and len(plan.segments) != len(stops):
         raise InputError(f"the plan has {len(plan.segments)} segments, this solve {len(stops)} (one up to each "
                          "event and save): make a plan with the same events and saves")
-    march = March(model, stepper, start, stop, dt, rtol, progress)
-    factors: dict[int, NDArray[np.float64]] = {}
+    factors: dict[int, NDArray[np.floating]] = {}  # fractions of one plan share one map
     fields = [stepper.field()] if saves[0] == start else []
     for i, day in enumerate(stops):
         march.advance(day, None if plan is None else plan.segments[i])
         for event in (e for e in events if e.day == day):
             if isinstance(event, Removal):
-                stepper.scale(1 - np.asarray(event.removed, np.float64))
+                stepper.scale(stepper.prepare(1 - np.asarray(event.removed, np.float64)))
                 march.rough = day
             else:
                 key = id(event.dose)
                 if key not in factors:
-                    factors[key] = survival(model.parameters, event.dose)
+                    factors[key] = stepper.prepare(survival(model.parameters, event.dose))
                 stepper.scale(factors[key])
         if day in saves:
             fields.append(stepper.field())

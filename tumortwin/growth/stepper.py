@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.errors import InputError
 from tumortwin.growth import _kernel
 from tumortwin.growth.scheme import Box, rkl2_stages
 from tumortwin.growth.terms.laws import Flow, Moebius
@@ -48,15 +51,18 @@ class KernelStepper:
         RKL2 stages done.
     rounding : float
         Of `dtype`.
+    eps : float
+        May be changed between steps.
     """
 
     def __init__(self, relative: NDArray[np.float64], mask: NDArray[np.bool_], spacing: tuple[float, float, float],
                  diffusivity: float, dtype: type[np.floating], eps: float, threads: int = 1) -> None:
         self._shape = mask.shape
-        self._crop = tuple(_extent(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+        self._crop = _extents(mask)
         inside = np.pad(mask[self._crop], 1)
+        last = inside.shape[2] - np.argmax(inside[..., ::-1], axis=2)
         self._lo = np.argmax(inside, axis=2).astype(np.intc)
-        self._hi = np.where(inside.any(axis=2), inside.shape[2] - np.argmax(inside[..., ::-1], axis=2), 0).astype(np.intc)
+        self._hi = np.where(inside.any(axis=2), last, 0).astype(np.intc)
         self._inside = inside
         self._faces = tuple(np.zeros(inside.shape, dtype) for _ in range(3))
         largest = _kernel.faces(np.pad(relative[self._crop], 1), *spacing, *self._faces)
@@ -65,7 +71,7 @@ class KernelStepper:
         self.rate = largest * diffusivity
         self.rounding = float(np.finfo(dtype).eps)
         self.sweeps = 0
-        self._eps = eps
+        self.eps = eps
         # the density, and the stages' arrays; those that a solve does not need are never touched
         self._u, self._first, self._odd, self._even, self._kept = (np.zeros(inside.shape, dtype) for _ in range(5))
         self.box: Box = (1, 1, 1, 1, 1, 1)
@@ -75,10 +81,10 @@ class KernelStepper:
     def load(self, density: NDArray[np.floating]) -> None:
         """Take a (z, y, x) density. Voxels outside the mask, and those of at most `eps` outside the box, become 0."""
         values = np.where(self._inside, np.pad(density[self._crop], 1), 0)
-        active = values > self._eps
+        active = values > self.eps
         if not active.any():
             return
-        z, y, x = (_extent(active.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+        z, y, x = _extents(active)
         self._u[z, y, x] = values[z, y, x]
         self.box = (z.start, z.stop, y.start, y.stop, x.start, x.stop)
 
@@ -98,26 +104,47 @@ class KernelStepper:
                 slab = [slice(box[2 * k], box[2 * k + 1]) for k in range(3)]
                 slab[axis] = slice(at, at + stages) if side == 0 else slice(max(at - stages, box[2 * axis]), at)
                 part = self._u[tuple(slab)]
-                if part.size and part.max() > self._eps:
+                if part.size and part.max() > self.eps:
                     # a little more than is needed, so that not every step has to widen
                     box[2 * axis + side] = min(max(at + outward * (stages + 2), 1), limit)
         self.box = (box[0], box[1], box[2], box[3], box[4], box[5])
 
+    def use(self, box: Box) -> None:
+        """Sweep this box from now on.
+
+        Raises
+        ------
+        InputError
+            If it is not inside the domain, or does not hold the box so far.
+        """
+        for axis, n in enumerate(self._u.shape):
+            begin, end = box[2 * axis:2 * axis + 2]
+            if not (1 <= begin <= self.box[2 * axis] and self.box[2 * axis + 1] <= end <= n - 1):
+                raise InputError("the plan was made for another domain, or for a tumor that is elsewhere or smaller: "
+                                 f"it sweeps {box}, the density needs {self.box}; make a new plan")
+        self.box = box
+
     def react(self, flow: Flow) -> None:
         """Apply a pointwise flow."""
         sweep = _kernel.moebius if isinstance(flow, Moebius) else _kernel.power
-        self._share(lambda z0, z1: sweep(self._u, self._lo, self._hi, self.box, z0, z1, *flow))
+        self._share(sweep, (self._u, self._lo, self._hi), flow)
 
-    def scale(self, factor: NDArray[np.floating] | float) -> None:
-        """Multiply by a number or a (z, y, x) map."""
+    def prepare(self, factor: NDArray[np.floating]) -> NDArray[np.floating]:
+        """A number or a (z, y, x) map in the form that :meth:`scale` takes."""
+        return (np.pad(factor[self._crop], 1) if factor.ndim else np.full((1, 1, 1), factor)).astype(self._u.dtype)
+
+    def scale(self, prepared: NDArray[np.floating]) -> None:
+        """Multiply by a number or a map from :meth:`prepare`."""
         z0, z1, y0, y1, x0, x1 = self.box
-        factor = np.asarray(factor)
-        if factor.ndim:
-            factor = factor[self._crop][z0 - 1:z1 - 1, y0 - 1:y1 - 1, x0 - 1:x1 - 1]
-        self._u[z0:z1, y0:y1, x0:x1] *= factor.astype(self._u.dtype)
+        box = np.s_[z0:z1, y0:y1, x0:x1]
+        self._u[box] *= prepared if prepared.size == 1 else prepared[box]
 
     def diffuse(self, tau: float, stages: int, then: Flow) -> None:
-        """One RKL2 step of diffusion over `tau` days, followed by a pointwise flow."""
+        """One RKL2 step of diffusion over `tau` days, followed by a pointwise flow.
+
+        Y_0 is the density itself; the last stage writes over it and applies the flow on the way. Four arrays serve any
+        number of stages, three serve three.
+        """
         u, first = self._u, self._first
         fused = then if isinstance(then, Moebius) else _STILL
         before, last = u, u
@@ -129,9 +156,8 @@ class KernelStepper:
                 a, d = a + d, 0.0
             elif j == 3:  # Y_1 is Y_{j-2}
                 b, d = b + d, 0.0
-            self._share(lambda z0, z1, j=j, end=end, p=last, q=before, out=out, a=a, b=b, d=d, e=e: _kernel.stage(
-                min(j, 3), end, p, q, u, first, out, *self._faces, self._lo, self._hi, self._wall, self.box, z0, z1,
-                a, b, d, e * tau * self._diffusivity, *fused))
+            arrays = (last, before, u, first, out, *self._faces, self._lo, self._hi, self._wall)
+            self._share(_kernel.stage, (min(j, 3), end, *arrays), (a, b, d, e * tau * self._diffusivity, *fused))
             before, last = last, out
         self.sweeps += stages
         if fused is not then:
@@ -150,24 +176,23 @@ class KernelStepper:
         change, size = _kernel.squares(self._u, self._kept, self._lo, self._hi, self.box)
         return change**0.5, size**0.5
 
-    def extremes(self) -> tuple[float, float]:
-        """Smallest and largest density."""
-        return _kernel.extremes(self._u, self._lo, self._hi, self.box)
+    def lowest(self) -> float:
+        """The smallest density, or 0."""
+        return _kernel.lowest(self._u, self._lo, self._hi, self.box)
 
-    def _share(self, sweep: Callable[[int, int], None]) -> None:
-        """Run a sweep over the box's planes, by parts on all threads."""
+    def _share(self, sweep: Callable[..., None], arrays: tuple[Any, ...], numbers: tuple[float, ...]) -> None:
+        """Run a sweep over the box, by parts of its planes on all threads."""
         z0, z1 = self.box[:2]
-        if self._pool is None or z1 - z0 < 2 * self._threads:
-            sweep(z0, z1)
-            return
-        edges = [z0 + (z1 - z0) * k // self._threads for k in range(self._threads + 1)]
-        others = [self._pool.submit(sweep, *part) for part in zip(edges[1:-1], edges[2:], strict=True)]
-        sweep(edges[0], edges[1])
-        for done in others:
-            done.result()
+        parts = min(self._threads, max((z1 - z0) // 2, 1))
+        edges = [z0 + (z1 - z0) * k // parts for k in range(parts + 1)]
+        others = [self._pool.submit(sweep, *arrays, self.box, low, high, *numbers)
+                  for low, high in pairwise(edges[1:])] if self._pool else []
+        sweep(*arrays, self.box, edges[0], edges[1], *numbers)
+        for other in others:
+            other.result()
 
 
-def _extent(used: NDArray[np.bool_]) -> slice:
-    """From the first to the last true value."""
-    where = np.flatnonzero(used)
-    return slice(int(where[0]), int(where[-1]) + 1)
+def _extents(used: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    """The bounding box of the true values."""
+    z, y, x = (np.flatnonzero(np.any(used, axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    return slice(int(z[0]), int(z[-1]) + 1), slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)

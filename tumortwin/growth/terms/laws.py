@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tumortwin.growth.terms.treatment import DrugKill
 
 # Gauss-Legendre rule on [0, 1]; ten points integrate exp over a span of 2 to round-off
-_NODES, _WEIGHTS = (lambda x, w: ((x + 1) / 2, w / 2))(*np.polynomial.legendre.leggauss(10))
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
+_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
 class Moebius(NamedTuple):
@@ -47,6 +48,10 @@ Flow = Moebius | Power
 class Exponential:
     """Growth without limit: du/dt = rho u - k u."""
 
+    def fastest(self, rate: float) -> float:
+        """Largest rate of growth of any density, 1/day."""
+        return rate
+
     def flow(self, rate: float, t0: float, t1: float, kill: DrugKill) -> Moebius:
         """Exact flow from `t0` to `t1` (days) at `rate` (1/day)."""
         return Moebius(float(np.exp(rate * (t1 - t0) - kill.between(t0, t1))), 0.0)
@@ -59,6 +64,10 @@ class Logistic:
     With R(t) = rho (t - t0) minus the log-kill since t0, the exact flow is u e^R / (1 + u rho int e^R dt): Bernoulli's
     equation. It holds for any u, also slightly outside 0..1.
     """
+
+    def fastest(self, rate: float) -> float:
+        """Largest rate of growth of any density, 1/day."""
+        return rate
 
     def flow(self, rate: float, t0: float, t1: float, kill: DrugKill) -> Moebius:
         """Exact flow from `t0` to `t1` (days) at `rate` (1/day)."""
@@ -96,6 +105,10 @@ class Gompertz:
     """
 
     floor: float = 1e-4
+
+    def fastest(self, rate: float) -> float:
+        """Largest rate of growth of any density, 1/day."""
+        return -rate * float(np.log(self.floor))
 
     def flow(self, rate: float, t0: float, t1: float, kill: DrugKill) -> Power:
         """Flow from `t0` to `t1` (days) at `rate` (1/day)."""
