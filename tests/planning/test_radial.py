@@ -1,11 +1,14 @@
 """The cheap model: conservation, exact growth, and a round tumor against the 3-D model."""
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pytest
 
 from tumortwin.calibration import Calibration
 from tumortwin.growth import DrugKill
 from tumortwin.planning.radial import Ball, ball_of, calendar, radial_volumes
+from tumortwin.therapy import Schedule
 from tumortwin.twin import Irradiation
 
 STILL = {"diffusivity": 0.0, "proliferation_rate": 0.0, "alpha": 0.1, "clearance": 20.0, "threshold_enhancing": 0.5}
@@ -76,6 +79,8 @@ def test_a_round_tumor_agrees_with_the_3d_model(fit: Calibration) -> None:
 
 
 def test_calendar_puts_fractions_on_their_day() -> None:
-    table = calendar([(np.array([30.4, 31.4, 31.6]), np.array([2.0, 1.0, 1.5])), (np.array([]), np.array([]))], 30.4, 3)
+    noon = datetime(2024, 2, 5, 12)
+    # the second fraction is given earlier in the day than the first, the third six hours after it
+    times = (noon, noon + timedelta(hours=20), noon + timedelta(hours=26), noon + timedelta(days=9))
+    table = calendar([Schedule("a", times, (2.0, 1.0, 1.5, 2.0)), Schedule("none")], noon.date(), 3)
     assert table.tolist() == [[2.0, 2.5, 0.0], [0.0, 0.0, 0.0]]
-    assert calendar([(np.array([99.0]), np.array([2.0]))], 0.0, 5).sum() == 0

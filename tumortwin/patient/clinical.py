@@ -142,7 +142,7 @@ class _Object:
 
     def one_of(self, name: str, choices: tuple[str, ...] | list[str]) -> str:
         value = self.text(name)
-        if value not in choices:
+        if value is None or value not in choices:
             self.refuse(name, value, f"give one of {', '.join(choices)}")
         return value
 

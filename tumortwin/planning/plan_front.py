@@ -31,6 +31,9 @@ from tumortwin.therapy.linear_quadratic import LARGE_FRACTION_GY, large_fraction
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
 from tumortwin.twin import Irradiation
 
+Vector = NDArray[np.float64]
+Scores = tuple[Vector, Vector]
+
 CURVE_DAYS = 7.0
 """Time between two points of a volume curve; a volume's progress between them is interpolated."""
 
@@ -144,7 +147,7 @@ def _isotoxic(given: GivenDose, limits: ConstraintSet) -> list[Schedule]:
     return found
 
 
-def _merit(scored: tuple[NDArray[np.floating], NDArray[np.floating]]) -> tuple[float, float]:
+def _merit(scored: Scores) -> tuple[float, float]:
     """Later progression is better; beyond the horizon, or at a tie, less tumor at the horizon."""
     progression, last = scored
     return float(np.quantile(progression, 0.5, method="inverted_cdf")), -float(np.median(last))
@@ -155,8 +158,7 @@ def _ranks(merits: Sequence[tuple[float, float]]) -> list[int]:
     return [ordered.index(m) for m in merits]
 
 
-def _best(candidates: Sequence[Schedule],
-          cheap: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]]) -> list[Schedule]:
+def _best(candidates: Sequence[Schedule], cheap: dict[str, Scores]) -> list[Schedule]:
     """The best candidate, and the best short course; of the equally good the shorter."""
     found: list[Schedule] = []
     for most in (MOST_FRACTIONS, SHORT_COURSE):
@@ -171,12 +173,12 @@ def _best(candidates: Sequence[Schedule],
 class _Scored:
     """Volumes (quantity: (samples, days)) of one schedule, and each sample's time to progression."""
 
-    days: NDArray[np.float64]
-    volumes: dict[str, NDArray[np.float64]]
-    samples: NDArray[np.float64]
+    days: Vector
+    volumes: dict[str, Vector]
+    samples: Vector
 
     @property
-    def last(self) -> NDArray[np.float64]:
+    def last(self) -> Vector:
         return self.volumes["enhancing"][:, -1]
 
     def outcome(self) -> Outcome:
@@ -196,12 +198,11 @@ class _Comparison:
         self.days = np.array([self.begin, *np.arange(start + CURVE_DAYS, horizon - 1e-6, CURVE_DAYS), horizon])
         self.done = self.expected = 0
 
-    def cheaply(self, schedules: Sequence[Schedule]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    def cheaply(self, schedules: Sequence[Schedule]) -> dict[str, Scores]:
         """Time to progression and last volume, a number a sample, of each schedule in the radial model, by name."""
         fit, box = self.fit, tuple(slice(*b) for b in self.fit.box)
         twin = fit.course.twin
-        doses = calendar([([fit.twin.day(t) for t in s.times], s.doses) for s in schedules], self.start,
-                         int(self.horizon - self.start))
+        doses = calendar(schedules, self.given.schedule.times[0].date(), int(self.horizon - self.start))
         days = np.arange(doses.shape[1] + 1.0)
         progression, last = [], []
         for done, values in enumerate(self.draws, 1):
@@ -223,7 +224,7 @@ class _Comparison:
         if source is not Source.DELIVERED:
             irradiations = self.given.irradiations(schedule, fit.twin)
 
-        def run(values: dict[str, float]) -> dict[str, NDArray[np.float64]]:
+        def run(values: dict[str, float]) -> dict[str, Vector]:
             course = fit.trajectory(self.days, values=values, irradiations=irradiations)
             return fit.visible_ml(course, values)
 

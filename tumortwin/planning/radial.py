@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
 from tumortwin.growth.terms.treatment import DrugKill
+from tumortwin.therapy.schedule import Schedule
 
 SHELL_MM = 1.0
 """Thickness of a shell."""
@@ -128,12 +130,11 @@ def radial_volumes(ball: Ball, values: Mapping[str, float], alpha_beta: float, d
     return np.stack(found, axis=1)
 
 
-def calendar(schedules: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]], start: float,
-             days: int) -> NDArray[np.float64]:
-    """Doses by day, (schedules, days), from each schedule's fraction days and doses; what is later is left out."""
+def calendar(schedules: Sequence[Schedule], first: date, days: int) -> NDArray[np.float64]:
+    """Dose on each calendar day from `first`, (schedules, days), Gy; what is later is left out."""
     table = np.zeros((len(schedules), days))
-    for row, (when, doses) in zip(table, schedules, strict=True):
-        at = np.floor(np.asarray(when) - start).astype(int)
-        keep = (at >= 0) & (at < days)
-        np.add.at(row, at[keep], np.asarray(doses)[keep])
+    for row, schedule in zip(table, schedules, strict=True):
+        for time, dose in zip(schedule.times, schedule.doses, strict=True):
+            if 0 <= (at := (time.date() - first).days) < days:
+                row[at] += dose
     return table

@@ -23,7 +23,7 @@ Result = Any
 def _checked(name: str, value: ArrayLike, *, positive: bool = False) -> Any:
     array = np.asarray(value, float)
     if not np.isfinite(array).all() or (array < 0).any() or (positive and (array == 0).any()):
-        raise InputError(f"{name} is finite and {'> 0' if positive else '>= 0'}, not {value}")
+        raise InputError(f"{name} is finite and {'> 0' if positive else '>= 0'}, not {value!r}")
     return array if array.ndim else float(array)
 
 
