@@ -1,5 +1,6 @@
 """Patients nobody owns: synthetic longitudinal patients, written as real DICOM."""
 
-from tumortwin.phantom.patient import SITES, VISITS, VisitPlan, make_patient
+from tumortwin.phantom.patient import SITES, make_patient
+from tumortwin.phantom.visits import VISITS, VisitPlan
 
 __all__ = ["SITES", "VISITS", "VisitPlan", "make_patient"]

@@ -34,17 +34,18 @@ class Tissue:
 
 # commonly quoted values (e.g. Stanisz et al. 2005, doi:10.1002/mrm.20605, for relaxation), varied by patient
 TISSUES: Mapping[str, Tissue] = {
-    "white": Tissue(0.70, 650, 78, 0.72),
-    "grey": Tissue(0.82, 1100, 95, 0.86),
+    "white": Tissue(0.70, 600, 78, 0.72),
+    "grey": Tissue(0.82, 1150, 95, 0.86),
     "csf": Tissue(1.00, 4000, 1200, 3.0),
     "fat": Tissue(0.95, 280, 75, 0.05),
     "soft": Tissue(0.75, 950, 45, 1.2),
     "living": Tissue(0.88, 1350, 120, 0.85),
     "dead": Tissue(0.90, 1400, 140, 1.35),
-    "edema": Tissue(0.92, 1450, 170, 1.55),
+    "edema": Tissue(0.90, 1350, 140, 1.55),
     "necrosis": Tissue(0.97, 2300, 300, 2.2),
     "cavity": Tissue(1.00, 3600, 900, 2.8),
 }
+HEALTHY = ("white", "grey", "csf", "fat", "soft")
 _RELAXIVITY = 2.3  # 1/s added to 1/T1 where contrast agent leaks fully
 _FAT_SATURATION = 0.12
 
@@ -85,11 +86,20 @@ def signal(tissue: Tissue, kind: str, extra_rate: float = 0.0) -> float:
     return float(tissue.density * weight * fat)
 
 
-_SCALE = {"T1": 5500.0, "T1Gd": 5500.0, "FLAIR": 2100.0, "b0": 1100.0, "b1000": 1100.0}
+# puts white matter at some 300 units
+_SCALE = {"T1": 5500.0, "FLAIR": 2100.0, "b0": 1100.0, "b1000": 1100.0}
+
+
+@dataclass(frozen=True, eq=False)
+class LesionSignals:
+    """What a lesion changes: signal differences to the healthy head, by kind, on a part of the head's grid."""
+
+    grid: Grid
+    changes: Mapping[str, Array]
 
 
 class Scanner:
-    """Makes images of one head. Signals of the healthy head are computed once.
+    """Makes images of one head. Signals of the healthy head are computed, and blurred to a voxel size, once.
 
     Parameters
     ----------
@@ -107,86 +117,95 @@ class Scanner:
                  rng: np.random.Generator) -> None:
         self.anatomy = anatomy
         self.tissues = tissues
-        grid = anatomy.grid
-        low = np.ceil(grid.to_index(lesion_grid.to_world([0, 0, 0]))).astype(int)
-        high = np.floor(grid.to_index(lesion_grid.to_world(np.array(lesion_grid.shape) - 1))).astype(int)
-        low, high = np.maximum(low, 0), np.minimum(high + 1, grid.shape)
-        self._box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        self.fine = grid.cropped(self._box)
-        self._ratio = grid.spacing[0] / lesion_grid.spacing[0]
-        self._offset = lesion_grid.to_index(self.fine.to_world([0, 0, 0]))
-        self._texture = np.clip(1 + 0.15 * smooth_noise(rng, self.fine.shape, 2.0 / grid.spacing[0]), 0.6, 1.4)
-        self._healthy = {kind: self._mix(kind, anatomy.tissues) for kind in ("T1", "FLAIR", "b0", "b1000")}
+        self._lesion_grid = lesion_grid
+        self._texture = np.clip(1 + 0.15 * smooth_noise(rng, lesion_grid.shape, 2.0 / lesion_grid.spacing[0]), 0.6, 1.4)
+        self._blurred: dict[tuple[str, float], Array] = {}
 
-    def _mix(self, kind: str, shares: Mapping[str, Array]) -> Array:
-        """Signal of healthy tissue mixed by share."""
-        total = np.zeros(self.anatomy.grid.shape, np.float32)
-        for name in ("white", "grey", "csf", "fat", "soft"):
-            total += np.float32(_SCALE[kind] * signal(self.tissues[name], kind)) * shares[name]
-        return total
+    def _near(self, lesion: Lesion) -> tuple[slice, slice, slice]:
+        """The part of the head's grid that a lesion changes, with some mm around."""
+        found = ndimage.find_objects((lesion.living + lesion.dead + lesion.edema + lesion.necrosis + lesion.cavity > 2e-3) * 1)
+        box = found[0] if found else (slice(0, 1),) * 3
+        corners = np.array([[s.start for s in box], [s.stop - 1 for s in box]])
+        low, high = self.anatomy.grid.to_index(self._lesion_grid.to_world(corners))
+        margin = np.ceil(4 / self.anatomy.grid.spacing[0])
+        low = np.clip(np.floor(low) - margin, 0, np.array(self.anatomy.grid.shape) - 1).astype(int)
+        high = np.clip(np.ceil(high) + margin + 1, low + 1, self.anatomy.grid.shape).astype(int)
+        return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))  # type: ignore[return-value]
 
-    def refined(self, values: Array, order: int = 1) -> Array:
-        """A field of the lesion's grid on the head's voxels around it."""
-        return ndimage.affine_transform(values, np.full(3, self._ratio), self._offset, output_shape=self.fine.shape,
-                                        order=order, output=np.float32)
+    def _refined(self, values: Array, grid: Grid) -> Array:
+        """A field of the lesion's grid on a part of the head's grid."""
+        matrix = np.linalg.inv(self._lesion_grid.affine) @ grid.affine
+        return ndimage.affine_transform(values, np.diag(matrix)[:3], matrix[:3, 3], output_shape=grid.shape, order=1,
+                                        output=np.float32)
 
-    def signals(self, lesion: Lesion) -> dict[str, Array]:
-        """Signal on the head's own grid of T1, T1Gd, FLAIR, b0 and b1000."""
-        shares = {name: values[self._box] for name, values in self.anatomy.tissues.items()}
-        tissue = shares["white"] + shares["grey"]
-        fields = {name: self.refined(getattr(lesion, name)) for name in ("living", "dead", "necrosis", "edema", "leak")}
-        cavity = self.refined(lesion.cavity)
-        cells = np.clip(fields["living"] + fields["dead"], 0, 1)
-        necrosis = fields["necrosis"] * np.clip(1.3 * cells + 0.3, 0, 1)
-        viable = (1 - necrosis) / np.maximum(fields["living"] + fields["dead"], 1)
-        parts = {"living": fields["living"] * viable, "dead": fields["dead"] * viable, "necrosis": necrosis}
-        rest = np.clip(1 - sum(parts.values()), 0, 1)
-        parts["edema"] = fields["edema"] * rest
-        normal = rest - parts["edema"]
-        leak = np.clip(fields["leak"] * self._texture, 0, 1.2)
+    def _level(self, name: str, kind: str, extra_rate: float = 0.0) -> np.float32:
+        """Signal of a pure tissue, in the images' units."""
+        return np.float32(_SCALE[kind] * signal(self.tissues[name], kind, extra_rate))
 
-        out = {}
-        for kind in ("T1", "T1Gd", "FLAIR", "b0", "b1000"):
-            base = "T1" if kind == "T1Gd" else kind
-            inside = np.zeros(self.fine.shape, np.float32)
+    def signals(self, lesion: Lesion) -> LesionSignals:
+        """What the lesion changes in T1, T1Gd, FLAIR, b0 and b1000.
+
+        The brain tissue of a voxel is replaced by necrosis, living and dead cells, and what is left by edematous and
+        normal tissue; its CSF, dura and skull stay. Where vessels leak, contrast agent shortens T1.
+        """
+        box = self._near(lesion)
+        grid = self.anatomy.grid.cropped(box)
+        white, grey = (self.anatomy.tissues[name][box] for name in ("white", "grey"))
+        tissue = white + grey
+        living, dead, necrosis, edema, leak, cavity = (
+            self._refined(values, grid) for values in
+            (lesion.living, lesion.dead, lesion.necrosis, lesion.edema, lesion.leak * self._texture, lesion.cavity))
+        # necrosis takes its share first; cells fill the rest as far as there is room
+        viable = (1 - necrosis) / np.maximum(living + dead, 1)
+        parts = {"living": living * viable, "dead": dead * viable}
+        rest = np.clip(1 - necrosis - sum(parts.values()), 0, 1)
+        parts["edema"] = edema * rest
+        normal = (rest - parts["edema"]) / np.maximum(tissue, 1e-3)
+        parts |= {"white": normal * white, "grey": normal * grey}
+
+        changes = {}
+        for kind in ("T1", "FLAIR", "b0", "b1000"):
+            now = necrosis * self._level("necrosis", kind)
             for name, part in parts.items():
-                plain = signal(self.tissues[name], base)
-                value = np.float32(plain)
-                if kind == "T1Gd" and name != "necrosis":
-                    value = plain + (signal(self.tissues[name], base, _RELAXIVITY) - plain) * leak
-                inside += part * value * np.float32(_SCALE[kind])
-            for name in ("white", "grey"):
-                plain = signal(self.tissues[name], base)
-                value = np.float32(plain)
-                if kind == "T1Gd":
-                    value = plain + (signal(self.tissues[name], base, _RELAXIVITY) - plain) * leak
-                inside += normal * shares[name] / np.maximum(tissue, 1e-3) * value * np.float32(_SCALE[kind])
-            healthy = self._healthy[base]
-            whole = healthy.copy()
-            brain = whole[self._box]
-            # of the voxel, the tissue part is replaced; its CSF, dura and skull stay
-            own = (shares["white"] * np.float32(signal(self.tissues["white"], base))
-                   + shares["grey"] * np.float32(signal(self.tissues["grey"], base))) * np.float32(_SCALE[kind])
-            brain += tissue * inside - own
-            fluid = np.float32(_SCALE[kind] * signal(self.tissues["cavity"], base))
-            brain += cavity * (fluid - brain)
-            out[kind] = whole
-        return out
+                now += part * self._level(name, kind)
+            change = tissue * now - white * self._level("white", kind) - grey * self._level("grey", kind)
+            change += cavity * (self._level("cavity", kind) - (self._healthy(kind, box) + change))
+            changes[kind] = change
+            if kind == "T1":
+                gain = sum(part * (self._level(n, kind, _RELAXIVITY) - self._level(n, kind)) for n, part in parts.items())
+                changes["T1Gd"] = change + tissue * leak * gain
+        return LesionSignals(grid, changes)
 
+    def _healthy(self, kind: str, box: tuple[slice, ...] = (slice(None),) * 3) -> Array:
+        """Signal of healthy tissue, mixed by share."""
+        return sum(self._level(name, kind) * self.anatomy.tissues[name][box] for name in HEALTHY)
+
+    def image(self, kind: str, signals: LesionSignals, target: Grid, pose: Pose) -> Array:
+        """Noise-free image of "T1", "T1Gd", "FLAIR", "b0" or "b1000"."""
+        base = "T1" if kind == "T1Gd" else kind
+        head = self.anatomy.grid
+        key = (base, round(plane_blur(head, target), 3))
+        if key not in self._blurred:
+            if len(self._blurred) > 12:  # a head is large: keep what a few protocols need
+                self._blurred.clear()
+            self._blurred[key] = blurred(self._healthy(base), head, target)
+        change = blurred(signals.changes[kind], head, target)
+        return averaged(self._blurred[key], head, target, pose) + averaged(change, signals.grid, target, pose)
 
     def white_signal(self, kind: str) -> float:
         """Signal of white matter, in the images' units."""
-        return _SCALE[kind] * signal(self.tissues["white"], kind)
+        return float(self._level("white", kind))
 
-    def masks(self, lesion: Lesion, grid: Grid, pose: Pose) -> dict[str, Mask]:
+    def masks(self, lesion: Lesion, target: Grid, pose: Pose) -> dict[str, Mask]:
         """The true regions on a series' grid: voxels of which at least half belongs to "enhancing", "necrosis", "whole"."""
-        shares = {name: self.anatomy.tissues[name][self._box] for name in ("white", "grey")}
-        tissue = shares["white"] + shares["grey"] >= 0.5
-        necrosis = (self.refined(lesion.necrosis) >= 0.5) & tissue
-        enhancing = (self.refined(lesion.leak) >= 0.5) & tissue & ~necrosis
-        whole = necrosis | enhancing | (self.refined(lesion.edema) >= 0.4) & tissue
+        box = self._near(lesion)
+        grid = self.anatomy.grid.cropped(box)
+        tissue = self.anatomy.tissues["white"][box] + self.anatomy.tissues["grey"][box] >= 0.5
+        necrosis = (self._refined(lesion.necrosis, grid) >= 0.5) & tissue
+        enhancing = (self._refined(lesion.leak, grid) >= 0.5) & tissue & ~necrosis
+        whole = necrosis | enhancing | (self._refined(lesion.edema, grid) >= 0.4) & tissue
         regions = {"enhancing": enhancing, "necrosis": necrosis, "whole": whole}
-        return {name: Mask(sample(region.astype(np.float32), self.fine, grid, pose) >= 0.5, grid, name=name)
+        return {name: Mask(averaged(region.astype(np.float32), grid, target, pose) >= 0.5, target, name=name)
                 for name, region in regions.items()}
 
 
@@ -241,31 +260,48 @@ class Protocol:
         return Grid(shape, affine, frame)
 
 
-def sample(values: Array, grid: Grid, target: Grid, pose: Pose) -> Array:
-    """What the voxels of `target` hold of a fine image: blurred in plane to the voxel, averaged across the slice.
+def plane_blur(grid: Grid, target: Grid) -> float:
+    """SD in fine voxels of the Gaussian that averages over a target's voxel in plane, less what the fine grid did."""
+    # a box of width w has an SD of w/sqrt(12)
+    return float(np.sqrt(max(max(target.spacing[1:]) ** 2 - grid.spacing[0] ** 2, 0) / 12)) / grid.spacing[0]
+
+
+def blurred(values: Array, grid: Grid, target: Grid) -> Array:
+    """A fine image blurred to the in-plane voxel of a target."""
+    sigma = plane_blur(grid, target)
+    return ndimage.gaussian_filter(values, sigma) if sigma > 0.1 else values
+
+
+def averaged(values: Array, grid: Grid, target: Grid, pose: Pose) -> Array:
+    """A fine image on a target's voxels, averaged across its slices.
 
     Parameters
     ----------
     values : (z, y, x) array
         On `grid`, in the head's world.
     grid, target : Grid
-        Of the head, and of the series in the visit's world.
+        Of the fine image, and of the series in the visit's world.
     pose : Pose
         The head's world to the visit's.
     """
-    fine = grid.spacing[0]
-    thick, *plane = target.spacing
-    # a voxel of width w averages like a Gaussian of SD w/sqrt(12) or so; the fine grid and interpolation blur already
-    sigma = np.sqrt(max(max(plane) ** 2 - fine**2, 0) / 12) / fine
-    smooth = ndimage.gaussian_filter(values, sigma) if sigma > 0.1 else values
-    parts = max(1, round(thick / max(fine, 1.5)))
-    to_fine = np.linalg.inv(grid.affine) @ np.linalg.inv(pose.matrix) @ target.affine
-    total = np.zeros(target.shape, np.float32)
+    out = np.zeros(target.shape, np.float32)
+    # only voxels that lie within the fine image
+    corners = np.stack(np.meshgrid(*[(-1, n) for n in grid.shape], indexing="ij"), -1).reshape(-1, 3)
+    shown = target.to_index(grid.to_world(corners) @ pose.matrix[:3, :3].T + pose.matrix[:3, 3])
+    low = np.clip(np.floor(shown.min(0)).astype(int), 0, target.shape)
+    high = np.clip(np.ceil(shown.max(0)).astype(int) + 1, low, target.shape)
+    if (high == low).any():
+        return out
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    part_of = target.cropped(box)  # type: ignore[arg-type]
+    parts = max(1, round(target.spacing[0] / max(grid.spacing[0], 1.5)))
+    to_fine = np.linalg.inv(grid.affine) @ np.linalg.inv(pose.matrix) @ part_of.affine
     for part in range(parts):
         offset = to_fine[:3, :3] @ [(part + 0.5) / parts - 0.5, 0, 0] + to_fine[:3, 3]
-        total += ndimage.affine_transform(smooth, to_fine[:3, :3], offset, output_shape=target.shape, order=1,
-                                          output=np.float32)
-    return total / parts
+        out[box] += ndimage.affine_transform(values, to_fine[:3, :3], offset, output_shape=part_of.shape, order=1,
+                                             output=np.float32)
+    out /= parts
+    return out
 
 
 def bias_field(grid: Grid, rng: np.random.Generator, strength: float = 0.12) -> Array:

@@ -208,9 +208,20 @@ def individual(rng: np.random.Generator, spacing: float = 1.0) -> Anatomy:
     index = np.empty_like(points)
     for axis in range(3):
         index[axis] = points[2 - axis] - np.float32(atlas.grid.affine[2 - axis, 3])
-    tissues = {name: ndimage.map_coordinates(values, index, order=1, output=np.float32)
-               for name, values in atlas.tissues.items()}
-    return Anatomy(grid, tissues, warp)
+    return Anatomy(grid, {name: _looked_up(values, index) for name, values in atlas.tissues.items()}, warp)
+
+
+def _looked_up(values: NDArray[np.float32], index: NDArray[np.float32], block: int = 4) -> NDArray[np.float32]:
+    """Linear interpolation of an image at indices (3, ...), skipping where blocks of it are empty: most of a head is."""
+    padding = [(block, block + -n % block) for n in values.shape]
+    padded = np.pad(values > 0, padding)
+    shape = [k for n in padded.shape for k in (n // block, block)]
+    filled = ndimage.binary_dilation(padded.reshape(shape).any((1, 3, 5)), np.ones((3, 3, 3), bool))
+    at = tuple(np.clip(i.astype(np.int16) // block + 1, 0, n - 1) for i, n in zip(index, filled.shape, strict=True))
+    wanted = filled[at]
+    out = np.zeros(index.shape[1:], np.float32)
+    out[wanted] = ndimage.map_coordinates(values, index[:, wanted], order=1, output=np.float32)
+    return out
 
 
 def _bounds(shapes: list[dict[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

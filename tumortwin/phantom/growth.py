@@ -22,7 +22,7 @@ from scipy import ndimage, sparse
 
 from tumortwin.errors import InputError
 
-Field = NDArray[np.float64]
+Field = NDArray[np.floating]
 
 
 def diffusion_matrix(tensor: NDArray[np.float64], mask: NDArray[np.bool_], spacing: float) -> sparse.csr_array:
@@ -117,23 +117,25 @@ class Biology:
     clearance_days : float
         Half-life of dead cells, days.
     variation : float
-        Relative SD of diffusivity and proliferation rate in space.
+        SD of the logarithm of diffusivity and proliferation rate in space.
+    alpha_variation : float
+        The same of alpha: what recurs first is what was most resistant.
     """
 
-    diffusivity: float = 0.14
+    diffusivity: float = 0.08
     grey_ratio: float = 0.2
     anisotropy: float = 2.5
-    proliferation_rate: float = 0.028
-    alpha: float = 0.045
+    proliferation_rate: float = 0.026
+    alpha: float = 0.039
     alpha_beta: float = 10.0
-    drug_sensitivity: float = 2.0e-4
-    clearance_days: float = 42.0
+    drug_sensitivity: float = 1.2e-4
+    clearance_days: float = 55.0
     variation: float = 0.1
+    alpha_variation: float = 0.15
 
-    def survival(self, dose: Field | float) -> Field:
-        """Share of cells that survive a fraction of `dose` Gy, by the linear-quadratic model."""
-        dose = np.asarray(dose)
-        return np.exp(-self.alpha * dose * (1 + dose / self.alpha_beta))
+    def survival(self, dose: NDArray | float, factor: NDArray | float = 1.0) -> NDArray:
+        """Share of cells that survive a fraction of `dose` Gy where alpha is `factor` times its mean; linear-quadratic."""
+        return np.exp(-self.alpha * factor * dose * (1 + np.asarray(dose) / self.alpha_beta))
 
 
 class Tumor:
@@ -190,7 +192,7 @@ class Tumor:
         self.living = room * self.living * gain / (room + self.living * (gain - 1))
         self.dead *= self._dtype(np.exp(-self.decay * dt))
 
-    def advance(self, until: float, longest: float = 1.0) -> None:
+    def advance(self, until: float, longest: float = 2.0) -> None:
         """Go on to a day in equal steps not longer than `longest` days."""
         span = until - self.day
         if span < 0:

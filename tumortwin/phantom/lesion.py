@@ -36,7 +36,7 @@ class Habit:
     rim_mm: float = 4.5
     edema_mm: float = 5.0
     edema_cells: float = 0.12
-    resorption_days: float = 120.0
+    resorption_days: float = 250.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Appearance:
     def age(self, cells: Array, days: float) -> None:
         """Let starved tissue die for some days: below the rim, where cells are packed on all sides."""
         sigma = self.habit.rim_mm / 1.3
-        starved = _switch(self._spread(cells, sigma), 0.86 + 0.04 * self._uneven[0], 0.02)
+        starved = _switch(self._spread(cells, sigma), 0.74 + 0.07 * self._uneven[0], 0.03)
         self.necrosis += np.float32(1 - np.exp(-days / 10)) * starved * (1 - self.necrosis)
         self.necrosis *= np.float32(0.5 ** (days / self.habit.resorption_days))
 
@@ -128,7 +128,7 @@ class Appearance:
         leak *= np.clip(1 - 1.2 * self.necrosis, 0, 1) * (1 - self.cavity)
         spread = self._spread(cells, self.habit.edema_mm)
         edema = _switch(spread, self.habit.edema_cells * (1 + 0.25 * self._uneven[2]), 0.03)
-        edema *= np.clip(0.25 + self._white, 0, 1) * (self._tissue > 0.3) * (1 - self.cavity)
+        edema *= np.clip(0.1 + 1.1 * self._white, 0, 1) * (self._tissue > 0.3) * (1 - self.cavity)
         return Lesion(living, dead, self.necrosis.copy(), leak, edema, self.cavity.copy())
 
 

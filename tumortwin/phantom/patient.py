@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,25 +13,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
-from tumortwin.phantom.acquisition import (
-    Pose,
-    Protocol,
-    Scanner,
-    adc_map,
-    bias_field,
-    frame_uid,
-    patient_tissues,
-    rician,
-    sample,
-)
-from tumortwin.phantom.anatomy import Anatomy, individual
+from tumortwin.phantom.acquisition import Pose, Scanner, frame_uid, patient_tissues
+from tumortwin.phantom.anatomy import individual
 from tumortwin.phantom.growth import Biology, Tumor, fiber_tensor, grow_to, smooth_noise
 from tumortwin.phantom.host import Host, make_host
 from tumortwin.phantom.lesion import Appearance, Habit, Lesion
-from tumortwin.phantom.synthetic import Encoding, SyntheticPatient, SyntheticSeries, SyntheticVisit
-from tumortwin.phantom.treatment import dose_map, targets, temozolomide, weekdays
+from tumortwin.phantom.synthetic import SyntheticPatient, SyntheticVisit
+from tumortwin.phantom.treatment import plan_radiotherapy, temozolomide, weekdays
+from tumortwin.phantom.visits import VISITS, VisitPlan, scan_visit
 from tumortwin.progress import Progress, silent
 from tumortwin.therapy.events import Biopsy, DrugDose, Fraction, Resection, Treatment
 
@@ -46,54 +36,6 @@ SITES: Mapping[str, tuple[float, float, float]] = {
     "left occipital": (-30, -70, 10),
 }
 """Named places in white matter, MNI mm (x to the right, y to the front, z up)."""
-
-_SERIES = (Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.ADC)
-
-
-@dataclass(frozen=True)
-class VisitPlan:
-    """One visit as it is to be scanned.
-
-    Parameters
-    ----------
-    day : int
-        Days after the first visit.
-    label : str
-        For people, and for UIDs.
-    protocols : mapping of Sequence to Protocol
-        Slicing of each sequence; what is missing is 2 mm axial.
-    encodings : mapping of Sequence to Encoding
-        Storage; what is missing is JPEG-LS.
-    expert : bool
-        Whether an expert's segmentation exists.
-    keep_dwi : bool
-        Whether b0 and b1000 are kept beside the ADC map.
-    """
-
-    day: int
-    label: str
-    protocols: Mapping[Sequence, Protocol] = field(default_factory=dict)
-    encodings: Mapping[Sequence, Encoding] = field(default_factory=dict)
-    expert: bool = False
-    keep_dwi: bool = False
-
-
-def _all(protocol: Protocol, adc: Protocol) -> dict[Sequence, Protocol]:
-    return {Sequence.T1: protocol, Sequence.T1GD: protocol, Sequence.FLAIR: protocol, Sequence.ADC: adc}
-
-
-VISITS: tuple[VisitPlan, ...] = (
-    VisitPlan(0, "diagnosis", {Sequence.T1: Protocol(plane="sagittal"), Sequence.ADC: Protocol((3, 2, 2))},
-              {Sequence.T1: Encoding.PLAIN}, expert=True, keep_dwi=True),
-    VisitPlan(21, "planning", {Sequence.T1GD: Protocol((2, 1.5, 1.5)), Sequence.ADC: Protocol((3, 2, 2))}),
-    VisitPlan(95, "post-RT", {Sequence.ADC: Protocol((3, 2, 2))},
-              dict.fromkeys((Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.ADC), Encoding.ENHANCED), expert=True),
-    VisitPlan(150, "follow-up 1", _all(Protocol(tilt=(-18, 4, 6)), Protocol((3, 2, 2), tilt=(-18, 4, 6)))),
-    VisitPlan(205, "follow-up 2", _all(Protocol((5, 0.9, 0.9)), Protocol((5, 1.8, 1.8))),
-              {Sequence.FLAIR: Encoding.RLE}, expert=True),
-    VisitPlan(260, "follow-up 3", {Sequence.ADC: Protocol((3, 2, 2))}),
-)
-"""Six visits over about nine months: one oblique, one enhanced multi-frame, one of thick 2-D slices."""
 
 
 def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float, float, float] | None = None,
@@ -227,13 +169,13 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
             arrays["removed"] = Volume(removed.astype(np.uint8), host.grid, "1", "resected")
             treatments.append(Resection(time, Mask(removed, host.grid, name="removed"), "phantom"))
         elif what == "fraction":
-            tumor.kill(survival)
+            tumor.kill(survival[tumor.mask])
         else:
             plan = plans[which]
             lesion = looks.look(tumor.field(tumor.living), tumor.field(tumor.dead))
             pose = Pose.random(streams(f"pose {which}"))
             frame = frame_uid(seed, id, "frame", plan.label)
-            visit, masks = _scan(plan, time, lesion, scanner, pose, frame, noise, streams(f"scan {which}"))
+            visit, masks = scan_visit(plan, time, lesion, scanner, pose, frame, noise, streams(f"scan {which}"))
             made.append(visit)
             poses.append(pose)
             volumes = {n: round(m.volume_ml, 3) for n, m in masks.items()}
@@ -244,9 +186,9 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
                 arrays[f"{plan.label}/{name}"] = Volume(values.astype(np.float32), host.grid, "1", name)
             arrays.update({f"{plan.label}/mask {n}": m for n, m in masks.items()})
             if which == planning and prescribed > 0:
-                structures, dose = _planned(masks, host.anatomy, pose, prescribed, streams("dose"))
+                structures, dose = plan_radiotherapy(masks, host.anatomy, pose, prescribed, streams("dose"))
                 each = _on_host(dose, host.grid, pose) / fractions
-                survival = biology.survival(each[tumor.mask])
+                survival = biology.survival(each, maps["alpha"].array / biology.alpha)
                 per_fraction = dose.per_fraction(fractions)
                 treatments += [Fraction(t, per_fraction, "phantom") for t in times if t < end]
 
@@ -311,7 +253,8 @@ def _drawn_habit(rng: np.random.Generator) -> Habit:
 def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[Tumor, dict[str, Volume]]:
     """A tumor of some 30 mm^3 at the site, with rates that vary in space; and the maps of the rates."""
     h = host.grid.spacing[0]
-    vary = [np.exp(biology.variation * smooth_noise(rng, host.grid.shape, 8.0 / h)) for _ in range(2)]
+    vary = [np.exp(sd * smooth_noise(rng, host.grid.shape, 8.0 / h))
+            for sd in (biology.variation, biology.variation, biology.alpha_variation)]
     tensor = fiber_tensor(host.white, host.grey, host.points, biology, h, vary[0])
     rate = (biology.proliferation_rate * vary[1]).astype(np.float32)
     tumor = Tumor(tensor, rate, host.mask, h, biology.clearance_days)
@@ -319,7 +262,8 @@ def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[
     tumor.living = (0.5 * np.exp(-distance[host.mask] / (2 * max(1.5, h) ** 2))).astype(np.float32)
     mean = tensor[:3].mean(0) * host.mask
     return tumor, {"diffusivity": Volume(mean, host.grid, "mm^2/day", "mean diffusivity"),
-                   "proliferation rate": Volume(rate * host.mask, host.grid, "1/day", "proliferation rate")}
+                   "proliferation rate": Volume(rate * host.mask, host.grid, "1/day", "proliferation rate"),
+                   "alpha": Volume((biology.alpha * vary[2]).astype(np.float32), host.grid, "1/Gy", "alpha")}
 
 
 def _cavity(lesion: Lesion, host: Host, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -359,87 +303,6 @@ def _clinical(rng: np.random.Generator, first: datetime) -> dict[str, Any]:
         "steroids": [{"from": (first + timedelta(days=d)).date().isoformat(), "dexamethasone_mg_per_day": mg}
                      for d, mg in dexamethasone],
     }
-
-
-def _at_head(points_of: Grid, pose: Pose) -> NDArray[np.float32]:
-    """Points (3, z, y, x) of the head's world that the voxels of a visit's grid show."""
-    matrix = np.linalg.inv(pose.matrix) @ points_of.affine
-    index = np.stack(np.meshgrid(*map(np.arange, points_of.shape), indexing="ij"), -1).astype(np.float32)
-    return np.moveaxis(index @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32), -1, 0)
-
-
-def _planned(masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, prescribed: float,
-             rng: np.random.Generator) -> tuple[dict[str, Mask], TotalDose]:
-    """Structures and dose on the planning T1Gd's grid."""
-    grid = masks["enhancing"].grid
-    points = _at_head(grid, pose)
-    brain = anatomy.share("white", points) + anatomy.share("grey", points)
-    head = brain + anatomy.share("csf", points)
-    body = head + anatomy.share("fat", points) + anatomy.share("soft", points) > 0.3
-    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
-    gross = masks["enhancing"].array | masks["necrosis"].array
-    gross = ndimage.binary_closing(gross, iterations=2) | gross
-    out = targets(Mask(gross, grid, name="GTV"), brain >= 0.5)
-    for name in ("brainstem", "chiasm", "eye left", "eye right", "optic nerve left", "optic nerve right"):
-        out[name] = Mask(anatomy.organ(name, points), grid, name=name)
-    out["brain"] = Mask(ndimage.binary_opening(head >= 0.5), grid, name="brain")
-    spare = out["brainstem"].array | out["chiasm"].array
-    return out, dose_map(out["PTV"], body, spare, prescribed, rng)
-
-
-def _scan(plan: VisitPlan, time: datetime, lesion: Lesion, scanner: Scanner, pose: Pose, frame: str, noise: float,
-          rng: np.random.Generator) -> tuple[SyntheticVisit, dict[str, Mask]]:
-    """The series of a visit and the true masks on its T1Gd's grid."""
-    head = scanner.anatomy.grid
-    center = (pose.matrix @ [0.0, 10.0, 14.0, 1.0])[:3] + rng.uniform(-2, 2, 3)
-    signals = scanner.signals(lesion)
-    sigma = noise * scanner.white_signal("T1")
-    diffusion_sigma = 0.6 * noise * scanner.white_signal("b0")
-    series: list[SyntheticSeries] = []
-    masks: dict[str, Mask] = {}
-    for sequence in _SERIES:
-        protocol = plan.protocols.get(sequence, Protocol())
-        encoding = plan.encodings.get(sequence, Encoding.JPEG_LS)
-        grid = protocol.grid(center, frame)
-        if sequence is Sequence.ADC:
-            pair = [Volume(rician(sample(signals[b], head, grid, pose), diffusion_sigma, rng), grid, "a.u.", b)
-                    for b in ("b0", "b1000")]
-            series.append(SyntheticSeries(sequence, adc_map(*pair, diffusion_sigma), "ep2d_diff_ADC", encoding))
-            if plan.keep_dwi:
-                series += [SyntheticSeries(Sequence.DWI, volume, f"ep2d_diff_{volume.name}", encoding, float(volume.name[1:]))
-                           for volume in pair]
-            continue
-        clean = sample(signals[str(sequence)], head, grid, pose) * bias_field(grid, rng)
-        scale = 0.8 if sequence is Sequence.FLAIR else 1.0
-        volume = Volume(rician(clean, scale * sigma, rng), grid, "a.u.", str(sequence))
-        names = {Sequence.T1: "t1_tra_pre", Sequence.T1GD: "t1_tra_post_Gd", Sequence.FLAIR: "t2_flair_tra"}
-        name = names[sequence].replace("tra", "sag") if protocol.plane == "sagittal" else names[sequence]
-        series.append(SyntheticSeries(sequence, volume, name, encoding))
-        if sequence is Sequence.T1GD:
-            masks = scanner.masks(lesion, grid, pose)
-    expert = _drawn_by_hand(masks, rng) if plan.expert else {}
-    return SyntheticVisit(time, plan.label, tuple(series), expert), masks
-
-
-def _drawn_by_hand(masks: Mapping[str, Mask], rng: np.random.Generator) -> dict[str, Mask]:
-    """What an expert draws: the true regions with an unsteady edge, and without crumbs."""
-    grid = masks["enhancing"].grid
-    wobble = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), 2.5 / np.array(grid.spacing))
-    wobble /= wobble.std()
-
-    def redrawn(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        soft = ndimage.gaussian_filter(region.astype(np.float32), 0.8 / np.array(grid.spacing))
-        labels, count = ndimage.label(soft + 0.12 * wobble >= 0.5)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume
-        keep = sizes >= 40
-        keep[0] = False
-        return keep[labels]
-
-    core = redrawn(masks["enhancing"].array | masks["necrosis"].array)
-    necrosis = redrawn(masks["necrosis"].array) & core
-    edema = redrawn(masks["whole"].array) & ~core
-    arrays = {"enhancing": core & ~necrosis, "necrosis": necrosis, "edema": edema}
-    return {name: Mask(array, grid, name=name) for name, array in arrays.items() if array.any()}
 
 
 def _check(plans: tuple[VisitPlan, ...], prescribed: float, fractions: int, noise: float, size_ml: float | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.imaging.volume import Grid, Mask, TotalDose
+from tumortwin.phantom.acquisition import HEALTHY, Pose, averaged
+from tumortwin.phantom.anatomy import Anatomy
 from tumortwin.therapy.events import DoseUnit, DrugDose
 
 
@@ -98,3 +101,30 @@ def dose_map(target: Mask, body: NDArray[np.bool_], spare: NDArray[np.bool_], pr
     dose *= (1 - 0.25 * shield) * body
     dose *= prescribed / np.median(dose[target.array])
     return TotalDose(dose.astype(np.float32), grid, name="planned dose")
+
+
+def _at_head(points_of: Grid, pose: Pose) -> NDArray[np.float32]:
+    """Points (3, z, y, x) of the head's world that the voxels of a visit's grid show."""
+    matrix = np.linalg.inv(pose.matrix) @ points_of.affine
+    index = np.stack(np.meshgrid(*map(np.arange, points_of.shape), indexing="ij"), -1).astype(np.float32)
+    return np.moveaxis(index @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32), -1, 0)
+
+
+def plan_radiotherapy(masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, prescribed: float,
+             rng: np.random.Generator) -> tuple[dict[str, Mask], TotalDose]:
+    """Structures and dose on the planning T1Gd's grid."""
+    grid = masks["enhancing"].grid
+    points = _at_head(grid, pose)
+    shares = {name: averaged(anatomy.tissues[name], anatomy.grid, grid, pose) for name in HEALTHY}
+    brain = shares["white"] + shares["grey"]
+    head = brain + shares["csf"]
+    body = sum(shares.values()) > 0.3
+    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    gross = masks["enhancing"].array | masks["necrosis"].array
+    gross = ndimage.binary_closing(gross, iterations=2) | gross
+    out = targets(Mask(gross, grid, name="GTV"), brain >= 0.5)
+    for name in ("brainstem", "chiasm", "eye left", "eye right", "optic nerve left", "optic nerve right"):
+        out[name] = Mask(anatomy.organ(name, points), grid, name=name)
+    out["brain"] = Mask(ndimage.binary_opening(head >= 0.5), grid, name="brain")
+    spare = out["brainstem"].array | out["chiasm"].array
+    return out, dose_map(out["PTV"], body, spare, prescribed, rng)
