@@ -7,8 +7,10 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -88,12 +90,16 @@ _PRIVATE = (
 _TAGS = [Tag(k) for k in _KEYWORDS] + [Tag(t) for t in _PRIVATE]
 
 
+_tag = cache(Tag)  # looked up some hundred times a file
+
+
 def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
     """The value of an attribute in the first data set that has it; None if none has, or if it cannot be decoded."""
+    tag = _tag(keyword)
     for data in sets:
         try:
-            if keyword in data:
-                found = data[keyword].value
+            if tag in data:
+                found = data[tag].value
                 if found is not None and not (isinstance(found, str) and not found.strip()):
                     return found
         except DAMAGED:
@@ -260,6 +266,21 @@ def _macros(item: Dataset) -> Iterator[Dataset]:
             yield from _macros(inner)
 
 
+@contextmanager
+def warnings_as_findings(findings: list[Finding], where: str) -> Iterator[None]:
+    """Turn what pydicom and highdicom warn of while reading (values against the standard) into notes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    complaints = Counter(str(w.message).split(" Please see")[0] for w in caught if w.category is UserWarning)
+    findings += [Finding(f"{what} ({n} times)", where, "read on") for what, n in complaints.most_common(5)]
+    if len(complaints) > 5:
+        findings.append(Finding(f"{len(complaints) - 5} more warnings of this kind", where, "read on"))
+    for other in caught:
+        if other.category is not UserWarning:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+
+
 def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instance], list[Finding]]:
     """Look at every file below a folder.
 
@@ -285,14 +306,10 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
     instances: list[Instance] = []
     findings: list[Finding] = []
     others: list[str] = []
-    complaints: Counter[str] = Counter()
     for done, path in enumerate(files):
         progress(done, len(files), "reading headers")
         name = path.relative_to(folder).as_posix()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            data = _read_header(path, name, findings)
-        complaints.update({str(w.message) for w in caught})
+        data = _read_header(path, name, findings)
         if data is None:
             others.append(name)
         elif isinstance(data, Dataset):
@@ -300,9 +317,6 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
     progress(len(files), len(files), "reading headers")
     if others:
         findings.append(Finding(f"{len(others)} files are not DICOM ({_some(others)})", str(folder), "not read"))
-    findings += [
-        Finding(f"pydicom warns in {n} file(s): {what}", str(folder), "read on") for what, n in complaints.items()
-    ]
     if not instances:
         damaged = "".join(f"\n  {f}" for f in findings[:5])
         raise ReadError(

@@ -158,8 +158,8 @@ def write_nifti(volume: Volume, path: str | os.PathLike[str], *, overwrite: bool
         raise InputError(f"a NIfTI file ends in .nii or .nii.gz, not {target.name!r}")
     image = to_sitk(volume)
     with new_file(target, overwrite=overwrite) as temporary:
-        # ITK goes by the whole ending, which the temporary name need not have
-        staged = temporary.with_name(temporary.name + ending)
+        # ITK goes by the whole ending, of which the temporary name need not have the .nii
+        staged = temporary.with_name(f"{temporary.stem}-itk{ending}")
         try:
             sitk.WriteImage(image, str(staged))
             staged.replace(temporary)

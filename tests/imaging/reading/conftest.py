@@ -18,6 +18,7 @@ def _common(grid: Grid, changes: dict[str, Any]) -> Dataset:
     data = Dataset()
     data.SOPClassUID = MRImageStorage
     data.PatientID, data.PatientName = "P1", "Test^One"
+    data.PatientBirthDate = data.PatientSex = data.AccessionNumber = data.StudyID = data.ReferringPhysicianName = ""
     data.StudyInstanceUID = generate_uid(entropy_srcs=["study"])
     data.SeriesInstanceUID = generate_uid()
     data.FrameOfReferenceUID = grid.frame
@@ -29,7 +30,7 @@ def _common(grid: Grid, changes: dict[str, Any]) -> Dataset:
     data.ImageType = ["ORIGINAL", "PRIMARY", "M"]
     data.PixelSpacing = [f"{s:.10g}" for s in grid.spacing[1:]]
     data.ImageOrientationPatient = [
-        f"{v:.10f}" for v in np.concatenate([grid.affine[:3, 2] / grid.spacing[2], grid.affine[:3, 1] / grid.spacing[1]])
+        f"{v:.10f}" for v in (*grid.affine[:3, 2] / grid.spacing[2], *grid.affine[:3, 1] / grid.spacing[1])
     ]
     data.SliceThickness = f"{grid.spacing[0]:.10g}"
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -70,8 +71,16 @@ def values() -> np.ndarray:
 def make_series() -> MakeSeries:
     """Writes a classic series: file names in a shuffled order, so that no reader can go by them."""
 
-    def make(folder: Path, array: np.ndarray, grid: Grid, *, compress: str | None = None, syntax: str = ExplicitVRLittleEndian,
-             each: Callable[[int, Dataset], bool | None] | None = None, **changes: Any) -> list[Dataset]:
+    def make(
+        folder: Path,
+        array: np.ndarray,
+        grid: Grid,
+        *,
+        compress: str | None = None,
+        syntax: str = ExplicitVRLittleEndian,
+        each: Callable[[int, Dataset], bool | None] | None = None,
+        **changes: Any,
+    ) -> list[Dataset]:
         first = _common(grid, changes)
         made = []
         for k in np.random.default_rng(3).permutation(len(array)):

@@ -1,0 +1,238 @@
+"""The inventory of a folder: which files make which series, what each shows, and whether it can be used. No pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from tumortwin.errors import ReadError
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.headers import Instance, planes, read_headers
+from tumortwin.imaging.pixels import same_pixels
+from tumortwin.imaging.recognition import Recognition, recognize
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.stacks import Stack, frame_of, make_stacks
+from tumortwin.imaging.study import AcquiredImage, SeriesInfo
+from tumortwin.progress import Progress
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_IMAGES = {_STORAGE + n for n in ("2", "2.1", "2.2", "4", "4.1", "4.4")}
+"""CT and MR: classic, enhanced, legacy converted enhanced."""
+SEGMENTATION, STRUCTURES, DOSE, PLAN, RECORD = (
+    "segmentation",
+    "structure set",
+    "dose",
+    "plan",
+    "treatment record",
+)
+_OBJECTS = {
+    _STORAGE + n: what
+    for n, what in (
+        ("66.4", SEGMENTATION),
+        ("66.7", SEGMENTATION),
+        ("481.3", STRUCTURES),
+        ("481.2", DOSE),
+        ("481.5", PLAN),
+        ("481.4", RECORD),
+    )
+}
+_MISSED = {
+    _STORAGE + n: what
+    for n, what in (
+        ("481.8", "an ion plan"),
+        ("481.9", "an ion treatment record"),
+        ("481.6", "a brachytherapy treatment record"),
+        ("481.7", "a treatment summary record"),
+    )
+}
+"""Radiotherapy that this reader cannot read: a treatment is not to be lost silently."""
+
+
+@dataclass(eq=False)
+class Line:
+    """A line of the table while reading goes on: what it stands for, and what becomes of it."""
+
+    info: SeriesInfo
+    instances: list[Instance]
+    what: str = ""
+    stack: Stack | None = None
+
+    def refuse(self, why: str) -> None:
+        """Note that it is not used, and why."""
+        self.info = replace(self.info, used=False, why=why)
+
+
+@dataclass(eq=False)
+class Reading:
+    """What has been read so far."""
+
+    lines: list[Line] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    images: list[AcquiredImage] = field(default_factory=list)
+
+    def attempt(self, line: Line, instance: Instance, read: Callable[[dict[str, str]], None]) -> None:
+        """Run one reading step; if it refuses, the line and a finding say why, and its files do not count as used."""
+        sources: dict[str, str] = {}
+        try:
+            read(sources)
+        except ReadError as error:
+            why = str(error).removeprefix(f"{instance.name}: ")
+            line.refuse(why)
+            self.findings.append(Finding(why, instance.name, "left out", Severity.LEFT_OUT))
+        else:
+            self.sources.update(sources)
+
+
+def take_inventory(folder: Path, reading: Reading, sequences: Mapping[str, Sequence] | None, progress: Progress) -> str:
+    """Fill `reading` with a line for each series or part of one; return the ID of the one patient.
+
+    Raises
+    ------
+    ReadError
+        If there is no such folder, it holds no DICOM file, or it holds more than one patient.
+    """
+    instances, found = read_headers(folder, progress)
+    patient = _one_patient(instances, folder)
+    findings = reading.findings
+    findings += found
+    images: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+    objects: dict[tuple[str, str, str], list[Instance]] = defaultdict(list)
+    known: set[tuple[str, str]] = set()
+    for instance in instances:
+        series = instance.text("SeriesInstanceUID")
+        what = _OBJECTS.get(instance.sop_class, "")
+        if not series:
+            findings.append(
+                Finding("no Series Instance UID", instance.name, "export this file again", Severity.LEFT_OUT)
+            )
+        elif instance.sop_class in _IMAGES:
+            images[series, instance.text("FrameOfReferenceUID")].append(instance)
+        elif what and (instance.uid, instance.sop_class) in known:
+            findings.append(Finding(f"a second copy of a {what}", instance.name, "dropped", Severity.REPAIRED))
+        else:
+            known.add((instance.uid, instance.sop_class))
+            objects[series, instance.sop_class, what].append(instance)
+    for members in images.values():
+        flat = [plane for instance in members for plane in planes(instance)]
+        for stack in make_stacks(flat, same_pixels):
+            reading.lines.append(_image_line(stack, recognize(stack, sequences), findings))
+    for (_, _, what), members in objects.items():
+        reading.lines.append(_object_line(what, members, findings))
+    return patient
+
+
+def _one_patient(instances: list[Instance], folder: Path) -> str:
+    """The patient's ID; two patients are never mixed."""
+    patients: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        patients[instance.text("PatientID")].append(instance)
+    if len(patients) > 1:
+        lines = "".join(
+            f"\n  {patient or '(no ID)'}: {len(files)} files, e.g. {files[0].name}"
+            for patient, files in sorted(patients.items())
+        )
+        raise ReadError(f"{folder} holds {len(patients)} patients: give the folder of one of them{lines}")
+    return next(iter(patients))
+
+
+def _image_line(stack: Stack, shown: Recognition, findings: list[Finding]) -> Line:
+    first = stack.first.instance
+    files = list({id(p.instance): p.instance for p in stack.planes}.values())
+    date = min(
+        (d for i in files if (d := i.time("Acquisition", "Series", "Study", "Content")) is not None), default=None
+    )
+    info = SeriesInfo(
+        first.text("SeriesInstanceUID"),
+        first.text("StudyInstanceUID"),
+        first.text("SeriesDescription"),
+        first.text("Modality"),
+        shown.sequence,
+        date,
+        frame_of(stack.first),
+        len(files),
+        stack.part,
+        stack.size,
+        stack.plane,
+        first.transfer_syntax,
+        True,
+        shown.why,
+    )
+    line = Line(info, files, stack=stack)
+    say = "say what it is with sequences={description: Sequence}"
+    if shown.sequence is Sequence.OTHER:
+        line.refuse(f"not used: {shown.why}")
+        if not shown.sure:
+            findings.append(Finding(shown.why, stack.where, say, Severity.LEFT_OUT))
+        return line
+    if stack.refused:
+        line.refuse(stack.refused)
+        findings.append(Finding(stack.refused, stack.where, "left out", Severity.LEFT_OUT))
+    elif date is None:
+        line.refuse("no acquisition, series or study date: restore the date")
+        findings.append(
+            Finding(
+                "no acquisition, series or study date", stack.where, "left out: restore the date", Severity.LEFT_OUT
+            )
+        )
+    else:
+        findings.extend(replace(f, where=stack.where) for f in stack.findings)
+        if not shown.sure:
+            findings.append(
+                Finding(
+                    f"probably {shown.sequence}: {shown.why}",
+                    stack.where,
+                    f"taken as {shown.sequence}; else {say}",
+                    Severity.ASSUMED,
+                )
+            )
+        if date.time() == datetime.min.time():
+            findings.append(Finding("no time of day", stack.where, "taken as midnight", Severity.ASSUMED))
+        if not first.text("FrameOfReferenceUID"):
+            findings.append(
+                Finding("no frame of reference", stack.where, "taken as a frame of its own", Severity.ASSUMED)
+            )
+    return line
+
+
+def _object_line(what: str, members: list[Instance], findings: list[Finding]) -> Line:
+    first = members[0]
+    description = next(
+        (t for k in ("SeriesDescription", "StructureSetLabel", "RTPlanLabel", "ContentLabel") if (t := first.text(k))),
+        "",
+    )
+    dates = [
+        d
+        for i in members
+        if (d := i.time("Treatment", "StructureSet", "RTPlan", "Content", "Series", "Study")) is not None
+    ]
+    info = SeriesInfo(
+        first.text("SeriesInstanceUID"),
+        first.text("StudyInstanceUID"),
+        description,
+        first.text("Modality"),
+        None,
+        min(dates, default=None),
+        first.text("FrameOfReferenceUID") or None,
+        len(members),
+        transfer_syntax=first.transfer_syntax,
+        used=bool(what),
+        why=what,
+    )
+    line = Line(info, members, what)
+    if not what:
+        name = getattr(first.data.get("SOPClassUID"), "name", "").replace(" Storage", "")
+        line.refuse(f"not used: {name or 'an unknown kind of object'}")
+    if first.sop_class in _MISSED:
+        findings.append(
+            Finding(
+                f"{_MISSED[first.sop_class]}, which cannot be read",
+                first.name,
+                "left out: give the treatment another way",
+                Severity.LEFT_OUT,
+            )
+        )
+    return line
