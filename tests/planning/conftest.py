@@ -1,5 +1,6 @@
 """A calibrated twin without a fit: a small round tumor in a round brain, treated with 60 Gy in 30."""
 
+from dataclasses import fields
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -45,7 +46,11 @@ def fit() -> Calibration:
     chosen = {"diffusivity": 0.3, "proliferation_rate": 0.06, "alpha": 0.05, "threshold_enhancing": 0.6}
     mean = np.array([u.scale.forward(chosen.get(u.name, u.median)) for u in table])
     spread = np.array([0.15 * u.spread for u in table])
+    # how the fit went is of no matter here
+    known_diagnostics = {"solves": 1, "converged": True, "reduced_chi2": {}, "sigma": {}, "correlation_mm": (4.0,) * 3}
     return Calibration(
-        twin, (0, 1, 2), ((0, SIZE),) * 3, 0.0, np.full(3, (SIZE - 1) / 2), table, tuple(u.name for u in table), mean,
-        np.diag(spread**2), 0, Diagnostics(1, True, {}, {}, (4.0, 4.0, 4.0), 60.0, 0.0),
+        twin=twin, visits=(0, 1, 2), box=((0, SIZE),) * 3, start=0.0, center=np.full(3, (SIZE - 1) / 2), unknowns=table,
+        fitted=tuple(u.name for u in table), mean=mean, covariance=np.diag(spread**2),
+        ensemble=mean + spread * np.random.default_rng(1).standard_normal((20, mean.size)), seed=0,
+        diagnostics=Diagnostics(**{f.name: known_diagnostics.get(f.name, 1.0) for f in fields(Diagnostics)}),
     )

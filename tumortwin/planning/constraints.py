@@ -144,7 +144,7 @@ _COMMON = "alpha/beta commonly quoted as 2 to 3 Gy; the lower is the more carefu
 _OPTIC = f"Mayo 2010, doi:10.1016/j.ijrobp.2009.07.1753; {_COMMON}"
 
 QUANTEC = ConstraintSet("QUANTEC 2010", (
-    Constraint(Organ.BRAIN, Quantity.NEAR_MAX, 60.0, 3.0, "< 3 % symptomatic necrosis",
+    Constraint(Organ.BRAIN, Quantity.NEAR_MAX, 72.0, 3.0, "5 % symptomatic necrosis (60 Gy: < 3 %, 90 Gy: 10 %)",
                "Lawrence 2010, doi:10.1016/j.ijrobp.2009.02.091, which takes alpha/beta 3 Gy"),
     Constraint(Organ.BRAINSTEM, Quantity.NEAR_MAX, 54.0, 2.0, "< 5 % neuropathy or necrosis",
                f"Mayo 2010, doi:10.1016/j.ijrobp.2009.08.078; {_COMMON}"),
@@ -205,7 +205,7 @@ def ntcp_lkb(equivalent: DoseVolumeHistogram, complication: Complication) -> flo
 
     References
     ----------
-    Lyman 1985, doi:10.2307/3576626; Kutcher & Burman 1989, doi:10.1016/0360-3016(89)90972-3
+    Lyman 1985 (Radiat Res 104:S13); Kutcher & Burman 1989, doi:10.1016/0360-3016(89)90972-3
     """
     c = complication
     return float(ndtr((geud(equivalent, 1 / c.n) - c.td50) / (c.m * c.td50)))

@@ -35,6 +35,8 @@ DEFINITIONS = (
     "A time that is not reached within the horizon is infinite.",
     "Options differ in radiotherapy only: drugs and surgery are as they were given.",
     "Doses of an option are the given dose map, scaled: same shape, another prescription.",
+    "The search keeps each organ within its limit, or within what the delivered course did if that was more, and the "
+    "brain within what the delivered course did (unless escalation was asked for).",
     "EQD2 of an organ: of its hottest 0.03 mL, with the alpha/beta of the limit's source.",
 )
 """What the words of a comparison mean."""

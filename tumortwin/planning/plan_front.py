@@ -15,7 +15,7 @@ from tumortwin.calibration.course import growth_parameters
 from tumortwin.errors import InputError
 from tumortwin.growth import model_of
 from tumortwin.imaging.findings import Finding
-from tumortwin.planning.constraints import QUANTEC, ConstraintSet
+from tumortwin.planning.constraints import QUANTEC, ConstraintSet, Organ
 from tumortwin.planning.given_dose import GivenDose, given_dose, largest_dose, limits_of
 from tumortwin.planning.options import (
     Interval,
@@ -47,16 +47,17 @@ LEAST_GY = 0.5
 
 
 def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *, horizon_days: float = 270.0,
-                  samples: int = 10, rng: int | np.random.Generator = 0, threads: int = 2,
+                  samples: int = 10, escalate: bool = False, rng: int | np.random.Generator = 0, threads: int = 2,
                   progress: Progress = silent) -> PlanFront:
     """Compare radiotherapy schedules on a calibrated twin, and search for others.
 
     The course as delivered, the clinical schedules and no radiotherapy are simulated from the same samples of the
     posterior, from the first day of the radiotherapy given to a horizon. All have the shape of the given dose and start
     on the same day; drugs and surgery stay as they were. The search goes over the number of fractions (1 to 40, one
-    each weekday), with the dose per fraction as large as the organs at risk allow: each limit, or what the delivered
-    course did to that organ if that was more, in EQD2. A cheap radial model scores them by the median time to
-    progression; the best, and the best of at most 15 fractions, are then simulated in 3-D like the others.
+    each weekday), with the dose per fraction as large as the organs at risk allow: each limit in EQD2, or what the
+    delivered course did to that organ if that was more. The brain, which holds the target, gets no more than from the
+    delivered course: fractionation is searched, not more dose. A cheap radial model scores the candidates by the median
+    time to progression; the best, and the best of at most 15 fractions, are then simulated in 3-D like the others.
 
     Parameters
     ----------
@@ -68,6 +69,8 @@ def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *,
         How far to look, from the first fraction.
     samples : int
         Draws from the posterior, at least 3. Ten give the range of the intervals rather than their percentiles.
+    escalate : bool
+        Let the search take the brain up to its limit too.
     rng : int or numpy.random.Generator
         Seed of the draws. Equal seeds give equal fronts.
     threads : int
@@ -86,7 +89,7 @@ def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *,
 
     References
     ----------
-    Number and size of fractions at fixed tolerance of an organ: Mizuta 2012, doi:10.1016/j.ijrobp.2012.05.010.
+    Number and size of fractions at fixed tolerance of an organ: Mizuta 2012 (Int J Radiat Oncol Biol Phys 84:829).
     """
     twin, limits = fit.twin, constraints or QUANTEC
     given = given_dose(twin, limits)
@@ -100,7 +103,7 @@ def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *,
     compared = _Comparison(fit, given, start, start + horizon_days, fit.sample(samples, rng), threads, progress)
     first = given.schedule.times[0]
     known = [(Source.DELIVERED, given.schedule), *((Source.CLINICAL, p.schedule(first)) for p in CLINICAL_SCHEDULES)]
-    candidates = _isotoxic(given, limits)
+    candidates = _isotoxic(given, limits, escalate)
     cheap = compared.cheaply([*(s for _, s in known), *candidates])
     found = _best(candidates, cheap)
     options = [*known, *((Source.SEARCH, s) for s in found)]
@@ -133,10 +136,14 @@ def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *,
     )
 
 
-def _isotoxic(given: GivenDose, limits: ConstraintSet) -> list[Schedule]:
+def _isotoxic(given: GivenDose, limits: ConstraintSet, escalate: bool) -> list[Schedule]:
     """For each number of fractions the largest dose that the organs allow, on weekdays from the given start."""
-    allowed = [(h, c, max(c.limit, c.value(h.of(lambda share: share * given.schedule.total), len(given.days))))
-               for h in given.histograms for c in limits_of(h.structure, limits)[1]]
+    allowed = []
+    for histogram in given.histograms:
+        organ, constraints = limits_of(histogram.structure, limits)
+        for c in constraints:
+            done = c.value(histogram.of(lambda share: share * given.schedule.total), len(given.days))
+            allowed.append((histogram, c, done if organ is Organ.BRAIN and not escalate else max(done, c.limit)))
     found = []
     for n in range(1, MOST_FRACTIONS + 1):
         # prescribed to a hundredth of a Gy, downwards; 1.9999999 is 2

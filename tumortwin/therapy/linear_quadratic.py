@@ -114,7 +114,7 @@ def eqd2(dose_per_fraction: ArrayLike, fractions: ArrayLike, alpha_beta: ArrayLi
 
     References
     ----------
-    Withers 1983, doi:10.1016/0360-3016(83)90064-0
+    Withers 1983 (Radiother Oncol 1:187)
     """
     return bed_to_eqd2(bed(dose_per_fraction, fractions, alpha_beta), alpha_beta)
 
@@ -154,7 +154,7 @@ def incomplete_repair(fractions_per_day: int, interval_hours: float, repair_half
 
     References
     ----------
-    Thames 1985, doi:10.1080/09553008514550241
+    Thames 1985 (Int J Radiat Biol 47:319)
     """
     if fractions_per_day < 1:
         raise InputError(f"there is at least one fraction a day, not {fractions_per_day}")
@@ -178,7 +178,7 @@ def bed_incomplete_repair(dose_per_fraction: ArrayLike, fractions: ArrayLike, al
 
     References
     ----------
-    Thames 1985, doi:10.1080/09553008514550241
+    Thames 1985 (Int J Radiat Biol 47:319)
     """
     gain = 1 + incomplete_repair(fractions_per_day, interval_hours, repair_half_time_hours)
     plain = bed(dose_per_fraction, fractions, alpha_beta)
