@@ -1,15 +1,20 @@
-"""simulate(): events at their own time, saves, plans, bad input."""
+"""simulate(): events at their own time, saves, plans, reports, cancelling, bad input."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from tumortwin.errors import InputError
+from tumortwin.errors import Cancelled, InputError
 from tumortwin.geometry.domain import Domain
-from tumortwin.growth import GrowthParameters, Model, simulate
+from tumortwin.growth import Gompertz, GrowthParameters, Model, StepPlan, simulate
+from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.volume import Grid
-from tumortwin.twin import Irradiation
+from tumortwin.progress import CancelToken
+from tumortwin.twin import Irradiation, Removal
 
 
+@pytest.fixture
 def small() -> tuple[Domain, np.ndarray]:
     grid = Grid.regular((7, 8, 9), 2.0)
     density = np.zeros(grid.shape)
@@ -17,20 +22,143 @@ def small() -> tuple[Domain, np.ndarray]:
     return Domain.uniform(grid), density
 
 
-def test_cutting_a_solve_anywhere_changes_nothing_but_the_steps() -> None:
-    domain, density = small()
-    model = Model(domain, GrowthParameters(), irradiations=tuple(Irradiation(d, 2.0) for d in (1.0, 2.0, 3.5)))
-    through = simulate(model, density, 0, 5, save_at=(2.0,), dt=0.1, dtype=np.float64)
-    first = simulate(model, density, 0, 2, dt=0.1, dtype=np.float64)
-    second = simulate(model, first.fields[-1], 2, 5, dt=0.1, dtype=np.float64)
-    np.testing.assert_allclose(first.at(2), through.at(2), rtol=1e-13)
-    np.testing.assert_allclose(second.at(5), through.at(5), rtol=1e-13)
+def test_cutting_a_solve_anywhere_changes_nothing(treated_model) -> None:
+    model, density = treated_model
+    through = simulate(model, density, 0, 30, save_at=(13.25,), dt=0.25, dtype=np.float64)
+    first = simulate(model, density, 0, 13.25, dt=0.25, dtype=np.float64)
+    second = simulate(model, first.fields[-1], 13.25, 30, dt=0.25, dtype=np.float64)
+    np.testing.assert_allclose(first.at(13.25), through.at(13.25), atol=1e-9)
+    np.testing.assert_allclose(second.at(30), through.at(30), atol=1e-6)  # the drug's tail falls into other steps
+
+
+def test_events_act_after_start_and_up_to_stop(small) -> None:
+    domain, density = small
+    still = GrowthParameters(diffusivity=0, proliferation_rate=0)
+    s = np.exp(-0.12 * 2 * (1 + 2 / 8))
+    for day, survivors in [(-1.0, 1), (0.0, 1), (0.5, s), (1.0, s), (1.5, 1)]:
+        model = Model(domain, still, irradiations=(Irradiation(day, 2.0),))
+        np.testing.assert_allclose(simulate(model, density, 0, 1).fields[-1], density * survivors, rtol=1e-6)
+
+
+def test_fields_are_saved_at_the_days_asked_for_and_at_the_last(small) -> None:
+    domain, density = small
+    run = simulate(Model(domain), density, -3.5, 4, save_at=(2, -3.5, 0.25, 2))
+    assert run.times.tolist() == [-3.5, 0.25, 2, 4]
+    np.testing.assert_array_equal(run.at(-3.5), density.astype(np.float32))
+    assert run.volume_ml(0.1)[0] == pytest.approx(density.astype(bool).sum() * 0.008)
+    with pytest.raises(InputError, match=r"0\.25, 2, 4.*save_at"):
+        run.at(1)
+
+
+def test_a_resection_takes_its_share(small) -> None:
+    domain, density = small
+    removed = np.zeros(domain.grid.shape, np.float32)
+    removed[:3] = 0.75
+    model = Model(domain, GrowthParameters(diffusivity=0, proliferation_rate=0), removals=(Removal(1.0, removed),))
+    np.testing.assert_allclose(simulate(model, density, 0, 2).fields[-1], density * (1 - removed), rtol=1e-6)
+
+
+@pytest.mark.parametrize("law", [Gompertz()])
+def test_a_frozen_plan_repeats_a_solve(treated_model, law) -> None:
+    model, density = treated_model
+    model = dataclasses.replace(model, law=law)
+    run = simulate(model, density, 0, 30)
+    again = simulate(model, density, 0, 30, plan=run.plan)
+    np.testing.assert_allclose(again.fields[-1], run.fields[-1], atol=2e-6)
+    assert again.plan == run.plan
+    assert again.time_error == run.time_error > 0
+
+
+def test_a_plan_that_does_not_fit_is_refused(treated_model) -> None:
+    model, density = treated_model
+    plan = simulate(model, density, 0, 30).plan
+    with pytest.raises(InputError, match="6 segments, this solve 7"):
+        simulate(model, density, 0, 30, save_at=(1,), plan=plan)
+    fast = dataclasses.replace(model, parameters=dataclasses.replace(model.parameters, diffusivity=3.0))
+    with pytest.raises(InputError, match="make a new plan"):
+        simulate(fast, density, 0, 30, plan=plan)
+    with pytest.raises(InputError, match="make a new plan"):
+        simulate(model, 0.1 * model.domain.mask, 0, 30, plan=plan)
+    assert isinstance(plan, StepPlan)
+
+
+def test_threads_change_nothing(treated_model) -> None:
+    model, density = treated_model
+    one, two = (simulate(model, density, 0, 30, threads=n) for n in (1, 2))
+    np.testing.assert_array_equal(one.fields[-1], two.fields[-1])
+
+
+def test_nothing_grows_from_nothing(small) -> None:
+    domain, density = small
+    run = simulate(Model(domain), 0 * density, 0, 10)
+    assert not run.fields[-1].any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 30), (1, 12, 9), (5, 1, 1), (1, 1, 1)])
+def test_flat_grids_need_no_special_case(shape) -> None:
+    density = np.zeros(shape)
+    density[tuple(n // 2 for n in shape)] = 1e-3
+    run = simulate(Model(Domain.uniform(Grid.regular(shape))), density, 0, 30)
+    assert run.fields[-1].sum() == pytest.approx(1e-3 * np.exp(0.03 * 30), rel=0.01)
+
+
+def test_progress_reaches_its_end_and_cancels(small) -> None:
+    domain, density = small
+    seen: list[int] = []
+    simulate(Model(domain), density, 0, 10, progress=lambda done, total, what: seen.append(done / total))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled, match="growth"):
+        simulate(Model(domain), density, 0, 10, progress=token)
+
+
+def test_a_coarse_grid_is_a_finding(small) -> None:
+    domain, density = small
+    coarse = simulate(Model(domain, GrowthParameters(proliferation_rate=0.05)), density, 0, 1)
+    assert any("rho h^2 / D = 2" in f.what for f in coarse.findings)
+    assert not simulate(Model(domain, GrowthParameters(diffusivity=1.0)), density, 0, 1).findings
+
+
+def test_undershoot_is_a_finding() -> None:
+    grid = Grid.regular((15, 15, 15))
+    density = np.zeros(grid.shape)
+    density[7, 7, 7] = 1.0
+    model = Model(Domain.uniform(grid), GrowthParameters(diffusivity=1.0, proliferation_rate=0.0))
+    chosen = simulate(model, density, 0, 20)
+    assert not chosen.findings
+    # a plan lets us force one long step on rough data, which dt does not
+    step = chosen.plan.segments[0][-1]
+    forced = StepPlan(((dataclasses.replace(step, share=1.0, stages=13),),), 0.0)
+    run = simulate(model, density, 0, 5, plan=forced)
+    assert run.lowest < -1e-3
+    assert any("density falls to" in f.what for f in run.findings)
+
+
+def test_cells_outside_the_domain_are_a_finding(treated_model) -> None:
+    model, density = treated_model
+    run = simulate(model, np.where(model.domain.mask, density, 0.5), 0, 1)
+    assert [f.severity for f in run.findings if "outside the domain" in f.what] == [Severity.LEFT_OUT]
+    assert not run.fields[-1][~model.domain.mask].any()
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda u: u * np.nan, "not finite"), (lambda u: u * 3, "1.5"), (lambda u: -u, "-0.5"), (lambda u: u[1:], "shape"),
-])
-def test_bad_densities_are_named(change, said) -> None:
-    domain, density = small()
+    (lambda u: u * np.nan, "504 values.*not finite"), (lambda u: u * 3, r"1\.5"), (lambda u: -u, r"-0\.5"),
+    (lambda u: u[1:], r"\(6, 8, 9\).*\(7, 8, 9\)"),
+])  # fmt: skip
+def test_bad_densities_are_named(small, change, said) -> None:
+    domain, density = small
     with pytest.raises(InputError, match=said):
         simulate(Model(domain), change(density), 0, 1)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ({"stop": -1}, "from 0 to -1"), ({"stop": np.nan}, "nan"), ({"save_at": (12,)}, "day 12"), ({"dt": -2}, "dt.*-2"),
+    ({"dt": np.inf}, "dt.*inf"), ({"rtol": 0}, "rtol.*0"), ({"eps": 1}, "eps.*1"), ({"threads": 0}, "threads.*0"),
+    ({"dtype": np.int16}, "int16"),
+])  # fmt: skip
+def test_bad_arguments_are_named(small, arguments, said) -> None:
+    domain, density = small
+    with pytest.raises(InputError, match=said):
+        simulate(Model(domain), density, 0, **{"stop": 10, **arguments})

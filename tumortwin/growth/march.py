@@ -24,7 +24,7 @@ _REMAINS = 0.3
 """Share of the sum of the steps' own errors that is in the last density: neighbors' errors cancel in part, as Strang's
 splitting is Lie's seen from half a step away, and diffusion smooths the rest. Found 0.01-0.4 over brains, rates and
 treatments; tests/physics holds it."""
-_SMOOTH = 2e-2
+_SMOOTH = 3e-2
 """Over this rtol, a step after rough data may be as long as the time since; below, as the root of the ratio."""
 
 

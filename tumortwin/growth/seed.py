@@ -46,7 +46,7 @@ def ellipsoid_seed(domain: Domain, center: ArrayLike, radius: float, *, shape: A
     """
     numbers = np.array([*np.ravel(center), radius, *np.ravel(shape), width, peak], float)
     if numbers.shape != (11,):
-        raise InputError(f"a seed has a center of 3 numbers and a shape of 5, not {np.size(center)} and {np.size(shape)}")
+        raise InputError(f"a seed has 3 numbers as center and 5 as shape, not {np.size(center)} and {np.size(shape)}")
     if not np.isfinite(numbers).all() or radius <= 0 or width <= 0 or not 0 <= peak <= 1:
         raise InputError("a seed has finite numbers, radius > 0 and width > 0 in mm and a peak of 0..1, not "
                          f"center {center!r}, radius {radius}, shape {shape!r}, width {width}, peak {peak}")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.errors import InputError
 from tumortwin.growth.terms.treatment import DrugKill
 
 # Gauss-Legendre rule on [0, 1]; ten points integrate exp over a span of 2 to round-off
@@ -111,7 +112,9 @@ class Gompertz:
         return -rate * float(np.log(self.floor))
 
     def flow(self, rate: float, t0: float, t1: float, kill: DrugKill) -> Power:
-        """Flow from `t0` to `t1` (days) at `rate` (1/day)."""
+        """Flow from `t0` to `t1` (days) at `rate` (1/day), which is not negative."""
+        if rate < 0:
+            raise InputError(f"Gompertz growth has a rate >= 0, not proliferation_rate {rate}/day")
         span = rate * (t1 - t0)
         linear = np.exp(-span * np.log(self.floor) - kill.between(t0, t1))
         edges = kill.smooth_pieces(t0, t1)

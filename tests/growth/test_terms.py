@@ -1,0 +1,134 @@
+"""The terms of the equation, one at a time, and the numbers they take."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad, solve_ivp
+
+from tumortwin.errors import InputError
+from tumortwin.growth import (
+    SOURCES,
+    UNITS,
+    DrugKill,
+    Exponential,
+    Gompertz,
+    GrowthParameters,
+    Logistic,
+    Model,
+    TissueDiffusion,
+    UniformDiffusion,
+    VoxelDiffusion,
+    survival,
+)
+from tumortwin.therapy.events import DoseUnit
+from tumortwin.twin import Administration, Irradiation, Removal
+
+NO_KILL = DrugKill((), {}, {})
+LAWS = [Logistic(), Exponential(), Gompertz()]
+
+
+def dose(day: float, amount: float = 75.0, drug: str = "temozolomide", unit: DoseUnit = DoseUnit.MG_PER_M2):
+    return Administration(day, drug, amount, unit)
+
+
+def test_every_parameter_has_a_unit_and_a_source() -> None:
+    assert set(UNITS) == set(SOURCES) == set(GrowthParameters.__dataclass_fields__)
+    assert all(UNITS.values())
+    assert all(len(source) > 20 for source in SOURCES.values())
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"diffusivity": -0.1}, "diffusivity.*-0.1"), ({"proliferation_rate": np.nan}, "proliferation_rate.*nan"),
+    ({"grey_ratio": np.inf}, "grey_ratio.*inf"), ({"alpha": -1}, "alpha.*-1"), ({"alpha_beta": 0}, "alpha_beta.*0"),
+    ({"drug_sensitivity": {"x": -2.0}}, "to x.*-2"),
+])  # fmt: skip
+def test_bad_parameters_are_named(values, said) -> None:
+    with pytest.raises(InputError, match=said):
+        GrowthParameters(**values)
+
+
+def test_diffusion_by_tissue(domain) -> None:
+    parameters = GrowthParameters(grey_ratio=0.3)
+    d = TissueDiffusion().relative(domain, parameters)
+    np.testing.assert_allclose(d[domain.white > 0], 1)
+    np.testing.assert_allclose(d[domain.grey > 0], 0.3)
+    assert not d[~domain.mask].any()
+    np.testing.assert_array_equal(UniformDiffusion().relative(domain, parameters), domain.mask)
+
+
+@pytest.mark.parametrize(("factor", "said"), [(np.ones((2, 2, 2)), r"\(2, 2, 2\)"), (-1.0, "-1"), (np.nan, "nan")])
+def test_bad_diffusion_maps_are_named(domain, factor, said) -> None:
+    factor = factor if np.ndim(factor) else np.full(domain.grid.shape, factor)
+    with pytest.raises(InputError, match=said):
+        VoxelDiffusion(factor).relative(domain, GrowthParameters())
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+@pytest.mark.parametrize("rate", [0.05, -0.05, 0.0])
+def test_flows_solve_their_equation_also_a_little_outside(law, rate) -> None:
+    u0 = np.array([-0.01, 0.0, 1e-6, 0.02, 0.5, 1.0, 1.02])
+    slopes = {Logistic: lambda u: u * (1 - u), Exponential: lambda u: u,
+              Gompertz: lambda u: -u * np.log(np.maximum(u, 1e-4))}
+    if isinstance(law, Gompertz) and rate < 0:
+        with pytest.raises(InputError, match=r"Gompertz.*-0\.05"):
+            law.flow(rate, 2.0, 7.0, NO_KILL)
+        return
+    got = law.flow(rate, 2.0, 7.0, NO_KILL)(u0)
+    oracle = solve_ivp(lambda t, u: rate * slopes[type(law)](u), (2, 7), u0, rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(got, oracle.y[:, -1], rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+def test_flows_compose_whatever_the_drugs(law) -> None:
+    kill = DrugKill([dose(0.3), dose(1.2, 150), dose(5.0)], {"temozolomide": 5e-3}, {"temozolomide": 9.24})
+    u = np.array([0.05, 0.4, 0.9])
+    through = law.flow(0.1, 0, 6, kill)(u)
+    for cut in (0.29, 0.31, 1.25, 4.0):
+        np.testing.assert_allclose(law.flow(0.1, cut, 6, kill)(law.flow(0.1, 0, cut, kill)(u)), through, rtol=1e-10)
+
+
+def test_log_kill_is_the_integral_of_the_concentration() -> None:
+    kill = DrugKill([dose(2.0), dose(0.5, 100.0)], {"temozolomide": 2e-3}, {"temozolomide": 3.0})
+
+    def rate(t: float) -> float:
+        return 2e-3 * 3.0 * sum(a * np.exp(-3.0 * (t - d)) for d, a in [(0.5, 100.0), (2.0, 75.0)] if t >= d)
+
+    for t in (0.4, 0.7, 1.9, 2.0, 2.4, 9.0):
+        assert kill.between(0, t) == pytest.approx(quad(rate, 0, t, points=[0.5, 2.0], epsabs=1e-13)[0], abs=1e-11)
+    assert kill.between(0, 1000) == pytest.approx(2e-3 * 175)  # a dose's whole log-kill is sensitivity * amount
+
+
+def test_drugs_add_and_unknown_ones_do_nothing() -> None:
+    sensitivity, decay = {"a": 1e-3, "b": 2e-3}, {"a": 1.0, "b": 5.0}
+    both = DrugKill([dose(0, 10, "a"), dose(0, 10, "b"), dose(0, 10, "c")], sensitivity, decay)
+    apart = [DrugKill([dose(0, 10, name)], sensitivity, decay).between(0, 2) for name in "ab"]
+    assert both.between(0, 2) == pytest.approx(sum(apart))
+
+
+def test_drugs_that_cannot_be_computed_are_named() -> None:
+    with pytest.raises(InputError, match=r"temozolomide.*mg and mg/m2"):
+        DrugKill([dose(0), dose(1, unit=DoseUnit.MG)], {"temozolomide": 1e-3}, {"temozolomide": 9.24})
+    with pytest.raises(InputError, match="x has a sensitivity but no decay rate"):
+        DrugKill([dose(0, drug="x")], {"x": 1e-3}, {})
+
+
+def test_survival_is_linear_quadratic() -> None:
+    parameters = GrowthParameters(alpha=0.1, alpha_beta=5.0)
+    np.testing.assert_allclose(survival(parameters, np.array([0.0, 2.0, 8.0])), np.exp([0, -0.28, -2.08]))
+    assert survival(GrowthParameters(alpha=0.1, alpha_beta=np.inf), 3.0) == pytest.approx(np.exp(-0.3))
+
+
+@pytest.mark.parametrize(("events", "said"), [
+    ({"irradiations": (Irradiation(np.nan, 2.0),)}, "irradiations.*nan"),
+    ({"irradiations": (Irradiation(1.0, np.ones((2, 2, 2))),)}, r"\(2, 2, 2\).*resample"),
+    ({"irradiations": (Irradiation(1.0, -2.0),)}, "day 1.*-2"),
+    ({"irradiations": (Irradiation(1.0, np.nan),)}, "day 1.*nan"),
+    ({"removals": (Removal(1.0, np.full((15, 22, 24), 1.5)),)}, r"share 0\.\.1.*1\.5"),
+])  # fmt: skip
+def test_bad_events_are_named(domain, events, said) -> None:
+    with pytest.raises(InputError, match=said):
+        Model(domain, **events)
+
+
+def test_a_drug_without_a_sensitivity_is_a_finding(domain) -> None:
+    model = Model(domain, GrowthParameters(diffusivity=1.0), administrations=(dose(0, drug="newdrug"),))
+    assert [f.what for f in model.findings()] == ["no sensitivity to newdrug is given"]
