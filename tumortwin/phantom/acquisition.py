@@ -68,8 +68,8 @@ def signal(tissue: Tissue, kind: str, extra_rate: float = 0.0) -> float:
     tissue : Tissue
         What is scanned.
     kind : str
-        "T1" (spoiled gradient echo, TR 20 ms, 25 degrees), "FLAIR" (inversion recovery turbo spin echo, TR 9000, TI 2450, TE 110 ms),
-        "b0" or "b1000" (diffusion-weighted, TR 6000, TE 85 ms, fat saturated).
+        "T1" (spoiled gradient echo, TR 20 ms, 25 degrees), "FLAIR" (inversion recovery turbo spin echo, TR 9000,
+        TI 2450, TE 110 ms), "b0" or "b1000" (diffusion-weighted, TR 6000, TE 85 ms, fat saturated).
     extra_rate : float
         Added to 1/T1 by contrast agent, 1/s.
     """
@@ -123,7 +123,8 @@ class Scanner:
 
     def _near(self, lesion: Lesion) -> tuple[slice, slice, slice]:
         """The part of the head's grid that a lesion changes, with some mm around."""
-        found = ndimage.find_objects((lesion.living + lesion.dead + lesion.edema + lesion.necrosis + lesion.cavity > 2e-3) * 1)
+        changed = lesion.living + lesion.dead + lesion.edema + lesion.necrosis + lesion.cavity > 2e-3
+        found = ndimage.find_objects(changed.astype(int))
         box = found[0] if found else (slice(0, 1),) * 3
         corners = np.array([[s.start for s in box], [s.stop - 1 for s in box]])
         low, high = self.anatomy.grid.to_index(self._lesion_grid.to_world(corners))
@@ -172,13 +173,18 @@ class Scanner:
             change += cavity * (self._level("cavity", kind) - (self._healthy(kind, box) + change))
             changes[kind] = change
             if kind == "T1":
-                gain = sum(part * (self._level(n, kind, _RELAXIVITY) - self._level(n, kind)) for n, part in parts.items())
+                gain = np.zeros(grid.shape, np.float32)
+                for name, part in parts.items():
+                    gain += part * (self._level(name, kind, _RELAXIVITY) - self._level(name, kind))
                 changes["T1Gd"] = change + tissue * leak * gain
         return LesionSignals(grid, changes)
 
     def _healthy(self, kind: str, box: tuple[slice, ...] = (slice(None),) * 3) -> Array:
         """Signal of healthy tissue, mixed by share."""
-        return sum(self._level(name, kind) * self.anatomy.tissues[name][box] for name in HEALTHY)
+        total = np.zeros_like(self.anatomy.tissues["white"][box])
+        for name in HEALTHY:
+            total += self._level(name, kind) * self.anatomy.tissues[name][box]
+        return total
 
     def image(self, kind: str, signals: LesionSignals, target: Grid, pose: Pose) -> Array:
         """Noise-free image of "T1", "T1Gd", "FLAIR", "b0" or "b1000"."""
@@ -197,7 +203,7 @@ class Scanner:
         return float(self._level("white", kind))
 
     def masks(self, lesion: Lesion, target: Grid, pose: Pose) -> dict[str, Mask]:
-        """The true regions on a series' grid: voxels of which at least half belongs to "enhancing", "necrosis", "whole"."""
+        """The true regions on a series' grid, "enhancing", "necrosis" and "whole": voxels at least half inside."""
         box = self._near(lesion)
         grid = self.anatomy.grid.cropped(box)
         tissue = self.anatomy.tissues["white"][box] + self.anatomy.tissues["grey"][box] >= 0.5
@@ -219,7 +225,8 @@ class Pose:
     def random(cls, rng: np.random.Generator, degrees: float = 3.0, mm: float = 5.0) -> Pose:
         """Draw a pose about the middle of the head: some degrees about each axis, some mm along each."""
         matrix = np.eye(4)
-        matrix[:3, :3] = Rotation.from_euler("xyz", degrees * np.clip(rng.standard_normal(3), -1.5, 1.5), True).as_matrix()
+        angles = degrees * np.clip(rng.standard_normal(3), -1.5, 1.5)
+        matrix[:3, :3] = Rotation.from_euler("xyz", angles, True).as_matrix()
         matrix[:3, 3] = np.clip(mm * rng.standard_normal(3), -10 / np.sqrt(3), 10 / np.sqrt(3))
         return cls(matrix)
 
@@ -248,7 +255,8 @@ class Protocol:
     plane: str = "axial"
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def grid(self, center: NDArray[np.float64], frame: str, size: tuple[float, float, float] = (176.0, 222.0, 188.0)) -> Grid:
+    def grid(self, center: NDArray[np.float64], frame: str,
+             size: tuple[float, float, float] = (176.0, 222.0, 188.0)) -> Grid:
         """The grid around a world point, with a field of view of `size` mm (z, y, x)."""
         axes = {"axial": [(0, 0, 1), (0, 1, 0), (1, 0, 0)], "sagittal": [(-1, 0, 0), (0, 0, -1), (0, 1, 0)]}[self.plane]
         extent = {"axial": size, "sagittal": (size[2], size[0], size[1])}[self.plane]
@@ -257,7 +265,7 @@ class Protocol:
         affine = np.eye(4)
         affine[:3, :3] = turn @ np.array(axes, float).T * self.voxel
         affine[:3, 3] = center - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-        return Grid(shape, affine, frame)
+        return Grid(shape, affine, frame)  # type: ignore[arg-type]
 
 
 def plane_blur(grid: Grid, target: Grid) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -198,9 +199,11 @@ def individual(rng: np.random.Generator, spacing: float = 1.0) -> Anatomy:
     atlas = load_atlas()
     warp = random_warp(rng)
     low = atlas.grid.to_world([0, 0, 0]) - _MARGIN
-    size = (np.array(atlas.grid.shape) + 2 * _MARGIN) / spacing
-    grid = Grid.regular(tuple(int(n) for n in np.ceil(size)), spacing, low)
-    coarse = Grid.regular(tuple(int(n) for n in np.ceil(size * spacing / 4)), 4.0, low)
+    size = (np.array(atlas.grid.shape)[::-1] + 2 * _MARGIN) / spacing
+    nz, ny, nx = (int(n) for n in np.ceil(size)[::-1])
+    grid = Grid.regular((nz, ny, nx), spacing, low)
+    fewer = spacing / 4
+    coarse = Grid.regular((int(nz * fewer) + 1, int(ny * fewer) + 1, int(nx * fewer) + 1), 4.0, low)
     folding = float(warp.jacobian(coarse).min())
     if folding <= 0.1:
         raise InputError(f"the random warp folds (least Jacobian {folding:.2f}): take another seed")
@@ -212,7 +215,7 @@ def individual(rng: np.random.Generator, spacing: float = 1.0) -> Anatomy:
 
 
 def _looked_up(values: NDArray[np.float32], index: NDArray[np.float32], block: int = 4) -> NDArray[np.float32]:
-    """Linear interpolation of an image at indices (3, ...), skipping where blocks of it are empty: most of a head is."""
+    """Linear interpolation of an image at indices (3, ...), skipping where whole blocks of it are empty."""
     padding = [(block, block + -n % block) for n in values.shape]
     padded = np.pad(values > 0, padding)
     shape = [k for n in padded.shape for k in (n // block, block)]
@@ -244,7 +247,7 @@ def _inside(shape: dict[str, Any], points: NDArray[np.float64]) -> NDArray[np.bo
         return (((points - shape["ellipsoid"]) / shape["radii"]) ** 2).sum(1) <= 1
     line = np.array(shape["tube"], float)
     inside = np.zeros(len(points), bool)
-    for start, stop in zip(line[:-1], line[1:], strict=True):
+    for start, stop in pairwise(line):
         along = np.clip(((points - start) @ (stop - start)) / ((stop - start) ** 2).sum(), 0, 1)
         inside |= np.linalg.norm(points - start - along[:, None] * (stop - start), axis=1) <= shape["radius"]
     return inside

@@ -6,9 +6,9 @@
     T n . grad u = 0                                       at the wall
 
 The diffusion tensor T is discretized from its energy form: each voxel sums, over its eight corners, the energy
-grad u . T grad u / 2 of the one-sided differences toward that corner, so that the matrix is symmetric, its rows sum to zero
-(mass is kept to round-off, no flux through any wall) and a constant tensor moves a Gaussian's second moments exactly. In
-time: Strang splitting with Crank-Nicolson diffusion, solved by conjugate gradients, and the exact logistic.
+grad u . T grad u / 2 of the one-sided differences toward that corner, so that the matrix is symmetric, its rows sum to
+zero (mass is kept to round-off, no flux through any wall) and a constant tensor moves a Gaussian's second moments
+exactly. In time: Strang splitting with Crank-Nicolson diffusion, solved by conjugate gradients, and the exact logistic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tumortwin.errors import InputError
 Field = NDArray[np.floating]
 
 
-def diffusion_matrix(tensor: NDArray[np.float64], mask: NDArray[np.bool_], spacing: float) -> sparse.csr_array:
+def diffusion_matrix(tensor: NDArray, mask: NDArray[np.bool_], spacing: float,
+                     dtype: type = np.float64) -> sparse.csr_array:
     """The matrix of div(T grad .) on the voxels of a mask, 1/day.
 
     Parameters
@@ -36,12 +37,13 @@ def diffusion_matrix(tensor: NDArray[np.float64], mask: NDArray[np.bool_], spaci
         Where the tumor can be.
     spacing : float
         Voxel edge in mm.
+    dtype : dtype
+        Of the matrix.
     """
     padded = np.pad(mask, 1)
-    number = np.full(padded.shape, -1, np.int32)
-    number[padded] = np.arange(mask.sum(), dtype=np.int32)
     home = np.flatnonzero(padded)
-    number = number.ravel()
+    number = np.full(padded.size, -1, np.int32)
+    number[home] = np.arange(len(home), dtype=np.int32)
     own = number[home]
     strides = {0: 1, 1: padded.shape[2], 2: padded.shape[1] * padded.shape[2]}  # of x, y and z
     beside = {(axis, sign): number[home + sign * strides[axis]] for axis in range(3) for sign in (-1, 1)}
@@ -53,7 +55,7 @@ def diffusion_matrix(tensor: NDArray[np.float64], mask: NDArray[np.bool_], spaci
             for second, t in ((c, 1), (d, -1)):
                 rows.append(first)
                 cols.append(second)
-                values.append((-s * t * weight).astype(np.float32))
+                values.append((-s * t * weight).astype(dtype))
 
     for (axis, _), other in beside.items():
         here = other >= 0
@@ -72,12 +74,13 @@ def diffusion_matrix(tensor: NDArray[np.float64], mask: NDArray[np.bool_], spaci
     return coo.tocsr()
 
 
-def crank_nicolson(matrix: sparse.csr_array, values: Field, dt: float, tolerance: float = 1e-6) -> Field:
-    """One Crank-Nicolson step of du/dt = matrix u, by conjugate gradients to `tolerance` in the largest residual.
+def crank_nicolson(matrix: sparse.csr_array, values: Field, dt: float) -> Field:
+    """One Crank-Nicolson step of du/dt = matrix u, by conjugate gradients to ten ulp in the largest residual.
 
     Sums are numpy's own, not a threaded BLAS, so that equal input gives equal bits.
     """
     half = values.dtype.type(dt / 2)
+    tolerance = 10 * np.finfo(values.dtype).eps
     change = half * (matrix @ values)
     x = values + change
     r = change + half * (matrix @ x) - (x - values)
@@ -134,7 +137,7 @@ class Biology:
     alpha_variation: float = 0.15
 
     def survival(self, dose: NDArray | float, factor: NDArray | float = 1.0) -> NDArray:
-        """Share of cells that survive a fraction of `dose` Gy where alpha is `factor` times its mean; linear-quadratic."""
+        """Share of cells that survive `dose` Gy at once, by the linear-quadratic model; alpha is `factor` its mean."""
         return np.exp(-self.alpha * factor * dose * (1 + np.asarray(dose) / self.alpha_beta))
 
 
@@ -164,13 +167,13 @@ class Tumor:
         self.decay = np.log(2) / clearance_days
         self._tensor, self._rate, self._dtype = tensor, rate, dtype
         self._prepare()
-        self.living = np.zeros(int(mask.sum()), dtype)
-        self.dead = np.zeros_like(self.living)
+        self.living: Field = np.zeros(int(mask.sum()), dtype)
+        self.dead: Field = np.zeros_like(self.living)
         self.day = 0.0
 
     def _prepare(self) -> None:
-        self._matrix = diffusion_matrix(self._tensor[:, self.mask], self.mask, self.spacing).astype(self._dtype)
-        self._growth = self._rate[self.mask].astype(self._dtype)
+        self._matrix = diffusion_matrix(self._tensor[:, self.mask], self.mask, self.spacing, self._dtype)
+        self._growth: Field = self._rate[self.mask].astype(self._dtype)
 
     def field(self, values: NDArray) -> NDArray[np.float32]:
         """Values of the mask's voxels as a (z, y, x) array, 0 outside."""

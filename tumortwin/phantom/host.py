@@ -70,8 +70,8 @@ def make_host(anatomy: Anatomy, site: tuple[float, float, float], spacing: float
     anatomy = _effaced(anatomy, home)
     low, high = anatomy.grid.to_world([0, 0, 0]), anatomy.grid.to_world(np.array(anatomy.grid.shape) - 1)
     low, high = np.maximum(low, home - _REACH), np.minimum(high, home + _REACH)
-    shape = np.floor((high - low) / spacing).astype(int)[::-1] + 1
-    grid = Grid.regular(tuple(int(n) for n in shape), spacing, low)
+    nx, ny, nz = (int(n) + 1 for n in (high - low) / spacing)
+    grid = Grid.regular((nz, ny, nx), spacing, low)
     points = world_points(grid)
     white, grey = anatomy.share("white", points), anatomy.share("grey", points)
     mask = (white + grey >= 0.5) & ~_falx(anatomy, points)
@@ -82,7 +82,8 @@ def make_host(anatomy: Anatomy, site: tuple[float, float, float], spacing: float
     return Host(anatomy, grid, points, white, grey, labels == labels[seed], home)
 
 
-def _nearest_white(anatomy: Anatomy, point: NDArray[np.float64], site: tuple[float, float, float]) -> NDArray[np.float64]:
+def _nearest_white(anatomy: Anatomy, point: NDArray[np.float64],
+                   site: tuple[float, float, float]) -> NDArray[np.float64]:
     """The nearest place of which the whole neighborhood is white matter."""
     h = anatomy.grid.spacing[0]
     middle = np.round(anatomy.grid.to_index(point)).astype(int)
@@ -99,14 +100,14 @@ def _nearest_white(anatomy: Anatomy, point: NDArray[np.float64], site: tuple[flo
 
 
 def _effaced(anatomy: Anatomy, home: NDArray[np.float64], radius: float = 34.0) -> Anatomy:
-    """The head with sulci within some 30 mm of the tumor closed, as its bulk presses them; midline and ventricles stay."""
+    """The head with the sulci within some 30 mm of the tumor closed, as its bulk would; midline and ventricles stay."""
     h = anatomy.grid.spacing[0]
     middle = anatomy.grid.to_index(home)
     reach = int(np.ceil(radius / h))
-    box = tuple(slice(max(int(m) - reach, 0), int(m) + reach + 1) for m in middle)
-    tissues = {name: values if name not in ("csf", "grey") else values.copy() for name, values in anatomy.tissues.items()}
-    grid = anatomy.grid.cropped(tuple(slice(s.start, min(s.stop, n)) for s, n in zip(box, anatomy.grid.shape, strict=True)))
-    points = world_points(grid)
+    z, y, x = (slice(max(int(m) - reach, 0), int(m) + reach + 1) for m in middle)
+    box = z, y, x
+    tissues = {**anatomy.tissues, "csf": anatomy.tissues["csf"].copy(), "grey": anatomy.tissues["grey"].copy()}
+    points = world_points(anatomy.grid.cropped(box))
     distance = np.sqrt(((points - home.astype(np.float32)[:, None, None, None]) ** 2).sum(0))
     wanted = np.clip((radius - distance) / 10, 0, 1)
     wanted *= 1 - ndimage.maximum_filter(tissues["ventricles"][box], 1 + 2 * round(3 / h))

@@ -1,4 +1,4 @@
-"""What a synthetic tumor looks like: necrosis, enhancement and edema from its cells. Not the product's observation model."""
+"""What a synthetic tumor looks like: necrosis, enhancement and edema. Not the product's observation model."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Habit:
 class Lesion:
     """A tumor's state and look at one time, on the solver's grid; every array (z, y, x) and 0..1.
 
-    ``living``, ``dead`` are shares of space filled by cells; ``necrosis`` the share of a voxel that is necrotic, ``leak``
-    how much contrast agent it takes up, ``edema`` how edematous its remaining tissue is, ``cavity`` surgery's.
+    ``living`` and ``dead`` are shares of space filled by cells, ``necrosis`` the share of a voxel that is necrotic,
+    ``leak`` how much contrast agent it takes up, ``edema`` how edematous its remaining tissue is, ``cavity`` surgery's.
     """
 
     living: Array

@@ -148,7 +148,7 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
     structures: dict[str, Mask] = {}
     arrays: dict[str, Volume] = dict(maps)
     dose: TotalDose | None = None
-    survival: NDArray | None = None
+    survival = np.ones(host.grid.shape, np.float32)
     visit_truth: list[dict[str, Any]] = []
     aged = 0.0
     total = (end - first).days
@@ -179,16 +179,19 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
             made.append(visit)
             poses.append(pose)
             volumes = {n: round(m.volume_ml, 3) for n, m in masks.items()}
-            visit_truth.append({"label": plan.label, "day": day, "date": time.isoformat(), "frame": frame, "volumes_ml": volumes,
-                                "living_cells_ml": round(float(tumor.living.sum()) * solver_spacing**3 / 1000, 4)})
+            visit_truth.append({
+                "label": plan.label, "day": day, "date": time.isoformat(), "frame": frame, "volumes_ml": volumes,
+                "living_cells_ml": round(float(tumor.living.sum()) * solver_spacing**3 / 1000, 4),
+            })
             for name in ("living", "dead", "necrosis", "edema"):
-                values = np.round(getattr(lesion, name) * (host.mask if name in ("living", "dead") else 1) * 4096) / 4096
+                values = getattr(lesion, name) * (tumor.mask if name in ("living", "dead") else 1)
+                values = np.round(values * 4096) / 4096  # small when compressed, finer than anything is compared
                 arrays[f"{plan.label}/{name}"] = Volume(values.astype(np.float32), host.grid, "1", name)
             arrays.update({f"{plan.label}/mask {n}": m for n, m in masks.items()})
             if which == planning and prescribed > 0:
                 structures, dose = plan_radiotherapy(masks, host.anatomy, pose, prescribed, streams("dose"))
                 each = _on_host(dose, host.grid, pose) / fractions
-                survival = biology.survival(each, maps["alpha"].array / biology.alpha)
+                survival[...] = biology.survival(each, maps["alpha"].array / biology.alpha)
                 per_fraction = dose.per_fraction(fractions)
                 treatments += [Fraction(t, per_fraction, "phantom") for t in times if t < end]
 
@@ -221,17 +224,20 @@ class _Streams:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self._seed, word])))
 
 
-def _place(site: str | tuple[float, float, float] | None, rng: np.random.Generator) -> tuple[str, tuple[float, float, float]]:
+def _place(site: str | tuple[float, float, float] | None,
+           rng: np.random.Generator) -> tuple[str, tuple[float, float, float]]:
     """A site's name and MNI point; a named or drawn one is moved by a few mm."""
     drawn = str(rng.choice(sorted(SITES)))
     shift = rng.uniform(-4, 4, 3)
     if site is None:
         site = drawn
     if not isinstance(site, str):
-        return "as given", tuple(float(v) for v in site)
+        x, y, z = site
+        return "as given", (float(x), float(y), float(z))
     if site not in SITES:
         raise InputError(f"no site {site!r}: choose one of {', '.join(SITES)}, or give a point in MNI mm")
-    return site, tuple(float(v) for v in np.array(SITES[site]) + shift)
+    x, y, z = np.array(SITES[site]) + shift
+    return site, (float(x), float(y), float(z))
 
 
 def _drawn_biology(rng: np.random.Generator) -> Biology:
@@ -305,13 +311,15 @@ def _clinical(rng: np.random.Generator, first: datetime) -> dict[str, Any]:
     }
 
 
-def _check(plans: tuple[VisitPlan, ...], prescribed: float, fractions: int, noise: float, size_ml: float | None) -> None:
+def _check(plans: tuple[VisitPlan, ...], prescribed: float, fractions: int, noise: float,
+           size_ml: float | None) -> None:
     days = [p.day for p in plans]
     if not plans or days[0] != 0 or sorted(set(days)) != days:
         raise InputError(f"visits start at day 0 and follow each other, not {days}")
     if len({p.label for p in plans}) != len(plans):
         raise InputError(f"visits have unlike labels, not {[p.label for p in plans]}")
     if prescribed < 0 or fractions < 1 or noise < 0:
-        raise InputError(f"prescribed dose ({prescribed} Gy), fractions ({fractions}) and noise ({noise}) cannot be negative")
+        raise InputError(f"prescribed dose ({prescribed} Gy) and noise ({noise}) are not negative, and there is at "
+                         f"least one fraction ({fractions})")
     if size_ml is not None and not 0.5 <= size_ml <= 80:
         raise InputError(f"the core's volume at day 0 is 0.5 to 80 mL, not {size_ml}")

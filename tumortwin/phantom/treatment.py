@@ -17,7 +17,8 @@ from tumortwin.therapy.events import DoseUnit, DrugDose
 
 def weekdays(first: datetime, count: int) -> list[datetime]:
     """`count` times on consecutive weekdays from `first` on, at its time of day."""
-    out, day = [], first
+    out: list[datetime] = []
+    day = first
     while len(out) < count:
         if day.weekday() < 5:
             out.append(day)
@@ -46,7 +47,8 @@ def expanded(region: NDArray[np.bool_], grid: Grid, mm: float) -> NDArray[np.boo
     return ndimage.distance_transform_edt(~region, sampling=grid.spacing) <= mm
 
 
-def targets(gross: Mask, brain: NDArray[np.bool_], *, clinical_mm: float = 15.0, planning_mm: float = 3.0) -> dict[str, Mask]:
+def targets(gross: Mask, brain: NDArray[np.bool_], *, clinical_mm: float = 15.0,
+            planning_mm: float = 3.0) -> dict[str, Mask]:
     """GTV, CTV (15 mm more, within the brain) and PTV (3 mm more)."""
     grid = gross.grid
     clinical = expanded(gross.array, grid, clinical_mm) & brain | gross.array
@@ -84,8 +86,8 @@ def dose_map(target: Mask, body: NDArray[np.bool_], spare: NDArray[np.bool_], pr
     bath = np.zeros_like(square)
     for angle in np.arange(0, 360, 20):
         turned = ndimage.rotate(square, angle, axes=(1, 2), reshape=False, order=1)
-        aperture = turned.max(1, keepdims=True)
-        bath += ndimage.rotate(np.broadcast_to(aperture * depth, square.shape), -angle, axes=(1, 2), reshape=False, order=1)
+        beam = np.broadcast_to(turned.max(1, keepdims=True) * depth, square.shape)
+        bath += ndimage.rotate(beam, -angle, axes=(1, 2), reshape=False, order=1)
     bath = bath[:, pads[0][0]:side - pads[0][1], pads[1][0]:side - pads[1][1]]
     bath = ndimage.zoom(bath, np.array(grid.shape) / bath.shape, order=1, grid_mode=True, mode="nearest")
     bath = ndimage.gaussian_filter(bath, 4.0 / np.array(grid.spacing))
@@ -118,8 +120,8 @@ def plan_radiotherapy(masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, p
     shares = {name: averaged(anatomy.tissues[name], anatomy.grid, grid, pose) for name in HEALTHY}
     brain = shares["white"] + shares["grey"]
     head = brain + shares["csf"]
-    body = sum(shares.values()) > 0.3
-    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    soft = head + shares["fat"] + shares["soft"] > 0.3
+    body = np.stack([ndimage.binary_fill_holes(s) for s in soft])
     gross = masks["enhancing"].array | masks["necrosis"].array
     gross = ndimage.binary_closing(gross, iterations=2) | gross
     out = targets(Mask(gross, grid, name="GTV"), brain >= 0.5)

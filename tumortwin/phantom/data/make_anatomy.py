@@ -20,7 +20,7 @@ LEVELS = 15  # fractions are kept in fifteenths: finer than the classification i
 
 
 def read_lps(path: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """An axis-aligned image as (z, y, x) with x to the left, y to the back, z up, and the (x, y, z) of its first voxel."""
+    """An axis-aligned image as (z, y, x), with x to the left, y back, z up, and the (x, y, z) of its first voxel."""
     image = sitk.DICOMOrient(sitk.ReadImage(path), "LPS")
     if not np.allclose(image.GetDirection(), np.eye(3).ravel()) or not np.allclose(image.GetSpacing(), 1):
         raise SystemExit(f"{path}: expected an axis-aligned image of 1 mm voxels")
@@ -79,13 +79,15 @@ def main(head_path: str, brain_path: str, out: str) -> None:
     brain &= ~((z < -20) & (y > 18 - 1.2 * (z + 20)) & (np.abs(x) > 6) | (z < -22) & (y > 20))
     brain &= ~((z < -44) & (y > -12))
     brain = grown(largest(grown(brain, -2.1)), 2.6) & (bet > 0)
-    stem = (z < -45) & ((x / 11) ** 2 + ((y + 42 + 0.12 * (z + 50)) / 9) ** 2 < 1)  # the medulla, cut short by the extraction
+    # the medulla, cut short by the extraction
+    stem = (z < -45) & ((x / 11) ** 2 + ((y + 42 + 0.12 * (z + 50)) / 9) ** 2 < 1)
     brain |= stem & (head > 60)
 
     (csf, grey, white), sd = class_means(bet[grown(brain, -1)], (35.0, 85.0, 113.0))
     print(f"T1 of CSF {csf:.0f} +- {sd[0]:.0f}, grey {grey:.0f} +- {sd[1]:.0f}, white {white:.0f} +- {sd[2]:.0f}")
-    csf = min(csf, 38.0)
-    signal = ndimage.gaussian_filter(np.where(brain, head, 0), 0.5) / np.maximum(ndimage.gaussian_filter(brain * 1.0, 0.5), 0.3)
+    csf = min(csf, 38.0)  # sulci and veins draw the class upward; in the ventricles pure CSF is darker
+    covered = np.maximum(ndimage.gaussian_filter(brain * 1.0, 0.5), 0.3)
+    signal = ndimage.gaussian_filter(np.where(brain, head, 0), 0.5) / covered
     is_white = ramp(signal, grey + 0.25 * (white - grey), white - 0.25 * (white - grey)) * brain
     is_csf = ramp(signal, grey - 0.3 * (grey - csf), csf) * brain
     is_grey = brain - is_white - is_csf
@@ -96,7 +98,7 @@ def main(head_path: str, brain_path: str, out: str) -> None:
     rest = inside & ~brain
     is_csf = is_csf + rest
     deep = (np.abs(x) < 30) & (y > -55) & (y < 40) & (z > -18) & (z < 34)
-    ventricles = largest(grown(brain, -1) & deep & (is_csf > 0.5)) if deep.any() else rest
+    ventricles = largest(grown(brain, -1) & deep & (is_csf > 0.5))
 
     outside = ~inside
     fat = ramp(head, 85, 190) * outside
