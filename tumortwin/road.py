@@ -130,12 +130,12 @@ def run(
         else:
             left_out.append("plan options: no radiotherapy plan, dose or delivered fraction is in the folder")
 
-    report = _stage("lay out the board page", lambda: _report(twin, fit, forecast, front))
+    report = _stage("lay out the board page", lambda: _report(patient, twin, fit, forecast, front))
     writers: list[Callable[[], list[Path]]] = [
         lambda: [report.save(target / "board.pdf", overwrite=True)],
         lambda: [report.save(target / "board.html", overwrite=True)],
         lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True)],
-        lambda: save_overlays(twin, fit, forecast, target / "overlays", overwrite=True),
+        lambda: save_overlays(twin, fit, forecast, target / "overlays", patient=patient, overwrite=True),
     ]
     if forecast is not None:
         writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True)])
@@ -164,12 +164,13 @@ def calibration_visits(available: int, asked: int | None) -> int:
     return asked
 
 
-def _report(twin: Twin, fit: Calibration | None, forecast: Forecast | None, front: PlanFront | None) -> BoardReport:
+def _report(patient: Patient, twin: Twin, fit: Calibration | None, forecast: Forecast | None,
+            front: PlanFront | None) -> BoardReport:
     if front is not None:
-        return BoardReport.from_plan(front, forecast=forecast)
+        return BoardReport.from_plan(front, forecast=forecast, patient=patient)
     if fit is not None:
-        return BoardReport.from_calibration(fit, forecast=forecast)
-    return BoardReport.from_twin(twin)
+        return BoardReport.from_calibration(fit, forecast=forecast, patient=patient)
+    return BoardReport.from_twin(twin, patient=patient)
 
 
 def _stage(name: str, work: Callable[[], T]) -> T:
