@@ -12,7 +12,7 @@ from pydicom.pixels import iter_pixels
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import DAMAGED, Instance, Plane, read_whole
+from tumortwin.imaging.headers import DAMAGED, Instance, Plane, number, read_whole, text
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.stacks import Stack
 from tumortwin.imaging.volume import Volume
@@ -27,20 +27,24 @@ def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[
         If the file has no pixels, is not monochrome, or cannot be decoded.
     """
     again = "export this series again, uncompressed and complete"
-    samples = data.get("SamplesPerPixel", 1)
-    if samples != 1 or str(data.get("PhotometricInterpretation", "MONOCHROME2")) not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ReadError(
-            f"{instance.name}: {data.get('PhotometricInterpretation')} pixels are not measured values: leave it out"
-        )
+    meaning = text((data,), "PhotometricInterpretation")
+    if number((data,), "SamplesPerPixel") not in (None, 1) or meaning not in ("", "MONOCHROME1", "MONOCHROME2"):
+        raise ReadError(f"{instance.name}: {meaning} pixels are not measured values: leave it out")
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
         raise ReadError(f"{instance.name}: no pixel data: {again}")
     try:
         # the number of frames says which frame is the last; `indices` decodes only those wanted
-        return [np.asarray(a) for a in iter_pixels(data, indices=frames, raw=True)]
+        decoded = [np.asarray(a) for a in iter_pixels(data, indices=frames, raw=True)]
     except DAMAGED as error:
         raise ReadError(
             f"{instance.name}: the pixels cannot be decoded ({type(error).__name__}: {error}): {again}"
         ) from error
+    shape = (number((data,), "Rows"), number((data,), "Columns"))
+    if len(decoded) != len(frames) or any(a.shape != shape for a in decoded):
+        raise ReadError(
+            f"{instance.name}: the pixels are not {len(frames)} frame(s) of {shape[0]:g} x {shape[1]:g}: {again}"
+        )
+    return decoded
 
 
 def same_pixels(a: Plane, b: Plane) -> bool:
@@ -85,8 +89,8 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
     """
     if stack.grid is None:
         raise ReadError(f"{stack.where}: {stack.refused}")
-    rows, columns = int(stack.first.value("Rows")), int(stack.first.value("Columns"))
-    array = np.empty((len(stack.planes), rows, columns), np.float32)
+    # planes of a stack share one size; `stored_planes` holds each file to it
+    array = np.empty((len(stack.planes), *(stack.leaning or stack.grid).shape[1:]), np.float32)
     padded = np.zeros(array.shape, bool) if stack.first.number("PixelPaddingValue") is not None else None
     beyond: list[str] = []
     order = sorted(range(len(stack.planes)), key=lambda i: (stack.planes[i].instance.name, stack.planes[i].frame))
@@ -99,10 +103,6 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
             plane = stack.planes[i]
             stored, spoiled = _within_bits_stored(plane, stored)
             beyond += [plane.where] if spoiled else []
-            if stored.shape != (rows, columns):
-                raise ReadError(
-                    f"{plane.where}: {stored.shape} pixels where the header says {(rows, columns)}: export it again"
-                )
             kind = "RealWorldValue" if real_world else "Rescale"
             slope, intercept = plane.number(f"{kind}Slope"), plane.number(f"{kind}Intercept")
             if slope == 0:

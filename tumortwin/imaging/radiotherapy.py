@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import Instance, number, text, value
+from tumortwin.imaging.headers import Instance, Plane, number, text, value
 from tumortwin.imaging.pixels import stored_planes
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
+from tumortwin.imaging.stacks import axes_of
 from tumortwin.imaging.volume import Grid, TotalDose
 
 
@@ -99,18 +100,16 @@ def read_dose(instance: Instance, data: Dataset) -> DosePart:
     scaling = number((data,), "DoseGridScaling")
     if scaling is None or scaling <= 0:
         raise refuse(f"DoseGridScaling {scaling}")
-    try:
-        position = np.array([float(v) for v in data.ImagePositionPatient])
-        row, column = np.array([float(v) for v in data.ImageOrientationPatient]).reshape(2, 3)
-        spacing = [float(v) for v in data.PixelSpacing]
-        rows, columns, frames = int(data.Rows), int(data.Columns), int(data.get("NumberOfFrames", 1))
-        given = data.get("GridFrameOffsetVector")
-        offsets = np.array([0.0] if given is None else [float(v) for v in np.atleast_1d(given)])
-    except (AttributeError, TypeError, ValueError) as error:
-        raise refuse(f"the grid cannot be read ({error})") from error
-    normal = np.cross(row, column)
-    if len(offsets) != frames or frames < 2:
-        raise refuse(f"{frames} frame(s) and {len(offsets)} frame offsets")
+    plane = Plane(instance, 0, (data,))
+    row, column, normal = axes_of(plane)
+    place, spacing = plane.numbers("ImagePositionPatient", 3), plane.numbers("PixelSpacing", 2)
+    if place is None or spacing is None or min(spacing) <= 0:
+        raise refuse("no valid position or pixel spacing")
+    frames = int(plane.number("NumberOfFrames") or 1)
+    given = plane.numbers("GridFrameOffsetVector", frames)
+    if given is None or frames < 2:
+        raise refuse(f"{frames} frame(s) without as many frame offsets")
+    position, offsets = np.array(place), np.array(given)
     # two conventions: offsets from the first plane, or (axial only) patient z coordinates
     if abs(offsets[0]) > 1e-6:
         if abs(offsets[0] - position[2]) > 0.01 or abs(abs(normal[2]) - 1) > 1e-4:
@@ -123,9 +122,8 @@ def read_dose(instance: Instance, data: Dataset) -> DosePart:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = step * normal, spacing[0] * column, spacing[1] * row
     affine[:3, 3] = position
-    array = np.empty((frames, rows, columns), np.float32)
-    for k, plane in enumerate(stored_planes(instance, data, list(range(frames)))):
-        array[k] = plane * scaling
+    stored = stored_planes(instance, data, list(range(frames)))
+    array = np.array([counts * scaling for counts in stored], np.float32)
     if step < 0:  # planes along the normal, as in every volume
         array, affine[:3, 3] = array[::-1], position + step * (frames - 1) * normal
         affine[:3, 0] *= -1

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import Plane, text
 from tumortwin.imaging.volume import Grid
@@ -118,9 +119,9 @@ def _kind(plane: Plane) -> tuple[Hashable, ...]:
         b_value,
         direction and tuple(np.round(direction, 3)),
         echo and round(echo, 1),
-        plane.value("Rows"),
-        plane.value("Columns"),
-        plane.value("StackID"),
+        plane.number("Rows"),
+        plane.number("Columns"),
+        text(plane.sets, "StackID"),
         plane.numbers("ImageOrientationPatient", 6),
         plane.numbers("PixelSpacing", 2),
     )
@@ -232,10 +233,6 @@ def _parts(stacks: list[Stack]) -> list[str]:
     return [", ".join(parts) or f"part {i + 1}" for i, parts in enumerate(named)]
 
 
-class _RefusedError(Exception):
-    """A stack makes no volume; the message says why and what to do."""
-
-
 _PLACE = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6))
 _AGAIN = "export the series again"
 
@@ -246,7 +243,7 @@ def _placed(stack: Stack) -> Stack:
         return stack
     try:
         return _with_grid(stack)
-    except _RefusedError as refusal:
+    except ReadError as refusal:
         return replace(stack, refused=str(refusal))
 
 
@@ -254,15 +251,15 @@ def _with_grid(stack: Stack) -> Stack:
     first = stack.first
     spacing = first.numbers("PixelSpacing", 2)
     if not first.number("Rows") or not first.number("Columns"):
-        raise _RefusedError(f"no rows or columns ({first.where}): {_AGAIN}")
+        raise ReadError(f"no rows or columns ({first.where}): {_AGAIN}")
     if spacing is None or min(spacing) <= 0:
-        raise _RefusedError(f"no valid pixel spacing ({first.where}): {_AGAIN}")
+        raise ReadError(f"no valid pixel spacing ({first.where}): {_AGAIN}")
     lacking = [p for p in stack.planes for k, n in _PLACE if p.numbers(k, n) is None]
     if lacking:
-        raise _RefusedError(f"no valid image position or orientation ({lacking[0].where}): {_AGAIN} as original images")
-    row, column, normal = _axes(first)
+        raise ReadError(f"no valid image position or orientation ({lacking[0].where}): {_AGAIN} as original images")
+    row, column, normal = axes_of(first)
     if len(stack.planes) < 2:
-        raise _RefusedError(f"one slice only ({first.where}): a volume needs two or more")
+        raise ReadError(f"one slice only ({first.where}): a volume needs two or more")
 
     positions = np.array([p.numbers("ImagePositionPatient", 3) for p in stack.planes])
     order = np.argsort(positions @ normal, kind="stable")
@@ -273,7 +270,7 @@ def _with_grid(stack: Stack) -> Stack:
     scatter = np.linalg.norm(sideways - depths[:, None] * lean, axis=1)
     if scatter.max() > SIDEWAYS:
         where = planes[int(scatter.argmax())].where
-        raise _RefusedError(
+        raise ReadError(
             f"slices lie up to {scatter.max():.3g} mm off a straight line ({where}): {_AGAIN}, one acquisition a series"
         )
     step, at, repair = _evenly(depths, planes)
@@ -288,7 +285,7 @@ def _with_grid(stack: Stack) -> Stack:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = step * (normal + lean), spacing[0] * column, spacing[1] * row
     affine[:3, 3] = positions[0]
-    shape = (len(planes) if at is None else len(at), int(first.value("Rows")), int(first.value("Columns")))
+    shape = (len(planes) if at is None else len(at), int(first.number("Rows") or 0), int(first.number("Columns") or 0))
     grid, leaning = Grid(shape, affine, frame_of(first)), None
     tilt = float(np.arctan(np.linalg.norm(lean)))
     if tilt > UPRIGHT:
@@ -298,12 +295,18 @@ def _with_grid(stack: Stack) -> Stack:
     return replace(stack, planes=planes, grid=grid, leaning=leaning, at=at, findings=tuple(findings))
 
 
-def _axes(plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors along rows, along columns, and the normal, with rounding of the file taken out."""
-    orientation = np.array(plane.numbers("ImageOrientationPatient", 6))
+def axes_of(plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors along rows, along columns, and the normal, with rounding of the file taken out.
+
+    Raises
+    ------
+    ReadError
+        If there is no orientation, or it is not two unit vectors at right angles.
+    """
+    orientation = np.array(plane.numbers("ImageOrientationPatient", 6) or np.zeros(6))
     row, column = orientation.reshape(2, 3)
     if max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1), abs(row @ column)) > 1e-2:
-        raise _RefusedError(
+        raise ReadError(
             f"the orientation {orientation.tolist()} is not two unit vectors at right angles ({plane.where}): {_AGAIN}"
         )
     row = row / np.linalg.norm(row)
@@ -326,7 +329,7 @@ def _evenly(
     holes = np.abs(steps / steps.min() - counts).max() < 0.05
     step = float(np.median(steps / counts if holes else steps))
     if steps.max() > 2.05 * step:
-        raise _RefusedError(
+        raise ReadError(
             f"slices are missing: a gap of {gap}, where the others are {step:.4g} mm apart: {_AGAIN}, complete"
         )
     n_slices = int(depths[-1] / step + 0.05) + 1
@@ -336,7 +339,7 @@ def _evenly(
         return step, at, (what, "", f"interpolated linearly to one slice every {step:.4g} mm")
     missing = n_slices - n
     if missing > 0.1 * n_slices:
-        raise _RefusedError(f"{missing} of {n_slices} slices are missing, e.g. a gap of {gap}: {_AGAIN}, complete")
+        raise ReadError(f"{missing} of {n_slices} slices are missing, e.g. a gap of {gap}: {_AGAIN}, complete")
     at = np.where(np.abs(at - np.round(at)) < 0.1, np.round(at), at)
     return step, at, (f"{missing} slice(s) missing ({gap})", "", "each is the mean of its two neighbors")
 

@@ -114,7 +114,7 @@ def test_an_oblique_dose(tmp_path, save_dicom, counts):
         ({"DoseGridScaling": "0"}, "DoseGridScaling 0"),
         ({"GridFrameOffsetVector": [0, 3, 7, 9]}, "unevenly"),
         ({"GridFrameOffsetVector": [5, 8, 11, 14]}, "neither 0 nor"),
-        ({"GridFrameOffsetVector": [0, 3]}, "2 frame offsets"),
+        ({"GridFrameOffsetVector": [0, 3]}, "without as many frame offsets"),
         ({"PixelData": b"\0" * 20}, "cannot be decoded"),
         ({"DoseSummationType": "BEAM"}, "not the dose of a plan"),
         ({"DoseSummationType": "FRACTION_SESSION"}, "not the dose of a plan"),
