@@ -1,14 +1,18 @@
-"""A patient on one grid and one clock: Domain, Observations and therapy events."""
+"""The twin as a value: a patient on one grid and one clock."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from html import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin import archive
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
@@ -88,7 +92,7 @@ class Removal:
     removed: NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Twin:
     """A patient on one grid and one clock.
 
@@ -139,3 +143,52 @@ class Twin:
     def date(self, day: float) -> datetime:
         """The date and time of a day."""
         return self.reference_time + timedelta(days=day)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the twin to one .npz file.
+
+        Raises
+        ------
+        OutputExistsError
+            If the file exists and `overwrite` is false.
+        """
+        return archive.save(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Twin:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ReadError
+            If the file is missing, damaged or holds something else.
+        """
+        return archive.load(path, cls)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        z, y, x = self.domain.grid.shape
+        tissue = float(self.domain.mask.sum()) * self.domain.grid.voxel_volume / 1000
+        days = f"day {self.observations[0].day:.0f} to {self.observations[-1].day:.0f}" if self.observations else "none"
+        return [
+            ("Grid", f"{z} x {y} x {x} voxels of {self.domain.grid.spacing[0]:.3g} mm, {tissue:.0f} mL can hold tumor"),
+            ("Visits", f"{len(self.observations)} ({days}), reference time {self.reference_time:%Y-%m-%d %H:%M}"),
+            ("Therapy", f"{len(self.irradiations)} fractions, {len(self.administrations)} drug doses, "
+                        f"{len(self.removals)} resections"),
+            ("Structures", ", ".join(self.structures) or "none"),
+            ("Findings", str(len(self.findings))),
+        ]
+
+    def __repr__(self) -> str:
+        return f"Twin of {self.patient_id}: " + "; ".join(f"{k.lower()} {v}" for k, v in self._facts())
+
+    def _repr_html_(self) -> str:
+        facts = "".join(f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{escape(v)}</td></tr>"
+                        for k, v in self._facts())
+        cells = "".join(
+            f"<tr><td>{o.date:%Y-%m-%d}</td><td>{o.day:.1f}</td>"
+            + "".join(f"<td>{o.volumes_ml.get(name, float('nan')):.1f}</td>" for name in
+                      ("whole", "enhancing", "necrosis"))
+            + f"<td style='text-align:left'>{escape(o.source)}</td></tr>" for o in self.observations)
+        return (f"<b>Twin of {escape(self.patient_id)}</b><table>{facts}</table>"
+                "<table><tr><th>Date</th><th>Day</th><th>Whole (mL)</th><th>Enhancing (mL)</th><th>Necrosis (mL)</th>"
+                f"<th>Drawn by</th></tr>{cells}</table><small>Research use only, not for clinical decisions</small>")

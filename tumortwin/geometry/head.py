@@ -1,0 +1,201 @@
+"""From a visit's images to its pose, its brain and its tumor: the steps of geometry/ in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from tumortwin.errors import InputError
+from tumortwin.geometry.bias import flatten
+from tumortwin.geometry.brain import lay_atlas
+from tumortwin.geometry.regions import Region, united
+from tumortwin.geometry.registration import Registration, register
+from tumortwin.geometry.sampling import average, box_slices
+from tumortwin.geometry.tissue import Tissue, classify
+from tumortwin.geometry.tumor import Normalized, TumorMasks, find_tumor
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.resampling import resample
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.volume import Grid, Mask, Volume
+
+POSE_ORDER = (Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC, Sequence.DWI)
+"""Which image stands for a visit's pose."""
+TISSUE_ORDER = (Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.T2)
+"""Which image tells the tissues."""
+NORMALIZED = (Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.T2)
+GUARD_MM = 3.0
+"""The tumor and this much around it are kept out of what is fitted to normal tissue."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The reference visit: what the others are compared with.
+
+    Parameters
+    ----------
+    images : mapping of Sequence to Volume
+        The visit's images; T1, T1Gd, FLAIR and T2 without their slow field, in units of white matter's signal.
+    tissue : Tissue
+        White and grey matter and CSF.
+    tumor : TumorMasks
+        Its tumor.
+    near_tumor : (z, y, x) bool array
+        The tumor and 3 mm around it, on the tissue's grid.
+    findings : tuple of Finding
+        What was assumed.
+    """
+
+    images: Mapping[Sequence, Volume]
+    tissue: Tissue
+    tumor: TumorMasks
+    near_tumor: NDArray[np.bool_]
+    findings: tuple[Finding, ...]
+
+
+def first_of(order: tuple[Sequence, ...], images: Mapping[Sequence, Volume]) -> Sequence | None:
+    """The first sequence of an order that is among the images."""
+    return next((sequence for sequence in order if sequence in images), None)
+
+
+def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], where: str = "") -> Head:
+    """Find brain, tissue and tumor in the reference visit.
+
+    Parameters
+    ----------
+    images : mapping of Sequence to Volume
+        In one frame of reference.
+    drawn : mapping of Region to Mask
+        Drawn parts of the tumor, in the same frame.
+    where : str
+        The visit, for findings.
+
+    Raises
+    ------
+    InputError
+        If there is no T1, T1Gd, FLAIR or T2 image, or no brain in it.
+    """
+    key = first_of(TISSUE_ORDER, images)
+    if key is None:
+        held = ", ".join(images) or "no images"
+        raise InputError(f"{where}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, the visit has {held}: "
+                         "choose another reference visit")
+    findings = []
+    if key is not Sequence.T1:
+        findings.append(Finding(f"no T1 image without contrast agent at the reference visit: tissue is told from {key}",
+                                where, "white and grey matter are less certain", Severity.ASSUMED))
+    image = images[key]
+    known = united(*drawn.values()) if drawn else None
+    prior = lay_atlas(image, known)
+    near = np.zeros(prior.grid.shape, bool) if known is None else _guard(known, prior.grid)
+    # twice: a lesion that is not drawn disturbs the tissue it is told from
+    for _ in range(1 if drawn.keys() & {Region.WHOLE, Region.EDEMA} else 2):
+        tissue = classify(image, prior, near)
+        tumor = find_tumor(normalized(images, tissue, near), drawn, where)
+        near = _guard(tumor.whole, prior.grid)
+    tissue = classify(image, prior, near)
+    even = {s: flatten(v, tissue.grid, tissue.white, tissue.grey, near) if s in NORMALIZED else v
+            for s, v in images.items()}
+    return Head(even, tissue, tumor, near, (*findings, *tumor.findings))
+
+
+def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> Registration:
+    """How another visit's head lies: register it to the reference on the best image both have.
+
+    The brain and 4 mm around it are compared, without the reference's tumor.
+
+    Raises
+    ------
+    InputError
+        If the visit has no image.
+    """
+    both = {k: v for k, v in images.items() if k in head.images}
+    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, head.images)
+    mover = still if still in images else first_of(POSE_ORDER, images)
+    if still is None or mover is None:
+        raise InputError(f"{where}: no image that could be registered")
+    tissue = head.tissue
+    around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
+    mask = Mask(around & ~head.near_tumor, tissue.grid)
+
+    def even(image: Volume, transform: NDArray[np.float64]) -> Volume:
+        return flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
+
+    return register(head.images[still], images[mover], mask, flatten=even if mover in NORMALIZED else None, where=where)
+
+
+def one_frame(images: Mapping[Sequence, Volume],
+              where: str) -> tuple[dict[Sequence, NDArray[np.float64]], list[Finding]]:
+    """World of the visit's pose image to world of each image: identity within a frame of reference, else registered."""
+    key = first_of(POSE_ORDER, images)
+    if key is None:
+        return {}, []
+    transforms: dict[Sequence, NDArray[np.float64]] = {}
+    findings = []
+    for sequence, image in images.items():
+        transforms[sequence] = np.eye(4)
+        if image.frame != images[key].frame:
+            found = register(images[key], image, where=f"{where}, {sequence}")
+            transforms[sequence] = found.transform
+            findings += [Finding(f"{sequence} has another frame of reference than {key}", where, "registered to it",
+                                 Severity.REPAIRED), *found.findings]
+    return transforms, findings
+
+
+def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArray[np.bool_],
+               transform: NDArray[np.float64] | None = None,
+               within: Mapping[Sequence, NDArray[np.float64]] | None = None) -> Normalized:
+    """Bring a visit's images onto one grid and into units of white matter's signal.
+
+    Parameters
+    ----------
+    images : mapping of Sequence to Volume
+        The visit's.
+    tissue : Tissue
+        Of the reference visit.
+    exclude : (z, y, x) bool array
+        Tumor, on the tissue's grid.
+    transform : (4, 4) array, optional
+        World of the reference to world of the visit.
+    within : mapping of Sequence to (4, 4) array, optional
+        See :func:`one_frame`.
+    """
+    matrix = np.eye(4) if transform is None else transform
+    key = first_of(POSE_ORDER, images)
+    if key is None:
+        raise InputError("a visit without images cannot be looked at")
+    grid = _around_brain(images[key].grid, tissue, matrix)
+    ready = {}
+    for sequence in NORMALIZED:
+        if sequence in images:
+            there = np.eye(4) if within is None else within[sequence]
+            image = resample(images[sequence], grid, there)
+            ready[sequence] = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude, matrix).array
+    back = np.asarray(np.linalg.inv(matrix), np.float64)
+    brain, white, grey = (resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array
+                          for a in (tissue.brain, tissue.white, tissue.grey))
+    return Normalized(grid, ready, brain, white, grey)
+
+
+def _around_brain(grid: Grid, tissue: Tissue, transform: NDArray[np.float64]) -> Grid:
+    """The part of a visit's grid that shows the brain."""
+    inside = np.argwhere(tissue.brain)
+    low, high = inside.min(0), inside.max(0)
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    index = grid.to_index(tissue.grid.to_world(corners) @ transform[:3, :3].T + transform[:3, 3])
+    start = np.clip(np.floor(index.min(0)) - 2, 0, None).astype(int)
+    stop = np.minimum(np.ceil(index.max(0)) + 3, grid.shape).astype(int)
+    if (stop <= start).any():
+        raise InputError("the image does not show the brain")
+    return grid.cropped(box_slices(start, stop))
+
+
+def _guard(tumor: Mask, grid: Grid) -> NDArray[np.bool_]:
+    """The tumor and 3 mm around it on another grid of its frame."""
+    inside = average(tumor, grid) > 0.1
+    if not inside.any():
+        return inside
+    return ndimage.distance_transform_edt(~inside, sampling=grid.spacing) <= GUARD_MM
