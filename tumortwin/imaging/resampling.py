@@ -66,8 +66,10 @@ def resample(volume: AnyVolume, grid: Grid, transform: NDArray[np.float64] | Non
     """
     matrix = index_map(volume.grid, grid, transform)
     is_mask = isinstance(volume, Mask)
+    # "grid-constant" blends into the fill over the last voxel; "constant" would drop the outermost voxels to it whenever
+    # rounding puts them 1e-12 outside
     values = ndimage.affine_transform(
         volume.array.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape,
-        order=order, mode="constant", cval=fill, output=np.float32,
+        order=order, mode="grid-constant", cval=fill, output=np.float32,
     )
     return volume.with_array(values >= 0.5 if is_mask else values, grid=grid)
