@@ -184,6 +184,9 @@ def test_a_resection_leaves_a_cavity():
     (surgery,) = [t for t in patient.treatments if isinstance(t, Resection)]
     assert surgery.removed.volume_ml > 8
     assert not any(isinstance(t, Biopsy) for t in patient.treatments)
+    cavity = patient.truth_arrays["after/mask cavity"]
+    assert cavity.volume_ml == pytest.approx(surgery.removed.volume_ml, rel=0.15)
+    assert not (cavity.array & ~patient.structures["GTV"].array).any()
     living = patient.truth_arrays["after/living"].array
     assert living[surgery.removed.array].max() == 0
     assert 0 < living.sum() < 0.6 * patient.truth_arrays["before/living"].array.sum()

@@ -203,7 +203,10 @@ class Scanner:
         return float(self._level("white", kind))
 
     def masks(self, lesion: Lesion, target: Grid, pose: Pose) -> dict[str, Mask]:
-        """The true regions on a series' grid, "enhancing", "necrosis" and "whole": voxels at least half inside."""
+        """The true regions on a series' grid, voxels at least half inside.
+
+        "enhancing", "necrosis", "whole" (both and edema), and after a resection "cavity".
+        """
         box = self._near(lesion)
         grid = self.anatomy.grid.cropped(box)
         tissue = self.anatomy.tissues["white"][box] + self.anatomy.tissues["grey"][box] >= 0.5
@@ -211,6 +214,8 @@ class Scanner:
         enhancing = (self._refined(lesion.leak, grid) >= 0.5) & tissue & ~necrosis
         whole = necrosis | enhancing | (self._refined(lesion.edema, grid) >= 0.4) & tissue
         regions = {"enhancing": enhancing, "necrosis": necrosis, "whole": whole}
+        if lesion.cavity.any():
+            regions["cavity"] = self._refined(lesion.cavity, grid) >= 0.5
         return {name: Mask(averaged(region.astype(np.float32), grid, target, pose) >= 0.5, target, name=name)
                 for name, region in regions.items()}
 

@@ -47,7 +47,9 @@ def diffusion_matrix(tensor: NDArray, mask: NDArray[np.bool_], spacing: float,
     own = number[home]
     strides = {0: 1, 1: padded.shape[2], 2: padded.shape[1] * padded.shape[2]}  # of x, y and z
     beside = {(axis, sign): number[home + sign * strides[axis]] for axis in range(3) for sign in (-1, 1)}
-    rows, cols, values = [], [], []
+    rows: list[NDArray] = []
+    cols: list[NDArray] = []
+    values: list[NDArray] = []
 
     def couple(a: NDArray, b: NDArray, c: NDArray, d: NDArray, weight: NDArray) -> None:
         """Add the second derivatives of weight (u_a - u_b)(u_c - u_d), negated: what diffusion does to each."""

@@ -114,7 +114,7 @@ def _at_head(points_of: Grid, pose: Pose) -> NDArray[np.float32]:
 
 def plan_radiotherapy(masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, prescribed: float,
              rng: np.random.Generator) -> tuple[dict[str, Mask], TotalDose]:
-    """Structures and dose on the planning T1Gd's grid."""
+    """Structures and dose on the planning T1Gd's grid. The GTV is what enhances, necrosis, and a resection's cavity."""
     grid = masks["enhancing"].grid
     points = _at_head(grid, pose)
     shares = {name: averaged(anatomy.tissues[name], anatomy.grid, grid, pose) for name in HEALTHY}
@@ -123,6 +123,8 @@ def plan_radiotherapy(masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, p
     soft = head + shares["fat"] + shares["soft"] > 0.3
     body = np.stack([ndimage.binary_fill_holes(s) for s in soft])
     gross = masks["enhancing"].array | masks["necrosis"].array
+    if "cavity" in masks:
+        gross |= masks["cavity"].array
     gross = ndimage.binary_closing(gross, iterations=2) | gross
     out = targets(Mask(gross, grid, name="GTV"), brain >= 0.5)
     for name in ("brainstem", "chiasm", "eye left", "eye right", "optic nerve left", "optic nerve right"):

@@ -84,7 +84,8 @@ def scan_visit(plan: VisitPlan, time: datetime, lesion: Lesion, scanner: Scanner
             adc = adc_map(pair[0], pair[1], diffusion_sigma)
             series.append(SyntheticSeries(sequence, adc, "ep2d_diff_ADC", encoding))
             kept = pair if plan.keep_dwi else []
-            series += [SyntheticSeries(Sequence.DWI, v, f"ep2d_diff_{v.name}", encoding, float(v.name[1:])) for v in kept]
+            series += [SyntheticSeries(Sequence.DWI, v, f"ep2d_diff_{v.name}", encoding, float(v.name[1:]))
+                       for v in kept]
             continue
         clean = scanner.image(str(sequence), signals, grid, pose) * bias_field(grid, rng)
         scale = 0.8 if sequence is Sequence.FLAIR else 1.0
