@@ -66,12 +66,12 @@ def stages() -> Stages:
         shift = np.eye(4)
         shift[0, 3] = 5.0 * i
         unknown = np.full(SHAPE, np.nan, np.float32)
-        observations.append(Observation(day, DAY0 + timedelta(days=day), i, unknown, 0.05, 4.0, whole, core - dead, dead,
-                                        domain.mask, volumes, "segmented", shift))
+        observations.append(Observation(day, DAY0 + timedelta(days=day), i, unknown, 0.05, 4.0, whole, core - dead,
+                                        dead, domain.mask, volumes, "segmented", shift))
     dose = (60.6 / (1 + np.exp((r - 26) / 4)) * domain.mask).astype(np.float32)
     times = weekday_times(DAY0 + timedelta(days=28, hours=1), 30)
     twin = Twin(
-        "TT-9", DAY0, domain, Volume(domain.mask.astype(np.float32), grid, "a.u.", "T1Gd of 2024-01-01"),
+        "TT-9", DAY0, domain, Volume(domain.mask.astype(np.float32), grid, "a.u.", "T1Gd"),
         tuple(observations), tuple(Irradiation((t - DAY0) / timedelta(days=1), dose / np.float32(30)) for t in times),
         tuple(Administration(28.0 + d, "temozolomide", 75.0, DoseUnit.MG_PER_M2) for d in range(40)),
         structures={"GTV": ball(14), "PTV": ball(20), "Brain": domain.mask.astype(np.float32),
@@ -82,11 +82,15 @@ def stages() -> Stages:
     table = (known.DIFFUSIVITY, known.PROLIFERATION, known.ALPHA, known.TEMOZOLOMIDE, known.WHOLE, known.ENHANCING,
              known.EARLY_GROWTH)
     mean = np.array([u.mean for u in table])
+    covariance = np.diag([(0.3 * u.spread) ** 2 for u in table[:-1]] + [table[-1].spread ** 2])
     fit = Calibration(
-        twin, (0, 1, 2), ((0, 24), (0, 32), (0, 28)), 0.0, np.zeros(3), table, tuple(u.name for u in table[:-1]), mean,
-        np.diag([(0.3 * u.spread) ** 2 for u in table[:-1]] + [table[-1].spread ** 2]), 0,
-        Diagnostics(57, True, {"whole": 1.0}, {"whole": 0.21, "density": 0.08}, (4.0, 4.0, 4.0), 61.0, 0.0),
-        (Finding("two scans after radiotherapy", "calibration", "more would narrow the intervals"),),
+        twin=twin, visits=(0, 1, 2), box=((0, 24), (0, 32), (0, 28)), start=0.0, center=np.zeros(3), unknowns=table,
+        fitted=tuple(u.name for u in table[:-1]), mean=mean, covariance=covariance,
+        ensemble=np.array([mean, mean]), seed=0,
+        diagnostics=Diagnostics(solves=57, converged=True, reduced_chi2={"whole": 1.0},
+                                sigma={"whole": 0.21, "density": 0.08}, correlation_mm=(4.0, 4.0, 4.0), kappa=61.0,
+                                accepted=0.9, wall_density=0.0),
+        findings=(Finding("two scans after radiotherapy", "calibration", "more would narrow the intervals"),),
     )
     curve = np.arange(0, 206.0, 5.0)
     bands = {q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v)
@@ -129,16 +133,17 @@ def test_numbers_are_those_of_the_stages(stages: Stages, whole_page: BoardReport
     scores = stages.forecast.score(stages.twin.observations[4])
     ours = next(s for s in r.scores if s.day == 205 and s.method == "tumortwin" and s.quantity == "whole")
     assert (ours.dice, ours.error_percent) == (scores["whole"].dice, scores["whole"].volume_error_percent)
-    assert ours.volume_ml == pytest.approx(scores["whole"].forecast_ml)
+    assert (ours.volume_ml, ours.low_ml) == (scores["whole"].forecast_ml, scores["whole"].low_ml)
     last = next(s for s in r.scores if s.day == 205 and s.method.startswith("last") and s.quantity == "whole")
     assert last.volume_ml == pytest.approx(stages.twin.observations[2].volumes_ml["whole"])
     held = next(c for c in r.comparisons if c.day == 205 and c.quantity == "whole")
     assert held.predicted.median == pytest.approx(8.0 * (1 + 205 / 300))
     rho = next(p for p in r.parameters if p.name == "proliferation_rate")
     assert (rho.low, rho.high) == pytest.approx(known.PROLIFERATION.interval(None, 0.3 * known.PROLIFERATION.spread))
-    assert rho.source.startswith("scans and prior; Harpold")
+    assert rho.known_from == "scans and prior"
+    assert rho.source.startswith("Harpold")
     q = next(p for p in r.parameters if p.name == "early_growth")
-    assert q.source.startswith("prior only")
+    assert q.known_from == "prior only"
     fixed = next(p for p in r.parameters if p.name == "alpha_beta")
     assert (fixed.value, fixed.low) == (stages.fit.parameters.alpha_beta, None)
     assert r.clinical == ("61 years", "MGMT unmethylated")
@@ -181,9 +186,18 @@ def test_pictures_show_the_tumor_on_the_right_side_of_each_scan(whole_page: Boar
     assert [p.anatomy.name for p in whole_page.panels[:2]] == ["T1Gd of 2024-01-01", "T1Gd of 2024-01-22"]
 
 
+def test_the_scans_that_matter_are_shown(stages: Stages) -> None:
+    extra = [replace(o, day=d, date=DAY0 + timedelta(days=d)) for o, d in ((stages.twin.observations[1], 40.0),
+                                                                          (stages.twin.observations[1], 60.0))]
+    some = (*stages.twin.observations[:2], *extra, *stages.twin.observations[2:])
+    fit = replace(stages.fit, twin=replace(stages.twin, observations=some), visits=(0, 1, 2, 3, 4))
+    days = [p.day for p in BoardReport.from_calibration(fit, forecast=stages.forecast).panels]
+    assert days == [0.0, 60.0, 95.0, 150.0, 205.0, 205.0]
+
+
 def test_without_the_patient_the_reference_scan_is_named(stages: Stages) -> None:
     report = BoardReport.from_calibration(stages.fit, forecast=stages.forecast)
-    assert {p.anatomy.name for p in report.panels} == {"T1Gd of 2024-01-01"}
+    assert {p.anatomy.name for p in report.panels} == {"reference visit's T1Gd"}
     assert "No plan options were compared." in report.left_out
     assert report.options == ()
 

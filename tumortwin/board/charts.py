@@ -207,7 +207,7 @@ def _rows(ax: Axes, n: int) -> None:
     ax.set_yticks([])
     for row in range(0, n, 2):
         ax.axhspan(row - 0.5, row + 0.5, color=FAINT, alpha=0.5, linewidth=0, zorder=0)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     plain(ax)
     ax.spines["left"].set_visible(False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,9 @@ PANELS = 6
 MARGIN_MM = 10.0
 ASPECT = 0.94
 """Height of a picture over its width: six of them fill the page."""
-DEFINITIONS = ("Core: inside the T1Gd contour, necrosis included. Intervals: 5th to 95th percentile.",)
+WHITE = 2.3
+"""Signal that is drawn white, over that of healthy brain."""
+DEFINITIONS = ("Core: inside the T1Gd contour, necrosis included.", "Intervals: 5th to 95th percentile.")
 _BREAK_DAYS = 4.0
 """Doses further apart than a long weekend are drawn as two bars."""
 
@@ -124,9 +126,10 @@ def _clinical(clinical: Clinical) -> tuple[str, ...]:
         said.append(clinical.diagnosis)
     if clinical.age_years is not None:
         said.append(f"{clinical.age_years:.0f} years")
-    if clinical.mgmt_methylated is not None:
+    named = (clinical.diagnosis or "").upper()  # a diagnosis often says the markers already
+    if clinical.mgmt_methylated is not None and "MGMT" not in named:
         said.append("MGMT methylated" if clinical.mgmt_methylated else "MGMT unmethylated")
-    if clinical.idh_mutant is not None:
+    if clinical.idh_mutant is not None and "IDH" not in named:
         said.append("IDH mutant" if clinical.idh_mutant else "IDH wild type")
     return tuple(said)
 
@@ -166,11 +169,13 @@ def _scores(twin: Twin, forecast: Forecast | None) -> tuple[Score, ...]:
         if not any(abs(f.day - o.day) < 1e-6 for f in forecast.fields) or o.day <= forecast.start:
             continue
         for quantity, s in forecast.score(o).items():
-            methods = ((OWN_METHOD, s.dice, s.volume_error_percent),
-                       ("last scan carried forward", s.last_scan_dice, s.last_scan_volume_error_percent),
-                       ("exponential growth", None, s.exponential_volume_error_percent))
-            for method, dice, error in methods:
-                if np.isfinite(error):
+            rows.append(Score(o.date, o.day, OWN_METHOD, quantity, s.dice, s.forecast_ml, s.forecast_ml - s.observed_ml,
+                              s.volume_error_percent if s.observed_ml > 0 else None, s.low_ml, s.high_ml))
+            for method, dice, error in (
+                ("last scan unchanged", s.last_scan_dice, s.last_scan_volume_error_percent),
+                ("exponential growth", None, s.exponential_volume_error_percent),
+            ):
+                if np.isfinite(error):  # it is not where nothing was observed
                     rows.append(Score(o.date, o.day, method, quantity, dice, s.observed_ml * (1 + error / 100),
                                       s.observed_ml * error / 100, error))
     return tuple(rows)
@@ -191,36 +196,35 @@ def _parameters(fit: Calibration) -> tuple[Parameter, ...]:
     rows = []
     for e, unknown in zip(fit.estimates, fit.unknowns, strict=True):
         known = "scans and prior" if e.moved else "prior, hardly moved by the scans" if e.fitted else "prior only"
-        rows.append(Parameter(e.name, e.unit, e.value, e.low, e.high, *unknown.interval(), f"{known}; {e.source}"))
+        rows.append(Parameter(e.name, e.unit, e.value, e.low, e.high, *unknown.interval(), e.source, known))
     for name in ("alpha_beta", "grey_ratio"):
         if all(row.name != name for row in rows):
             value = float(getattr(fit.parameters, name))
-            rows.append(Parameter(name, UNITS[name], value, None, None, None, None, SOURCES[name]))
+            rows.append(Parameter(name, UNITS[name], value, None, None, None, None, SOURCES[name], "fixed"))
     return tuple(rows)
 
 
 def _quality(fit: Calibration) -> tuple[Measure, ...]:
     d = fit.diagnostics
-    rows = [Measure("Search", float(d.solves), "solutions",
-                    "ended by itself" if d.converged else "stopped at its limit: not converged")]
-    names = {"whole": "FLAIR contour misfit", "enhancing": "T1Gd contour misfit", "density": "ADC density misfit"}
-    rows += [Measure(names.get(kind, kind), sigma, "1", "standard deviation of a voxel")
-             for kind, sigma in d.sigma.items()]
-    rows.append(Measure("Voxels that count as one", d.kappa, "1", "from the residuals' correlation"))
+    rows = [Measure("Search", float(d.solves), "solutions", "converged" if d.converged else "NOT converged")]
+    names = {"whole": "Misfit to FLAIR contours", "enhancing": "Misfit to T1Gd contours", "density": "Misfit to ADC"}
+    rows += [Measure(names.get(kind, kind), sigma, "SD of a voxel", "") for kind, sigma in d.sigma.items()]
+    rows.append(Measure("Draws that agree with the scans", 100 * d.accepted, "%", ""))
+    rows.append(Measure("Voxels that count as one", d.kappa, "1", "noise is correlated"))
     if {"diffusivity", "proliferation_rate"} <= {u.name for u in fit.unknowns}:
         correlation = fit.correlation("diffusivity", "proliferation_rate")
-        rows.append(Measure("Correlation of log D and log ρ", correlation, "1", ""))
+        rows.append(Measure("Correlation of log D, log ρ", correlation, "1", ""))
     return tuple(rows)
 
 
 def _limits(twin: Twin, fit: Calibration | None) -> tuple[str, ...]:
     said = []
     if fit is not None:
-        said.append("Bands hold what is unknown of the parameters, not errors of the model or of drawing contours.")
+        said.append("Bands hold what is unknown of the parameters, not the model's own error.")
         if twin.irradiations and twin.administrations:
-            said.append("Radiotherapy and drug were given together: scans cannot tell α from the drug's effect.")
+            said.append("Radiotherapy and drug overlap: scans cannot tell α from the drug's effect.")
     if twin.irradiations:
-        said.append("Within 12 weeks after radiotherapy, pseudoprogression is not ruled out.")
+        said.append("Pseudoprogression within 12 weeks of radiotherapy is not ruled out.")
     return tuple(said)
 
 
@@ -228,7 +232,8 @@ def _left_out(twin: Twin, fit: Calibration | None, scores: tuple[Score, ...],
               front: PlanFront | None) -> tuple[str, ...]:
     said = []
     if fit is None:
-        said.append(f"Not calibrated: {len(twin.observations)} visit(s) with a visible tumor, two are needed.")
+        few = f": {len(twin.observations)} visit(s) with a visible tumor, two are needed"
+        said.append(f"Not calibrated{few if len(twin.observations) < 2 else ''}.")
     if fit is not None and not scores:
         said.append("No held-out scan: the forecast is not scored.")
     if front is None:
@@ -249,23 +254,35 @@ def _panels(twin: Twin, roles: Sequence[Role], forecast: Forecast | None, patien
         return ()
     cut = best_slice(domain, *regions)
     grid = _window(twin, regions, cut.position)
+    brain = _flat({"brain": twin.domain.mask}, domain, grid)["brain"] >= 0.5
     held = next((f for f in reversed(forecast.fields if forecast else ())
                  if any(abs(f.day - o.day) < 1e-6 for o in twin.observations)), None)
-    shown = np.unique(np.linspace(0, len(twin.observations) - 1, PANELS - (held is not None)).round().astype(int))
     panels = []
-    for i in shown:
+    for i in _chosen(roles, PANELS - (held is not None)):
         o = twin.observations[i]
         predicted = _flat({q: held.probability[q] for q in QUANTITIES}, domain, grid) if (
             held is not None and abs(held.day - o.day) < 1e-6) else {}
-        panels.append(Panel("observed", o.date, o.day, roles[i], _anatomy(twin, o, patient, grid),
-                            _flat({q: contour_share(o, q) for q in QUANTITIES}, domain, grid), None, predicted))
+        anatomy = _anatomy(twin, o, patient, grid)
+        outlines = _flat({q: contour_share(o, q) for q in QUANTITIES}, domain, grid)
+        healthy = anatomy.array[brain & (outlines["whole"] < 0.5)]
+        # scanners differ in scale: healthy brain gets the same grey in all pictures
+        window = (0.0, WHITE * float(np.median(healthy))) if healthy.size and np.median(healthy) > 0 else None
+        panels.append(Panel("observed", o.date, o.day, roles[i], anatomy, outlines, None, predicted, window))
         if held is not None and predicted:
-            panels.append(Panel("predicted", o.date, o.day, roles[i], panels[-1].anatomy, {},
-                                _flat({"density": held.density}, domain, grid)["density"], predicted))
+            density = _flat({"density": held.density}, domain, grid)["density"]
+            panels.append(Panel("predicted", o.date, o.day, roles[i], anatomy, {}, density, predicted, window))
     return tuple(panels)
 
 
-def _flat(fields: Mapping[str, NDArray[np.floating]], source: Grid, target: Grid) -> dict[str, NDArray[np.float32]]:
+def _chosen(roles: Sequence[Role], most: int) -> list[int]:
+    """Which scans to show: the last, the first, the last used to calibrate, then the later ones first."""
+    every = range(len(roles))
+    fitted = [i for i in every if roles[i] is Role.FITTED]
+    order = dict.fromkeys((every[-1], 0, *fitted[-1:], *reversed(every)))
+    return sorted(list(order)[:most])
+
+
+def _flat(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid) -> dict[str, NDArray[np.float32]]:
     return {name: resample(Volume(np.asarray(f, np.float32), source), target).array for name, f in fields.items()}
 
 
@@ -278,13 +295,13 @@ def _anatomy(twin: Twin, observation: Observation, patient: Patient | None, grid
                 picture = resample(visit.images[sequence], grid, observation.transform)
                 return picture.with_array(picture.array, name=f"{sequence} of {visit.date:%Y-%m-%d}", source=())
     picture = resample(twin.anatomy, grid)
-    return picture.with_array(picture.array, name=twin.anatomy.name or "reference scan", source=())
+    return picture.with_array(picture.array, name=f"reference visit's {twin.anatomy.name or 'image'}", source=())
 
 
 def _window(twin: Twin, regions: Iterable[NDArray[np.floating]], position: float) -> Grid:
     """A 1 mm axial slice over the brain, cut above and below the tumor to the page's aspect."""
     grid = reslice_grid(twin.domain.grid, Plane.AXIAL, position)
-    brain = _flat({"brain": twin.domain.mask.astype(np.float32)}, twin.domain.grid, grid)["brain"][0] >= 0.5
+    brain = _flat({"brain": twin.domain.mask}, twin.domain.grid, grid)["brain"][0] >= 0.5
     tumor = np.sum(list(_flat({str(i): r for i, r in enumerate(regions)}, twin.domain.grid, grid).values()), axis=0)[0]
     rows, columns = np.nonzero(brain if brain.any() else np.ones_like(brain))
     low, high = max(columns.min() - MARGIN_MM, 0), min(columns.max() + MARGIN_MM + 1, brain.shape[1])

@@ -91,8 +91,8 @@ def _panel(panel: Panel) -> str:
     cut = cut_at(panel.anatomy.grid)
     _, width, height, _ = cut.extent
     figure = Figure(figsize=(2.0, 2.0 * height / width))
-    show_slice(figure.add_axes((0, 0, 1, 1)), panel.anatomy, cut, density=panel.density, outlines=panel.outlines,
-               dashed=panel.predicted, position=False)
+    show_slice(figure.add_axes((0, 0, 1, 1)), panel.anatomy, cut, window=panel.window, density=panel.density,
+               outlines=panel.outlines, dashed=panel.predicted, position=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=220, metadata={"Software": None})
     return _uri("image/png", buffer.getvalue())

@@ -71,7 +71,8 @@ def overlay_figure(report: BoardReport, panel: Panel) -> Figure:
     width, height = WIDTH + RIGHT, picture + TOP + BOTTOM
     figure = Figure(figsize=(width, height), dpi=160)
     ax = figure.add_axes((0, BOTTOM / height, WIDTH / width, picture / height))
-    artists = show_slice(ax, panel.anatomy, cut, density=panel.density, outlines=panel.outlines, dashed=panel.predicted)
+    artists = show_slice(ax, panel.anatomy, cut, window=panel.window, density=panel.density,
+                         outlines=panel.outlines, dashed=panel.predicted)
     if artists.density is not None:
         bar = figure.add_axes(((WIDTH + 0.08) / width, (BOTTOM + 0.1) / height, 0.1 / width, (picture - 0.4) / height))
         Colorbar(bar, artists.density)
@@ -83,8 +84,8 @@ def overlay_figure(report: BoardReport, panel: Panel) -> Figure:
     handles = [Line2D([], [], color=OUTLINE_COLORS[name], linestyle=style, linewidth=1.6, label=text)
                for name, style, text in wording.outline_key((panel,))]
     if handles:
-        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.08 / width, 0.2 / height), ncols=4, frameon=False,
-                      fontsize="x-small", handlelength=1.6, columnspacing=1.0, borderaxespad=0.1)
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.08 / width, 0.2 / height), ncols=4,
+                      frameon=False, fontsize="x-small", handlelength=1.6, columnspacing=1.0, borderaxespad=0.1)
     figure.text(0.1 / width, 0.11 / height, f"{wording.RESEARCH_USE}.", color=charts.BROKEN, fontsize="small",
                 fontweight="bold", va="center")
     return figure

@@ -23,7 +23,7 @@ from tumortwin.board.wording import RESEARCH_USE, Table
 WIDTH, HEIGHT = 11.69, 8.27  # A4 landscape, inches
 LEFT, RIGHT = 0.42, 11.27
 SMALL, TEXT, TITLE = 6.0, 6.6, 7.8  # points
-ORGANS = 3  # columns of the schedules' table
+ORGANS = 2  # columns of the schedules' table
 PITCH = 0.142  # inches from one table row to the next
 
 
@@ -48,7 +48,7 @@ def board_figure(report: BoardReport) -> Figure:
         _options(page, report, 5.36)
         _dose(page, report, 5.36)
         _parameters(page, report, 6.99)
-        _notes(page, "Quality and limits", (*wording.quality_lines(report), *report.limits), 7.22, 9.13)
+        _notes(page, "Quality and limits", wording.quality_lines(report), 7.22, 9.13)
         _notes(page, "Findings", wording.finding_lines(report), 9.36, RIGHT)
         _footer(page, report)
         return page.figure
@@ -126,7 +126,9 @@ def _header(page: _Page, report: BoardReport) -> None:
     for row, (label, text) in enumerate(wording.identity(report)):
         page.text(LEFT, 0.66 + 0.125 * row, label, SMALL, color=charts.QUIET)
         page.text(LEFT + 0.45, 0.66 + 0.125 * row, page.fit(text, RIGHT - LEFT - 0.45, TEXT), TEXT)
-    page.text(LEFT, 1.09, wording.headline(report), 8.2, bold=True)
+    said = wording.headline(report)
+    bold = 1.15 * page.width(said, 8.2)
+    page.text(LEFT, 1.09, said, min(8.2, 8.2 * (RIGHT - LEFT) / bold), bold=True)
 
 
 def _absent(page: _Page, x: float, y: float, text: str) -> None:
@@ -147,7 +149,7 @@ def _timeline(page: _Page, report: BoardReport, y: float) -> None:
     charts.explain_volumes(bottom, report.scans, report.bands, loc="upper right", bbox_to_anchor=(-0.085, 1.06))
     days = [d for c in report.courses for d in c.days] + [s.day for s in report.scans]
     days += [float(d) for b in report.bands for d in (b.days[0], b.days[-1])]
-    margin = 0.02 * max(max(days) - min(days), 1)
+    margin = max(0.02 * (max(days) - min(days)), 3.0)
     for ax in (top, bottom):
         ax.set_xlim(min(days) - margin, max(days) + margin)
     top.spines["bottom"].set_visible(False)
@@ -164,10 +166,10 @@ def _forecast(page: _Page, report: BoardReport, y: float) -> None:
     x = left
     if report.comparisons:
         charts.show_agreement(page.axes(left + 0.3, y + 0.13, 1.42, 1.42), report.comparisons)
-        x = left + 1.95
+        x = left + 1.9
     if not scores:
         return _absent(page, x, y, "No held-out scan: no forecast was scored.")
-    xs = (x, -(RIGHT - 0.86), -(RIGHT - 0.43), -RIGHT)
+    xs = (x, -(RIGHT - 1.27), -(RIGHT - 0.42), -RIGHT)
     page.cells(("", "Dice", "mL", "error"), xs, y + 0.2, SMALL, charts.QUIET)
     y += 0.2
     for quantity in dict.fromkeys(s.quantity for s in scores):
@@ -199,8 +201,8 @@ def _pictures(page: _Page, report: BoardReport, y: float) -> None:
         page.text(x, y + 0.17, f"{panel.date:%Y-%m-%d}, day {panel.day:.0f}", TEXT, color=charts.QUIET)
         page.text(x + width, y + 0.17, wording.caption(panel), TEXT, bold=True, align="right")
         ax = page.axes(x, y + 0.22, width, height)
-        artists = show_slice(ax, panel.anatomy, cut, density=panel.density, outlines=panel.outlines,
-                             dashed=panel.predicted, position=False)
+        artists = show_slice(ax, panel.anatomy, cut, window=panel.window, density=panel.density,
+                             outlines=panel.outlines, dashed=panel.predicted, position=False)
         if artists.density is not None:
             bar = page.axes(x + width + 0.07, y + 0.4, 0.07, height - 0.3)
             Colorbar(bar, artists.density).outline.set_visible(False)
@@ -228,8 +230,8 @@ def _options(page: _Page, report: BoardReport, y: float) -> None:
     page.title(LEFT, right, y, table.title, wording.organ_note(report))
     if not report.options:
         return _absent(page, LEFT, y, "No plan options.")
-    at = LEFT + 2.4
-    xs = [LEFT, LEFT + 0.98, -(LEFT + 1.95), -at, *(-(at + 0.66 * (i + 1)) for i in range(organs))]
+    at = LEFT + 2.7
+    xs = [LEFT, LEFT + 1.22, -(LEFT + 2.24), -at, *(-(at + 0.66 * (i + 1)) for i in range(organs))]
     page.table(table, [0, 1, 3, 4, *range(5, 5 + organs)], xs, y + 0.2)
     at += 0.66 * organs + 0.15
     outcomes = list(report.outcome_names)[:2]
@@ -249,29 +251,30 @@ def _dose(page: _Page, report: BoardReport, y: float) -> None:
     page.title(left, RIGHT, y, "Given dose", f"{', '.join(metrics)} / limit" if metrics else "")
     if not report.dvh:
         return _absent(page, left, y, "No dose.")
-    ax = page.axes(left + 0.33, y + 0.16, 1.42, 1.05)
+    ax = page.axes(left + 0.33, y + 0.16, 1.25, 1.05)
     charts.show_dvh(ax, report.dvh, report.dvh_limits, legend=False)
     limits = {limit.organ: wording.organ(limit) for limit in report.dvh_limits}
     for row, line in enumerate(ax.lines[: len(report.dvh)]):
         name, at = str(line.get_label()), y + 0.2 + row * PITCH
-        page.figure.add_artist(Line2D([(left + 1.92) / WIDTH, (left + 2.07) / WIDTH], [1 - (at - 0.035) / HEIGHT] * 2,
+        page.figure.add_artist(Line2D([(left + 1.72) / WIDTH, (left + 1.87) / WIDTH], [1 - (at - 0.035) / HEIGHT] * 2,
                                       color=line.get_color(), linewidth=1.6))
-        page.cells((page.fit(name, 0.6, TEXT), limits.get(name, "")), (left + 2.13, -RIGHT), at)
+        page.cells((page.fit(name, 0.8, TEXT), limits.get(name, "")), (left + 1.92, -RIGHT), at)
     return None
 
 
 def _parameters(page: _Page, report: BoardReport, y: float) -> None:
-    right, chart = 6.97, LEFT + 3.42
+    right, chart, pitch = 6.97, LEFT + 3.42, 0.118
     table = wording.parameter_table(report, main=True)
     page.title(LEFT, right, y, table.title,
                "relative to the prior: grey prior, dark after the scans" if report.quality else "")
     if not table.rows:
         return _absent(page, LEFT, y, "Not calibrated.")
-    page.table(table, (0, 1, 2), (LEFT, LEFT + 1.3, LEFT + 2.82), y + 0.17, 0.125)
+    page.table(table, (0, 1, 2), (LEFT, LEFT + 1.3, LEFT + 2.82), y + 0.17, pitch)
     page.text(chart + 1.25, y + 0.17, "source", SMALL, color=charts.QUIET)
     for row, cells in enumerate(table.rows):
-        page.text(chart + 1.25, y + 0.17 + (row + 1) * 0.125, page.fit(cells[4], right - chart - 1.25), SMALL)
-    ax = page.axes(chart, y + 0.2, 1.12, 0.125 * len(table.rows))
+        source = page.fit(wording.short_source(cells[5]), right - chart - 1.25)
+        page.text(chart + 1.25, y + 0.17 + (row + 1) * pitch, source, SMALL)
+    ax = page.axes(chart, y + 0.2, 1.12, pitch * len(table.rows))
     charts.show_parameters(ax, wording.main_parameters(report), "")
     return None
 
@@ -295,6 +298,11 @@ def _notes(page: _Page, title: str, lines: Sequence[str], left: float, right: fl
 
 
 def _footer(page: _Page, report: BoardReport) -> None:
-    page.text(LEFT, HEIGHT - 0.15, RESEARCH_USE + ".", SMALL, color=charts.BROKEN, bold=True)
-    said = page.fit("  ".join(report.definitions), RIGHT - LEFT - 2.4)
-    page.text(RIGHT, HEIGHT - 0.15, said, SMALL, color=charts.QUIET, align="right")
+    page.text(LEFT, HEIGHT - 0.12, RESEARCH_USE + ".", SMALL, color=charts.BROKEN, bold=True)
+    said = ""
+    for definition in report.definitions:  # the HTML page has all of them
+        longer = f"{said}  {definition}".strip()
+        if page.width(longer, SMALL) > RIGHT - LEFT - 2.4:
+            break
+        said = longer
+    page.text(RIGHT, HEIGHT - 0.12, said, SMALL, color=charts.QUIET, align="right")

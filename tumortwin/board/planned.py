@@ -58,7 +58,8 @@ def plan_fields(front: PlanFront | None) -> dict[str, Any]:
         "outcome_names": {"progression_days": "days to progression", "final_ml": f"core mL, {horizon:%Y-%m-%d}"},
         "horizon_days": front.horizon_days,
         "limit_set": front.constraint_set,
-        "definitions": (f"Doses of schedules: {front.prescription_point}.", *DEFINITIONS),
+        "definitions": ("Progression: core 40 % above its nadir, from the start of radiotherapy.",
+                        f"Prescribed doses: {front.prescription_point}.", *DEFINITIONS),
     }
 
 

@@ -11,7 +11,7 @@ clinical            diagnosis, age, markers, as text
 versions            of tumortwin and of what it computes with
 inputs              "sha256" over all files' names and hashes; "files": path to SHA-256
 parameters          a list of "name", "label", "unit", "value", "low" and "high" (90 % interval, null if fixed),
-                    "prior_low", "prior_high", "source"
+                    "prior_low", "prior_high", "source", "known_from" ("scans and prior", "prior only", "fixed", ...)
 scans               "date", "day", "role" ("calibration", "held out", "observed"), "volumes_ml"
 courses             treatments: "kind", "label", "detail", "days" of each fraction or dose, "spans"
 comparisons         predicted ("median", "low", "high") beside observed volumes in mL, each scan and quantity

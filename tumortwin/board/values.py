@@ -123,6 +123,8 @@ class Panel:
         Predicted cell density, 0..1.
     predicted : mapping of str to (1, rows, columns) array
         Predicted regions, share of each pixel (or of the samples).
+    window : (float, float) or None
+        Values drawn black and white.
     """
 
     title: str
@@ -133,6 +135,7 @@ class Panel:
     outlines: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     density: NDArray[np.float32] | None = None
     predicted: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class Score:
     day : float
         Days since the first scan.
     method : str
-        "tumortwin", "last scan carried forward", ...
+        "tumortwin", "last scan unchanged", ...
     quantity : str
         "whole" or "enhancing".
     dice : float or None
@@ -169,6 +172,8 @@ class Score:
         Predicted minus observed.
     error_percent : float or None
         The same in % of the observed volume.
+    low_ml, high_ml : float or None
+        The prediction's 90 % interval, if the method has one.
     """
 
     date: datetime
@@ -179,6 +184,8 @@ class Score:
     volume_ml: float
     error_ml: float
     error_percent: float | None
+    low_ml: float | None = None
+    high_ml: float | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,8 @@ class Parameter:
         90 % interval of the prior.
     source : str
         Where the value or the prior is from.
+    known_from : str
+        "scans and prior", "prior only", "fixed".
     """
 
     name: str
@@ -207,6 +216,7 @@ class Parameter:
     prior_low: float | None
     prior_high: float | None
     source: str
+    known_from: str = ""
 
 
 @dataclass(frozen=True)

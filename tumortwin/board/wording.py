@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -56,9 +57,11 @@ def number(value: float) -> str:
 
 
 def interval(value: Interval, horizon: float | None = None) -> str:
-    """Median and 90 % interval, ``41.2 (34–50.1)``; ends beyond the horizon as ``>365``."""
+    """Median and 90 % interval, ``41.2 (34–50.1)``; of times up to a horizon whole days, ``158 (118 to >365)``."""
     def end(x: float) -> str:
-        return f">{number(horizon)}" if math.isinf(x) and horizon is not None else number(x)
+        if horizon is None:
+            return number(x)
+        return f">{horizon:.0f}" if math.isinf(x) else f"{x:.0f}"
 
     dash = " to " if math.isinf(value.high) else "–"
     return f"{end(value.median)} ({end(value.low)}{dash}{end(value.high)})"
@@ -104,7 +107,7 @@ def identity(report: BoardReport) -> tuple[tuple[str, str], ...]:
     return (
         ("Patient", " · ".join((report.patient_id, *report.clinical))),
         ("Scans", dates or "none"),
-        ("Model", f"tumortwin {report.version} · input sha256 {report.input_hash[:16]} · {len(report.sources)} files"),
+        ("Model", f"tumortwin {report.version} · {len(report.sources)} input files, sha256 {report.input_hash[:16]}"),
     )
 
 
@@ -133,13 +136,12 @@ def picture_note(report: BoardReport) -> str:
 
 def headline(report: BoardReport) -> str:
     """What the page says, in one or two sentences made of its numbers."""
-    ours = [s for s in report.scores if s.method == OWN_METHOD]
+    ours = [s for s in last_scores(report) if s.method == OWN_METHOD]
     if ours:
         first = next((s for s in ours if s.quantity == "whole"), ours[0])
-        rivals = [s for s in report.scores
-                  if s.method != OWN_METHOD and (s.quantity, s.day) == (first.quantity, first.day)]
+        rivals = [s for s in last_scores(report) if s.method != OWN_METHOD and s.quantity == first.quantity]
         text = (f"Held-out scan of {first.date:%Y-%m-%d} (day {first.day:.0f}): {name_of(first.quantity)} "
-                f"{number(first.volume_ml)} mL predicted, {number(observed_ml(first))} mL observed")
+                f"{predicted_ml(first)} mL predicted, {number(observed_ml(first))} mL observed")
         text += f", Dice {first.dice:.2f}" if first.dice is not None else ""
         if rivals:
             best = min(rivals, key=lambda s: abs(s.error_ml))
@@ -162,6 +164,13 @@ def observed_ml(score: Score) -> float:
     return score.volume_ml - score.error_ml
 
 
+def predicted_ml(score: Score) -> str:
+    """The predicted volume, with its interval if it has one."""
+    if score.low_ml is None or score.high_ml is None:
+        return number(score.volume_ml)
+    return interval(Interval(score.volume_ml, score.low_ml, score.high_ml))
+
+
 def last_scores(report: BoardReport) -> tuple[Score, ...]:
     """The scores of the latest held-out scan."""
     last = max((s.day for s in report.scores), default=0.0)
@@ -169,8 +178,8 @@ def last_scores(report: BoardReport) -> tuple[Score, ...]:
 
 
 def score_cells(score: Score) -> tuple[str, str, str, str]:
-    """Method, Dice, volume and relative error."""
-    return (score.method, "–" if score.dice is None else f"{score.dice:.2f}", number(score.volume_ml),
+    """Method, Dice, volume (with its interval) and relative error."""
+    return (score.method, "–" if score.dice is None else f"{score.dice:.2f}", predicted_ml(score),
             "–" if score.error_percent is None else f"{score.error_percent:+.0f} %".replace("-", "−"))
 
 
@@ -195,7 +204,7 @@ def plan_table(report: BoardReport, most_organs: int | None = None) -> Table:
         by_organ = {o.organ: organ(o) for o in option.organs}
         rows.append((option.name, schedule(option), number(option.total), number(option.bed), number(option.eqd2),
                      *(by_organ.get(o, "–") for o in organs),
-                     *(interval(option.outcomes[key], report.horizon_days) if key in option.outcomes else "–"
+                     *(interval(option.outcomes[key], report.horizon_days if key.endswith("days") else None)
                        for key in report.outcome_names)))
     return Table("Plan options", ("schedule", "fractions × Gy", "total Gy", "BED Gy", "EQD2 Gy", *organs,
                                   *report.outcome_names.values()), tuple(rows))
@@ -210,12 +219,18 @@ def organ_note(report: BoardReport) -> str:
 def parameter_table(report: BoardReport, *, main: bool = False) -> Table:
     """Every parameter (or the main ones): value, interval, prior, source."""
     rows = tuple(
-        (name_of(p.name), parameter_value(p), unit_of(p.unit),
+        (name_of(p.name), parameter_value(p), unit_of(p.unit), p.known_from,
          "–" if p.prior_low is None or p.prior_high is None else f"{number(p.prior_low)}–{number(p.prior_high)}",
          p.source)
         for p in (main_parameters(report) if main else report.parameters)
     )
-    return Table("Parameters", ("parameter", "value (90 %)", "unit", "prior 90 %", "source"), rows)
+    columns = ("parameter", "value (90 %)", "unit", "known from", "prior 90 %", "source of the prior or value")
+    return Table("Parameters", columns, rows)
+
+
+def short_source(source: str) -> str:
+    """A source without its DOI."""
+    return re.sub(r"\s*\(doi:[^\s)]+\)|,?\s*doi:[^\s)]+", "", source)
 
 
 def main_parameters(report: BoardReport) -> tuple[Parameter, ...]:
@@ -240,8 +255,8 @@ def limit_table(report: BoardReport) -> Table:
 
 
 def quality_lines(report: BoardReport) -> tuple[str, ...]:
-    """How good the calibration is, a line each."""
-    return tuple(f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
+    """What must not be read into the page, and how good the calibration is, a line each."""
+    return report.limits + tuple(f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
                  f"{' (' + m.meaning + ')' if m.meaning else ''}" for m in report.quality)
 
 
