@@ -66,7 +66,7 @@ def resample(volume: AnyVolume, grid: Grid, transform: NDArray[np.float64] | Non
     """
     matrix = index_map(volume.grid, grid, transform)
     is_mask = isinstance(volume, Mask)
-    # "grid-constant" blends into the fill over the last voxel; "constant" would drop the outermost voxels to it whenever
+    # "grid-constant" blends into the fill over the last voxel; "constant" would drop the outermost voxels whenever
     # rounding puts them 1e-12 outside
     values = ndimage.affine_transform(
         volume.array.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape,
