@@ -6,6 +6,8 @@ PATIENT ?= sample_dicom/TT-0001
 OUT    ?= demo
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# cython-lint calls pycodestyle by name
+export PATH := $(abspath $(BIN)):$(PATH)
 sources := pyproject.toml setup.py $(shell find tumortwin -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: demo test lab lint validate notebooks clean
