@@ -266,10 +266,11 @@ def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[
     tumor = Tumor(tensor, rate, host.mask, h, biology.clearance_days)
     distance = ((host.points - host.site.astype(np.float32)[:, None, None, None]) ** 2).sum(0)
     tumor.living = (0.5 * np.exp(-distance[host.mask] / (2 * max(1.5, h) ** 2))).astype(np.float32)
-    mean = tensor[:3].mean(0) * host.mask
-    return tumor, {"diffusivity": Volume(mean, host.grid, "mm^2/day", "mean diffusivity"),
-                   "proliferation rate": Volume(rate * host.mask, host.grid, "1/day", "proliferation rate"),
-                   "alpha": Volume((biology.alpha * vary[2]).astype(np.float32), host.grid, "1/Gy", "alpha")}
+    # three digits are enough for truth, and compress
+    maps = (("diffusivity", "mm^2/day", tensor[:3].mean(0)), ("proliferation rate", "1/day", rate),
+            ("alpha", "1/Gy", biology.alpha * vary[2]))
+    return tumor, {name: Volume((values * host.mask).astype(np.float16).astype(np.float32), host.grid, unit, name)
+                   for name, unit, values in maps}
 
 
 def _cavity(lesion: Lesion, host: Host, rng: np.random.Generator) -> NDArray[np.bool_]:
