@@ -18,13 +18,13 @@ from tumortwin.growth.terms.laws import Flow
 from tumortwin.progress import Progress
 
 _CHECK_EVERY = 12
-_AIM = 0.5
+_AIM = 0.75
 """Share of rtol that the steps aim at."""
 _REMAINS = 0.3
 """Share of the sum of the steps' own errors that is in the last density: neighbors' errors cancel in part, as Strang's
 splitting is Lie's seen from half a step away, and diffusion smooths the rest. Found 0.01-0.4 over brains, rates and
 treatments; tests/physics holds it."""
-_SMOOTH = 3e-2
+_SMOOTH = 4e-2
 """Over this rtol, a step after rough data may be as long as the time since; below, as the root of the ratio."""
 
 

@@ -163,6 +163,14 @@ class KernelStepper:
         if fused is not then:
             self.react(then)
 
+    def euler(self, tau: float) -> None:
+        """One explicit Euler step of diffusion over `tau` days."""
+        u, new = self._u, self._first
+        arrays = (u, u, u, u, new, *self._faces, self._lo, self._hi, self._wall)
+        self._share(_kernel.stage, (1, False, *arrays), (0.0, 0.0, 0.0, tau * self._diffusivity, *_STILL))
+        self._u, self._first = new, u
+        self.sweeps += 1
+
     def keep(self) -> None:
         """Remember the density for :meth:`swap`."""
         np.copyto(self._kept, self._u)
