@@ -90,3 +90,6 @@ def test_what_cannot_be_written_is_refused(dose, plan, tmp_path):
     adrift = TotalDose(dose.array, Grid(dose.grid.shape, dose.affine))
     with pytest.raises(InputError, match="no frame of reference"):
         write_dose(adrift, plan, tmp_path / "x.dcm")
+    elsewhere = TotalDose(dose.array, Grid(dose.grid.shape, dose.affine, "2.25.7"))
+    with pytest.raises(InputError, match=r"frame of reference 2\.25\.7, its plan in"):
+        write_dose(elsewhere, plan, tmp_path / "x.dcm")

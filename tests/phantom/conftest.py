@@ -33,8 +33,15 @@ def oblique(grid: Grid, degrees: tuple[float, float, float]) -> Grid:
     return Grid(grid.shape, affine, grid.frame)
 
 
+def sagittal(grid: Grid) -> Grid:
+    """The same axes in another order: planes go to the left, columns to the back, rows to the feet."""
+    affine = np.array(grid.affine)
+    affine[:3, :3] = affine[:3, :3] @ np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]])
+    return Grid(grid.shape, affine, grid.frame)
+
+
 def make(seed: int = 3) -> SyntheticPatient:
-    """Two visits, one oblique; every encoding; a SEG, structures with a hole and an island, a dose, two fractions."""
+    """Two visits, one oblique; axial and sagittal; every encoding; a SEG, structures with a hole and an island, a dose, two fractions."""
     rng = np.random.default_rng(seed)
     start = datetime(2024, 1, 2, 9, 30)
     visits = []
@@ -48,7 +55,7 @@ def make(seed: int = 3) -> SyntheticPatient:
             return Volume((smooth * top).astype(np.float32), grid, unit)
 
         series = [
-            SyntheticSeries(Sequence.T1, image(), "t1_mprage_tra", Encoding.PLAIN),
+            SyntheticSeries(Sequence.T1, image(grid=sagittal(grid)), "t1_mprage_sag", Encoding.PLAIN),
             SyntheticSeries(Sequence.T1GD, image(), "t1_mprage_tra_KM", Encoding.JPEG_LS),
             SyntheticSeries(Sequence.FLAIR, image(), "t2_tirm_tra_dark-fluid", Encoding.RLE),
             SyntheticSeries(Sequence.ADC, image("mm^2/s", 3e-3), "ep2d_diff_3scan_trace_ADC", Encoding.JPEG_LS),

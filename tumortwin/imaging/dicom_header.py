@@ -105,18 +105,20 @@ def read_headers(sources: Iterable[Source]) -> list[Dataset]:
     return headers
 
 
-def reference(header: Dataset, prefix: str = "Referenced", **more: object) -> Dataset:
-    """A sequence item that refers to an instance."""
-    item = Dataset()
-    setattr(item, f"{prefix}SOPClassUID", header.SOPClassUID)
-    setattr(item, f"{prefix}SOPInstanceUID", header.SOPInstanceUID)
-    item.update(_items(more))
-    return item
-
-
 def item(**attributes: object) -> Dataset:
-    """A sequence item with these attributes."""
-    return _items(attributes)
+    """A dataset, or sequence item, with these attributes."""
+    dataset = Dataset()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def reference(header: Dataset, frame: int | None = None) -> Dataset:
+    """A sequence item that refers to an instance, or to one frame of it (from 1)."""
+    referenced = item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+    if frame is not None:
+        referenced.ReferencedFrameNumber = frame
+    return referenced
 
 
 def new_instance(source: Dataset, sop_class: UID, modality: str, description: str, when: datetime, *,
@@ -182,10 +184,3 @@ def write_instance(dataset: Dataset, path: str | os.PathLike[str], *, overwrite:
     with new_file(target, overwrite=overwrite) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
     return target
-
-
-def _items(attributes: dict[str, object]) -> Dataset:
-    dataset = Dataset()
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    return dataset

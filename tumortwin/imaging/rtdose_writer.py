@@ -59,8 +59,8 @@ def write_dose(
     Raises
     ------
     InputError
-        If a value is negative or not finite, the grid is sheared or without a frame of reference, or `bits` is neither
-        16 nor 32.
+        If a value is negative or not finite, the grid is sheared or not in the plan's frame of reference, or `bits` is
+        neither 16 nor 32.
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
@@ -71,6 +71,9 @@ def write_dose(
     if not dose.frame:
         raise InputError(f"the dose {dose.name!r} has no frame of reference: give its grid the images' frame")
     header = read_header(plan)
+    if dose.frame != header.get("FrameOfReferenceUID", dose.frame):
+        raise InputError(f"the dose is in frame of reference {dose.frame}, its plan in {header.FrameOfReferenceUID}: "
+                         "resample the dose onto a grid of the plan's frame first")
     when = when or moment(header)
     planes = planes_of(dose.grid)
     # frames follow each other along row x column, so that offsets rise

@@ -120,13 +120,12 @@ def _referenced_frame(frame: str, headers: Sequence[Dataset]) -> Dataset:
 def _contour_items(name: str, mask: Mask, headers: Sequence[Dataset]) -> list[Dataset]:
     if not mask.array.any():
         raise InputError(f"the structure {name!r} is empty: leave it out")
-    items = []
+    items: list[Dataset] = []
     for plane, (image, frame) in enumerate(images_of_planes(mask.grid, headers)):
         for polygon in contours(mask.array[plane]):
             points = mask.grid.to_world(np.column_stack([np.full(len(polygon), plane), polygon]))
-            where = {} if frame is None else {"ReferencedFrameNumber": frame}
             items.append(item(
-                ContourImageSequence=[reference(image, **where)], ContourGeometricType="CLOSED_PLANAR",
+                ContourImageSequence=[reference(image, frame)], ContourGeometricType="CLOSED_PLANAR",
                 NumberOfContourPoints=len(points), ContourNumber=len(items) + 1,
                 ContourData=[f"{v:.4f}".rstrip("0").rstrip(".") for v in points.ravel()],
             ))

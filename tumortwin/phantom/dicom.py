@@ -166,7 +166,7 @@ def _study(synthetic: SyntheticPatient, visit: SyntheticVisit, root: str) -> Dat
     clinical = synthetic.clinical
     study = item(
         SpecificCharacterSet="ISO_IR 192", PatientName=f"Phantom^{synthetic.id}", PatientID=synthetic.id,
-        PatientBirthDate="", PatientSex=clinical.get("sex", "O"),
+        PatientBirthDate="", PatientSex="O",
         PatientComments="Synthetic patient: nobody's data. Research use only.",
         StudyInstanceUID=hashed_uid(root, visit.label, visit.date), ReferringPhysicianName="", AccessionNumber="",
         StudyID=visit.label[:16], StudyDescription=f"Synthetic glioblastoma, {visit.label}, research use only"[:64],

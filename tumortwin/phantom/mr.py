@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,33 +110,54 @@ def write_series(series: SyntheticSeries, study: Dataset, uid: UID, number: int,
     list of Path
         The files, in the order of the planes.
     """
-    values = stored_values(series, brightest)
-    planes = planes_of(series.volume.grid)
+    scan = _Scan(series, study, uid, number, when, stored_values(series, brightest))
     if series.encoding is Encoding.ENHANCED:
-        datasets = [_enhanced(series, study, uid, number, when, planes, values)]
-    else:
-        datasets = [_single_frame(series, study, uid, number, when, planes, values, z) for z in range(len(values))]
-    return [write_instance(dataset, folder / f"IM{n:04d}.dcm") for n, dataset in enumerate(datasets, 1)]
+        return [write_instance(_enhanced(scan), folder / "IM0001.dcm")]
+    return [write_instance(_single_frame(scan, z), folder / f"IM{z + 1:04d}.dcm") for z in range(len(scan.values))]
 
 
-def _instance(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, sop_class: UID,
-              instance: int, values: NDArray[np.uint16]) -> Dataset:
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """One series on its way into files."""
+
+    series: SyntheticSeries
+    study: Dataset
+    uid: UID
+    number: int
+    when: datetime
+    values: NDArray[np.uint16]
+
+    @property
+    def protocol(self) -> Protocol:
+        return PROTOCOLS[self.series.sequence]
+
+    @cached_property
+    def planes(self) -> Planes:
+        return planes_of(self.series.volume.grid)
+
+    @cached_property
+    def window(self) -> tuple[str, str]:
+        """Center and width that show all but the brightest voxels."""
+        top = max(round(float(np.percentile(self.values, 99.5))), 2)
+        return decimal(top / 2), decimal(top)
+
+
+def _instance(scan: _Scan, sop_class: UID, instance: int, values: NDArray[np.uint16]) -> Dataset:
     """What single-frame and enhanced images have in common."""
-    dataset = new_instance(study, sop_class, "MR", series.description, when, series_number=number)
-    dataset.SeriesDescription = dataset.ProtocolName = series.description[:64]
+    dataset = new_instance(scan.study, sop_class, "MR", "", scan.when, series_number=scan.number)
+    dataset.SeriesDescription = dataset.ProtocolName = scan.series.description[:64]
     dataset.ManufacturerModelName = "tumortwin phantom"
-    dataset.SeriesInstanceUID = uid
-    dataset.SOPInstanceUID = hashed_uid(uid, instance)
+    dataset.SeriesInstanceUID = scan.uid
+    dataset.SOPInstanceUID = hashed_uid(scan.uid, instance)
     dataset.InstanceNumber = instance
-    stamp(dataset, when, "Content")
+    stamp(dataset, scan.when, "Content")
     dataset.BodyPartExamined = "BRAIN"
     dataset.PatientPosition = "HFS"
-    dataset.FrameOfReferenceUID = series.volume.frame
+    dataset.FrameOfReferenceUID = scan.series.volume.frame
     dataset.PositionReferenceIndicator = ""
-    dataset.ImageType = (["DERIVED", "PRIMARY", "DIFFUSION", "ADC"] if series.sequence is Sequence.ADC
-                         else ["ORIGINAL", "PRIMARY", "OTHER"])
     dataset.ImageComments = "Synthetic image, research use only"
     dataset.BurnedInAnnotation = "NO"
+    dataset.AcquisitionNumber = 1
     dataset.MagneticFieldStrength = 3
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
@@ -162,17 +183,12 @@ def _adc_meaning() -> Dataset:
     )
 
 
-def _window(values: NDArray[np.uint16]) -> tuple[str, str]:
-    top = max(float(np.percentile(values, 99.5)), 2.0)
-    return decimal(round(top / 2)), decimal(round(top))
-
-
-def _single_frame(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, planes: Planes,
-                  values: NDArray[np.uint16], z: int) -> Dataset:
-    protocol = PROTOCOLS[series.sequence]
-    dataset = _instance(series, study, uid, number, when, MRImageStorage, z + 1, values[z])
-    stamp(dataset, when, "Acquisition")
-    dataset.AcquisitionNumber = 1
+def _single_frame(scan: _Scan, z: int) -> Dataset:
+    protocol, series = scan.protocol, scan.series
+    dataset = _instance(scan, MRImageStorage, z + 1, scan.values[z])
+    dataset.ImageType = (["DERIVED", "PRIMARY", "DIFFUSION", "ADC"] if series.sequence is Sequence.ADC
+                         else ["ORIGINAL", "PRIMARY", "OTHER"])
+    stamp(dataset, scan.when, "Acquisition")
     dataset.ScanningSequence = list(protocol.scanning)
     dataset.SequenceVariant = list(protocol.variant)
     dataset.ScanOptions = ""
@@ -184,9 +200,9 @@ def _single_frame(series: SyntheticSeries, study: Dataset, uid: UID, number: int
     if protocol.inversion is not None:
         dataset.InversionTime = decimal(protocol.inversion)
     dataset.FlipAngle = decimal(protocol.flip)
-    planes.write(dataset, z)
-    dataset.SpacingBetweenSlices = decimal(planes.spacing)
-    dataset.WindowCenter, dataset.WindowWidth = _window(values)
+    scan.planes.write(dataset, z)
+    dataset.SpacingBetweenSlices = decimal(scan.planes.spacing)
+    dataset.WindowCenter, dataset.WindowWidth = scan.window
     if series.sequence is Sequence.T1GD:
         dataset.ContrastBolusAgent = "Gadobutrol"
         dataset.ContrastBolusRoute = "INTRAVENOUS"
@@ -199,15 +215,13 @@ def _single_frame(series: SyntheticSeries, study: Dataset, uid: UID, number: int
     return dataset
 
 
-def _enhanced(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, planes: Planes,
-              values: NDArray[np.uint16]) -> Dataset:
-    dataset = _instance(series, study, uid, number, when, EnhancedMRImageStorage, 1, values)
-    protocol = PROTOCOLS[series.sequence]
+def _enhanced(scan: _Scan) -> Dataset:
+    protocol, series = scan.protocol, scan.series
+    dataset = _instance(scan, EnhancedMRImageStorage, 1, scan.values)
     derived = series.sequence is Sequence.ADC
     dataset.ImageType = ["DERIVED" if derived else "ORIGINAL", "PRIMARY", protocol.flavor, "ADC" if derived else "NONE"]
-    dataset.NumberOfFrames = len(values)
-    dataset.AcquisitionNumber = 1
-    dataset.AcquisitionDateTime = DT(when)
+    dataset.NumberOfFrames = len(scan.values)
+    dataset.AcquisitionDateTime = DT(scan.when)
     dataset.AcquisitionDuration = 240.0
     dataset.ResonantNucleus = "1H"
     dataset.KSpaceFiltering = "NONE"
@@ -221,7 +235,7 @@ def _enhanced(series: SyntheticSeries, study: Dataset, uid: UID, number: int, wh
     dataset.ContentQualification = "RESEARCH"
     if not derived:
         dataset.update(_pulse_sequence(protocol))
-    organization = hashed_uid(uid, "dimensions")
+    organization = hashed_uid(scan.uid, "dimensions")
     dataset.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
     dataset.DimensionOrganizationType = "3D"
     dataset.DimensionIndexSequence = [item(
@@ -230,16 +244,17 @@ def _enhanced(series: SyntheticSeries, study: Dataset, uid: UID, number: int, wh
     )]
     if series.sequence is Sequence.T1GD:
         dataset.ContrastBolusAgentSequence = [_contrast_agent()]
-    dataset.SharedFunctionalGroupsSequence = [_shared_groups(series, planes, values, dataset.ImageType)]
+    dataset.SharedFunctionalGroupsSequence = [_shared_groups(scan, dataset.ImageType)]
     dataset.PerFrameFunctionalGroupsSequence = [
         item(
             FrameContentSequence=[item(
                 StackID="1", InStackPositionNumber=z + 1, DimensionIndexValues=[z + 1], FrameAcquisitionNumber=1,
-                FrameReferenceDateTime=DT(when), FrameAcquisitionDateTime=DT(when), FrameAcquisitionDuration=240000.0,
+                FrameReferenceDateTime=DT(scan.when), FrameAcquisitionDateTime=DT(scan.when),
+                FrameAcquisitionDuration=240000.0,
             )],
-            PlanePositionSequence=[item(ImagePositionPatient=[decimal(v) for v in planes.positions[z]])],
+            PlanePositionSequence=[item(ImagePositionPatient=[decimal(v) for v in scan.planes.positions[z]])],
         )
-        for z in range(len(values))
+        for z in range(len(scan.values))
     ]
     _compress(dataset, JPEGLSLossless)
     return dataset
@@ -272,12 +287,12 @@ def _contrast_agent() -> Dataset:
     )
 
 
-def _shared_groups(series: SyntheticSeries, planes: Planes, values: NDArray[np.uint16], image_type: Any) -> Dataset:
+def _shared_groups(scan: _Scan, image_type: Iterable[str]) -> Dataset:
     """Functional groups that are the same for all frames (PS3.3 A.36.2.3)."""
-    protocol = PROTOCOLS[series.sequence]
-    rows, columns = values.shape[1:]
+    protocol, series, planes = scan.protocol, scan.series, scan.planes
+    frames, rows, columns = scan.values.shape
     inversion = {} if protocol.inversion is None else {"InversionTimes": [float(protocol.inversion)]}
-    center, width = _window(values)
+    center, width = scan.window
     timing = item(RepetitionTime=decimal(protocol.repetition), FlipAngle=decimal(protocol.flip),
                   EchoTrainLength=protocol.train, RFEchoTrainLength=protocol.train, GradientEchoTrainLength=0,
                   GradientOutputType="DB_DT", GradientOutput=0.0,
@@ -299,7 +314,7 @@ def _shared_groups(series: SyntheticSeries, planes: Planes, values: NDArray[np.u
         MRFOVGeometrySequence=[item(
             InPlanePhaseEncodingDirection="COLUMN", MRAcquisitionFrequencyEncodingSteps=columns,
             MRAcquisitionPhaseEncodingStepsInPlane=rows, PercentSampling=100, PercentPhaseFieldOfView=100,
-            MRAcquisitionPhaseEncodingStepsOutOfPlane=len(values))],
+            MRAcquisitionPhaseEncodingStepsOutOfPlane=frames)],
         MREchoSequence=[item(EffectiveEchoTime=float(protocol.echo))],
         MRModifierSequence=[item(
             InversionRecovery="NO" if protocol.inversion is None else "YES", FlowCompensation="NONE", Spoiling="RF",
