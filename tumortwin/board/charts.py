@@ -191,10 +191,10 @@ def show_limits(ax: Axes, options: Sequence[PlanOption]) -> list[Artist]:
                                    markerfacecolor="none")
     handles = [Line2D([], [], color=QUIET, marker=_ORGAN_MARKERS[i % len(_ORGAN_MARKERS)], markersize=4.2, linewidth=0,
                       markerfacecolor="none", label=organ) for i, organ in enumerate(organs)]
-    artists.append(ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
+    artists.append(ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False,
                              fontsize="small", borderaxespad=0.1, handletextpad=0.1, columnspacing=1.0))
     ax.set_xlabel("organ dose, % of limit")
-    ax.set_xlim(0, top)
+    ax.set_xlim(-0.03 * top, top)  # a mark at 0 stays off the names
     _rows(ax, len(options))
     return artists
 

@@ -166,10 +166,10 @@ def _forecast(page: _Page, report: BoardReport, y: float) -> None:
     x = left
     if report.comparisons:
         charts.show_agreement(page.axes(left + 0.3, y + 0.13, 1.42, 1.42), report.comparisons)
-        x = left + 1.9
+        x = left + 1.8
     if not scores:
         return _absent(page, x, y, "No held-out scan: no forecast was scored.")
-    xs = (x, -(RIGHT - 1.27), -(RIGHT - 0.42), -RIGHT)
+    xs = (x, -(RIGHT - 1.22), -(RIGHT - 0.42), -RIGHT)
     page.cells(("", "Dice", "mL", "error"), xs, y + 0.2, SMALL, charts.QUIET)
     y += 0.2
     for quantity in dict.fromkeys(s.quantity for s in scores):
