@@ -25,7 +25,7 @@ def new_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterat
     Yields
     ------
     pathlib.Path
-        A temporary name with the same suffix, to write to.
+        A temporary name with the same suffixes, to write to.
 
     Raises
     ------
@@ -36,7 +36,8 @@ def new_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterat
     if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} is there already: choose another name, or ask to overwrite it (--force)")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    # all endings: writers of other libraries tell .nii.gz from .gz by the name
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix="".join(target.suffixes), dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:

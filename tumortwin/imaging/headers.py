@@ -268,6 +268,10 @@ def warnings_as_findings(findings: list[Finding], where: str) -> Iterator[None]:
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
 
+CLINICAL_NAME = "clinical.json"
+"""The file beside the DICOM that :mod:`tumortwin.patient` reads."""
+
+
 def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instance], list[Finding]]:
     """Look at every file below a folder.
 
@@ -296,6 +300,8 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
     for done, path in enumerate(files):
         progress(done, len(files), "reading headers")
         name = path.relative_to(folder).as_posix()
+        if name == CLINICAL_NAME:
+            continue
         data = _read_header(path, name, findings)
         if data is None:
             others.append(name)

@@ -153,16 +153,9 @@ def write_nifti(volume: Volume, path: str | os.PathLike[str], *, overwrite: bool
         If the file is there and `overwrite` is false.
     """
     target = Path(path)
-    ending = next((e for e in (".nii.gz", ".nii") if target.name.lower().endswith(e)), None)
-    if ending is None:
+    if not target.name.lower().endswith((".nii.gz", ".nii")):
         raise InputError(f"a NIfTI file ends in .nii or .nii.gz, not {target.name!r}")
     image = to_sitk(volume)
     with new_file(target, overwrite=overwrite) as temporary:
-        # ITK goes by the whole ending, of which the temporary name need not have the .nii
-        staged = temporary.with_name(f"{temporary.stem}-itk{ending}")
-        try:
-            sitk.WriteImage(image, str(staged))
-            staged.replace(temporary)
-        finally:
-            staged.unlink(missing_ok=True)
+        sitk.WriteImage(image, str(temporary))
     return target

@@ -16,6 +16,7 @@ import numpy as np
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.folder import read_folder
+from tumortwin.imaging.headers import CLINICAL_NAME
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
@@ -28,8 +29,6 @@ from tumortwin.therapy.schedule import weekday_times
 
 SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
-
-CLINICAL_NAME = "clinical.json"
 
 ASSUMED_CALENDAR = "assumed: weekday calendar"
 

@@ -332,12 +332,13 @@ def test_a_single_file_is_no_volume(tmp_path, make_series, grid, values):
 
 def test_junk_beside_the_images(tmp_path, make_series, grid, values):
     make_series(tmp_path, values, grid)
+    (tmp_path / "notes.txt").write_text("{}")
     (tmp_path / "clinical.json").write_text("{}")
     (tmp_path / "packed.dcm.gz").write_bytes(gzip.compress((tmp_path / "000.dcm").read_bytes()))
     (tmp_path / "cut.dcm").write_bytes((tmp_path / "000.dcm").read_bytes()[:240])
     study = read_folder(tmp_path)
     np.testing.assert_array_equal(study.images[0].volume.array, values)
-    assert "2 files are not DICOM (clinical.json, packed.dcm.gz)" in said(study, Severity.NOTE)
+    assert "2 files are not DICOM (notes.txt, packed.dcm.gz)" in said(study, Severity.NOTE)
     assert [f.where for f in study.findings if f.severity is Severity.LEFT_OUT] == ["cut.dcm"]
 
 
