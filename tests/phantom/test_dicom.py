@@ -145,7 +145,7 @@ def test_clinical_json_holds_what_dicom_does_not(written):
     assert (drug["drug"], drug["amount"], drug["unit"]) == ("temozolomide", 75.0, "mg/m2")
     assert drug["times"][0] == "2024-01-30T14:05:00"
     assert len(drug["times"]) == 3
-    assert (written.parent / "NOTICE.txt").read_text().strip()
+    assert "McConnell" in (written.parent / "ANATOMY-NOTICE.txt").read_text()
 
 
 def test_equal_patients_give_equal_bytes(small_patient, make_small, written, tmp_path):

@@ -38,7 +38,8 @@ from tumortwin.therapy.events import Biopsy, DrugDose, Fraction, Resection
 SERIES_INTERVAL = timedelta(minutes=5)
 """From the start of one series of a visit to the next."""
 
-NOTICE = "NOTICE.txt"
+NOTICE = "ANATOMY-NOTICE.txt"
+"""Name of the licence notice beside a patient's folder: one that no other file is likely to have."""
 
 
 def write_patient(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *, overwrite: bool = False,
@@ -100,9 +101,10 @@ def write_patient(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *
         _write_radiotherapy(synthetic, planning, temporary / "rt")
         with new_file(temporary / "clinical.json") as file:
             file.write_text(json.dumps(clinical_json(synthetic), indent=1) + "\n", encoding="utf-8")
-    notice = files("tumortwin.phantom").joinpath("data", NOTICE).read_text(encoding="utf-8")
-    with new_file(Path(folder) / NOTICE, overwrite=True) as file:
-        file.write_text(notice, encoding="utf-8")
+    if not (Path(folder) / NOTICE).exists():
+        with new_file(Path(folder) / NOTICE) as file:
+            file.write_text(files("tumortwin.phantom").joinpath("data", "NOTICE.txt").read_text(encoding="utf-8"),
+                            encoding="utf-8")
     progress(total, total, "writing DICOM")
     return target
 
