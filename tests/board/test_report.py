@@ -194,6 +194,11 @@ def test_numbers(value: float, text: str) -> None:
     assert wording.number(value) == text
 
 
+def test_spans_of_negative_numbers_have_no_two_dashes() -> None:
+    assert wording.span(-0.161, -0.0231) == "−0.161 to −0.0231"
+    assert wording.span(0.2, 0.31) == "0.2–0.31"
+
+
 def test_intervals_beyond_the_horizon() -> None:
     assert wording.interval(Interval(np.inf, 120.0, np.inf), 365.0) == ">365 (120 to >365)"
     assert wording.interval(Interval(41.23, 33.0, 50.06)) == "41.2 (33–50.1)"

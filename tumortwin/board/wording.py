@@ -67,11 +67,16 @@ def interval(value: Interval, horizon: float | None = None) -> str:
     return f"{end(value.median)} ({end(value.low)}{dash}{end(value.high)})"
 
 
+def span(low: float, high: float) -> str:
+    """From low to high, ``34–50.1``; in words where a sign would meet the dash."""
+    return f"{number(low)}{' to ' if low < 0 else '–'}{number(high)}"
+
+
 def parameter_value(p: Parameter) -> str:
     """A parameter's value and interval, or that it is fixed."""
     if p.low is None or p.high is None:
         return f"{number(p.value)} (fixed)"
-    return f"{number(p.value)} ({number(p.low)}–{number(p.high)})"
+    return f"{number(p.value)} ({span(p.low, p.high)})"
 
 
 def unit_of(unit: str) -> str:
@@ -220,7 +225,7 @@ def parameter_table(report: BoardReport, *, main: bool = False) -> Table:
     """Every parameter (or the main ones): value, interval, prior, source."""
     rows = tuple(
         (name_of(p.name), parameter_value(p), unit_of(p.unit), p.known_from,
-         "–" if p.prior_low is None or p.prior_high is None else f"{number(p.prior_low)}–{number(p.prior_high)}",
+         "–" if p.prior_low is None or p.prior_high is None else span(p.prior_low, p.prior_high),
          p.source)
         for p in (main_parameters(report) if main else report.parameters)
     )
