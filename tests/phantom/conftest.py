@@ -41,7 +41,7 @@ def sagittal(grid: Grid) -> Grid:
 
 
 def make(seed: int = 3) -> SyntheticPatient:
-    """Two visits, one oblique; axial and sagittal; every encoding; SEGs, structures with a hole, a dose, two fractions."""
+    """Two visits, one oblique; axial and sagittal; every encoding; SEGs, a structure with a hole, dose, fractions."""
     rng = np.random.default_rng(seed)
     start = datetime(2024, 1, 2, 9, 30)
     visits = []
