@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from tumortwin.calibration import calibrate
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.twin import Irradiation, Observation, Twin
@@ -112,3 +113,25 @@ def twin_of(visible, seed=0, days=DAYS):
 @pytest.fixture(scope="session")
 def twin(visible):
     return twin_of(visible)
+
+
+@pytest.fixture(scope="session")
+def make_twin(visible):
+    """A twin of the same tumor with other noise."""
+    return lambda seed: twin_of(visible, seed)
+
+
+@pytest.fixture(scope="session")
+def truth():
+    return TRUTH
+
+
+@pytest.fixture(scope="session")
+def fit(twin):
+    """Calibrated on all but the last visit."""
+    return calibrate(twin, slice(0, 4))
+
+
+@pytest.fixture(scope="session")
+def forecast(fit, twin):
+    return fit.forecast(twin.observations[-1].date, samples=12)

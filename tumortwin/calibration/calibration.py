@@ -83,7 +83,9 @@ class Diagnostics:
     correlation_mm : tuple of 3 float
         Correlation length of the residuals along z, y, x.
     kappa : float
-        Voxels that count as one.
+        Voxels that count as one: neighbors, and the same place in other contours and at other visits.
+    accepted : float
+        Share of the posterior's draws that agree with the scans; well below 1 where the posterior is not normal.
     wall_density : float
         Highest density on the faces of the fit's box.
     """
@@ -94,6 +96,7 @@ class Diagnostics:
     sigma: Mapping[str, float]
     correlation_mm: tuple[float, ...]
     kappa: float
+    accepted: float
     wall_density: float
 
 
@@ -121,6 +124,8 @@ class Calibration:
         Maximum of the posterior in transformed space.
     covariance : (n, n) array
         Its covariance; the prior's for what was not fitted.
+    ensemble : (m, n) array
+        Draws from the posterior, in transformed space, each of which agrees with the scans used.
     seed : int
         Of the samples drawn by default.
     diagnostics : Diagnostics
@@ -138,6 +143,7 @@ class Calibration:
     fitted: tuple[str, ...]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    ensemble: NDArray[np.float64]
     seed: int
     diagnostics: Diagnostics
     findings: tuple[Finding, ...] = ()
@@ -187,7 +193,7 @@ class Calibration:
         return float(self.covariance[i, j] / np.sqrt(self.covariance[i, i] * self.covariance[j, j]))
 
     def sample(self, n: int, rng: int | np.random.Generator | None = None) -> list[dict[str, float]]:
-        """Draw unknowns from the posterior.
+        """Draw unknowns from the posterior: members of the ensemble, each once before any is drawn again.
 
         Parameters
         ----------
@@ -199,12 +205,11 @@ class Calibration:
         Returns
         -------
         list of dict
-            Every unknown in its unit; inside the bounds of the search.
+            Every unknown in its unit.
         """
         generator = np.random.default_rng(self.seed if rng is None else rng)
-        draws = generator.multivariate_normal(self.mean, self.covariance, size=n, method="eigh")
-        low, high = np.array([u.bounds for u in self.unknowns]).T
-        return [self._values(t) for t in np.clip(draws, low, high)]
+        rounds = [generator.permutation(len(self.ensemble)) for _ in range(-(-n // len(self.ensemble)))]
+        return [self._values(self.ensemble[i]) for i in np.concatenate(rounds)[:n]]
 
     def initial_state(self, values: Mapping[str, float] | None = None) -> NDArray[np.float32]:
         """Density at the first scan, (z, y, x) on the twin's grid, as the fit has it."""

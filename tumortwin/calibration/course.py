@@ -24,6 +24,8 @@ from tumortwin.imaging.findings import Finding
 from tumortwin.twin import Administration, Irradiation, Removal, Twin
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+Window = tuple[slice, slice, slice]
+WHOLE_BOX: Window = (slice(None), slice(None), slice(None))
 Plans = tuple[StepPlan, StepPlan | None]
 
 SEED_SHARE = 0.5
@@ -60,13 +62,13 @@ class Trajectory:
     plans: Plans
     findings: tuple[Finding, ...] = ()
 
-    def visible(self, i: int, clearance: float) -> NDArray[np.float32]:
+    def visible(self, i: int, clearance: float, window: Window = WHOLE_BOX) -> NDArray[np.float32]:
         """What a scan on ``days[i]`` sees: living cells, and killed ones that clear with a half-time in days."""
         since = self.days[i] - self.killed_days
         left = np.where(since >= 0, 0.5 ** (np.maximum(since, 0) / clearance), 0.0).astype(np.float32)
         if not left.any():
-            return self.living[i]
-        return self.living[i] + np.tensordot(left, self.killed, axes=1)
+            return self.living[i][window]
+        return self.living[i][window] + np.tensordot(left, self.killed[(slice(None), *window)], axes=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,12 @@ class Course:
                              plan=plans and plans[1])
             fields |= dict(zip(stops, after.fields, strict=True))
         # saved fields are those after the fraction: what it killed is (1 / S - 1) of what it left
-        killed = [fields[f.day] * (1 / survival(parameters, f.dose) - 1).astype(np.float32) for f in fractions]
+        lost: dict[int, NDArray[np.float32]] = {}
+        for f in fractions:
+            # fractions of one plan share one dose map
+            if id(f.dose) not in lost:
+                lost[id(f.dose)] = (1 / survival(parameters, f.dose) - 1).astype(np.float32)
+        killed = [fields[f.day] * lost[id(f.dose)] for f in fractions]
         return Trajectory(
             np.asarray(days, float), np.stack([fields[d] for d in days]), np.array([f.day for f in fractions]),
             np.stack(killed) if killed else np.zeros((0, *self.twin.domain.grid.shape), np.float32),
@@ -169,7 +176,7 @@ def shape_numbers(matrix: NDArray[np.float64]) -> tuple[float, ...]:
     return float(m[0, 0]), float(m[1, 1]), float(m[0, 1]), float(m[0, 2]), float(m[1, 2])
 
 
-def slices_of(box: Box) -> tuple[slice, slice, slice]:
+def slices_of(box: Box) -> Window:
     """The slices that cut a box from an array."""
     z, y, x = (slice(*b) for b in box)
     return z, y, x

@@ -27,11 +27,14 @@ BLUR_MM = 3.0
 QUANTITIES = {"whole": WHOLE, "enhancing": ENHANCING}
 """The contours, each with the unknown that is its threshold."""
 
+FLAT = 0.2
+"""Slope of log-odds, per mm, below which a contour is soft: on a plateau, noise decides what is inside."""
+
 CONTOUR_SIGMA = 0.15
 """First guess of a contour residual's standard deviation; the fit estimates it anew from its own residuals."""
 
-MODEL_SIGMA = 0.1
-"""What the density from ADC is off by besides noise, in the first guess."""
+MODEL_SIGMA = 0.2
+"""What the density from ADC is off by besides noise: edema and necrosis are in it, over whole regions."""
 
 REACH_MM = 12.0
 """Contours are compared up to this distance outside the whole tumor of any visit."""
@@ -69,7 +72,7 @@ class Regions:
         """
         # an overshoot of the scheme is not more than "certainly inside": only the observation is bounded
         log_odds = logit(np.clip(density, 1e-6, 1 - 1e-6).astype(np.float32))[self._nearest]
-        slope = np.sqrt(sum(g**2 for g in np.gradient(log_odds, *self._spacing))) + 1e-3
+        slope = np.sqrt(sum(g**2 for g in np.gradient(log_odds, *self._spacing)) + FLAT**2)
         inside = {}
         for name, threshold in thresholds.items():
             distance = (log_odds - np.float32(logit(threshold))) / slope
@@ -174,8 +177,8 @@ def channels(observations: Sequence[Observation], mask: NDArray[np.bool_], spaci
         compared = near & o.seen
         for kind in QUANTITIES:
             share = contour_share(o, kind)
-            # a visit without contours of a kind says nothing of it: an empty mask may be one that was not drawn
-            if share.any() and compared.any():
+            # where anything was outlined, an empty region says "none"; where nothing was, nobody may have looked
+            if compared.any() and (share.any() or (kind in o.volumes_ml and o.whole.any())):
                 found.append(Channel(visit, kind, compared, regions.blurred(share)[compared], factor * CONTOUR_SIGMA))
         told = compared & np.isfinite(o.density)
         if told.any():
@@ -194,8 +197,10 @@ def reweighted(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float
         squares.setdefault(channel.kind, []).append(residual[informative(channel, residual)] ** 2)
     factors = {kind: float(np.sqrt(np.mean(np.concatenate(parts)))) if sum(map(len, parts)) else 1.0
                for kind, parts in squares.items()}
-    # a fit to few data can be close by chance: the standard deviation is never taken below a quarter of its first guess
-    return tuple(replace(c, sigma=c.sigma * max(factors[c.kind], 0.25)) for c in channels)
+    # a close fit is no proof of good data where it may be chance (few voxels), or where an offset and a scale are
+    # fitted to an error of whole regions (density)
+    least = {"density": 1.0}
+    return tuple(replace(c, sigma=c.sigma * max(factors[c.kind], least.get(c.kind, 0.25))) for c in channels)
 
 
 def informative(channel: Channel, residual: NDArray[np.float64]) -> NDArray[np.bool_]:

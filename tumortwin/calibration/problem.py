@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.calibration.course import Course, Plans, Trajectory
+from tumortwin.calibration.course import Course, Plans, Trajectory, Window
 from tumortwin.calibration.observation import Channel, Regions, residuals
 from tumortwin.calibration.unknowns import CLEARANCE, Unknown
 
 Vector = NDArray[np.float64]
+T = TypeVar("T")
 
 
 class Problem:
@@ -22,6 +24,8 @@ class Problem:
     ----------
     course : Course
         The growth problem.
+    window : tuple of slice
+        Part of the course's box that the channels are on.
     days : sequence of float
         Days of the scans that are used.
     channels : sequence of Channel
@@ -36,12 +40,13 @@ class Problem:
         Called after each solution of the growth equation; raises to cancel.
     """
 
-    def __init__(self, course: Course, days: Sequence[float], channels: Sequence[Channel], unknowns: Sequence[Unknown],
-                 varied: Sequence[str], threads: int, tick: Callable[[], None]) -> None:
+    def __init__(self, course: Course, window: Window, days: Sequence[float], channels: Sequence[Channel],
+                 unknowns: Sequence[Unknown], varied: Sequence[str], threads: int, tick: Callable[[], None]) -> None:
         self.course, self.days, self.channels = course, days, tuple(channels)
         self.unknowns, self.threads, self.tick = tuple(unknowns), threads, tick
         self.varied = tuple(u for u in unknowns if u.name in set(varied))
-        self._regions = Regions(course.twin.domain.mask, course.twin.domain.grid.spacing)
+        self._window = window
+        self._regions = Regions(course.twin.domain.mask[window], course.twin.domain.grid.spacing)
         self._solved: dict[bytes, Trajectory] = {}
 
     @property
@@ -73,6 +78,15 @@ class Problem:
         """Residuals of each channel, with unit variance."""
         return self._compare(self.trajectory(theta), theta)
 
+    def costs(self, thetas: Iterable[Vector], weight: float) -> list[float]:
+        """:func:`cost` at several points, computed at the same time as far as there are threads."""
+
+        def one(theta: Vector) -> float:
+            return cost(self._compare(self._solve(theta), theta), theta, self, weight)
+
+        points = list(thetas)
+        return self._mapped(one, points, [True] * len(points))
+
     def jacobian(self, theta: Vector) -> list[Vector]:
         """Derivative of each channel's residuals, (n, k): one-sided differences.
 
@@ -89,18 +103,23 @@ class Problem:
             there = self._compare(base if only_seen else self._solve(moved, base.plans), moved)
             return [(r - r0) / unknown.step for r, r0 in zip(there, at, strict=True)]
 
-        columns = []
+        columns = self._mapped(column, range(len(theta)), [u.solves for u in self.varied])
+        return [np.stack([c[i] for c in columns], axis=1) for i in range(len(self.channels))]
+
+    def _mapped(self, work: Callable[[Any], T], items: Iterable[Any], solves: Sequence[bool]) -> list[T]:
+        """`work` on each item, on the threads; ticks after those that solve the growth equation."""
+        results = []
         with ThreadPoolExecutor(self.threads) as pool:
             try:
-                for k, done in enumerate(pool.map(column, range(len(theta)))):
-                    columns.append(done)
-                    if self.varied[k].solves:
+                for result, solved in zip(pool.map(work, items), solves, strict=True):
+                    results.append(result)
+                    if solved:
                         self.tick()
             except BaseException:
                 # cancelled: what has not begun is dropped, so that the pool closes after the solves under way
                 pool.shutdown(cancel_futures=True)
                 raise
-        return [np.stack([c[i] for c in columns], axis=1) for i in range(len(self.channels))]
+        return results
 
     def _key(self, theta: Vector) -> bytes:
         return np.array([t for u, t in zip(self.varied, theta, strict=True) if u.solves]).tobytes()
@@ -110,7 +129,7 @@ class Problem:
 
     def _compare(self, trajectory: Trajectory, theta: Vector) -> list[Vector]:
         values = self.values(theta)
-        visible = [trajectory.visible(i, values[CLEARANCE.name]) for i in range(len(self.days))]
+        visible = [trajectory.visible(i, values[CLEARANCE.name], self._window) for i in range(len(self.days))]
         return residuals(self.channels, visible, values, self._regions)
 
 

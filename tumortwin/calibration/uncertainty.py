@@ -15,6 +15,8 @@ from scipy import ndimage
 
 from tumortwin.calibration.observation import Channel
 
+Matrix = NDArray[np.floating]
+
 LAGS = 8
 """Longest lag looked at, in voxels."""
 
@@ -51,6 +53,25 @@ def kappa(lengths: NDArray[np.float64]) -> float:
     return float(max(1.0, np.prod(np.sqrt(2 * np.pi) * lengths)))
 
 
+def repetition(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float64]]) -> float:
+    """How many contours say the same as one: the design effect sum(R) / n of n contours, R their correlations; >= 1.
+
+    A tumor that is no ellipsoid is misfitted in the same places at every visit and by both contours: more visits do not
+    average that out.
+    """
+    contours = [(c.where, r) for c, r in zip(channels, residuals, strict=True) if c.kind != "density"]
+    fields = []
+    for where, residual in contours:
+        field = np.zeros(where.shape)
+        field[where] = residual
+        fields.append(field.ravel())
+    if not fields:
+        return 1.0
+    norms = np.maximum([np.linalg.norm(f) for f in fields], 1e-300)
+    matrix = np.stack(fields) / norms[:, None]
+    return float(max(1.0, (matrix @ matrix.T).sum() / len(fields)))
+
+
 def correlated(channel: Channel, columns: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
     """C J: columns (n, k) of one channel after multiplication with the residuals' correlation matrix."""
     out = np.empty_like(columns)
@@ -69,8 +90,8 @@ def correlated(channel: Channel, columns: NDArray[np.float64], lengths: NDArray[
 
 
 def covariance(channels: Sequence[Channel], jacobians: Sequence[NDArray[np.float64]], prior: NDArray[np.float64],
-               lengths: NDArray[np.float64]) -> NDArray[np.floating]:
-    """Covariance of the unknowns about the maximum of the posterior.
+               lengths: NDArray[np.float64], repeated: float = 1.0) -> tuple[Matrix, Matrix]:
+    """Covariance of the unknowns about the maximum of the posterior, and the curvature there.
 
     Parameters
     ----------
@@ -82,26 +103,31 @@ def covariance(channels: Sequence[Channel], jacobians: Sequence[NDArray[np.float
         Precision (1 / variance) of each unknown's prior.
     lengths : (3,) array
         Correlation lengths of the residuals in voxels.
+    repeated : float
+        Contours that say the same as one; multiplies kappa and M.
 
     Returns
     -------
-    (k, k) array
+    covariance : (k, k) array
         Per direction the larger of kappa H^-1 and H^-1 (M + kappa P) H^-1 with H = J'J + kappa P and M = J'CJ.
+    curvature : (k, k) array
+        H.
 
     References
     ----------
     Huber 1967; White 1982 (doi:10.2307/1912526) for the sandwich; Liang & Zeger 1986 (doi:10.1093/biomet/73.1.13) for
     correlated data.
     """
-    factor = kappa(lengths)
+    factor = repeated * kappa(lengths)
     normal = sum(j.T @ j for j in jacobians)
-    middle = sum(j.T @ correlated(c, j, lengths) for c, j in zip(channels, jacobians, strict=True))
-    inverse = np.linalg.inv(normal + factor * np.diag(prior))
+    middle = repeated * sum(j.T @ correlated(c, j, lengths) for c, j in zip(channels, jacobians, strict=True))
+    curvature = normal + factor * np.diag(prior)
+    inverse = np.linalg.inv(curvature)
     sandwich = inverse @ (middle + factor * np.diag(prior)) @ inverse
-    return larger(factor * inverse, (sandwich + sandwich.T) / 2)
+    return larger(factor * inverse, (sandwich + sandwich.T) / 2), curvature
 
 
-def larger(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
+def larger(a: Matrix, b: Matrix) -> Matrix:
     """The smallest covariance of this family that is nowhere below a or b.
 
     In coordinates where a is the unit matrix, the eigenvalues of b below 1 are raised to 1.

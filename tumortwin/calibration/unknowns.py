@@ -63,7 +63,7 @@ class Unknown:
     median: float
     spread: float
     source: str
-    step: float = 0.03
+    step: float = 0.01
     solves: bool = True
 
     @property
@@ -114,12 +114,14 @@ EARLY_GROWTH = Unknown(
 )
 FRONT_WIDTH = Unknown("front_width", "w", "mm", Scale.LOG, 4.0, 0.4, "width of the seed's edge: a few mm, assumed")
 WHOLE = Unknown(
-    "threshold_whole", "u_FLAIR", "1", Scale.LOGIT, 0.25, 0.3,
-    "density at the edge of the FLAIR abnormality, commonly quoted as 0.16 to 0.35", solves=False,
+    "threshold_whole", "u_FLAIR", "1", Scale.LOGIT, 0.25, 0.6,
+    "density at the edge of the FLAIR abnormality, commonly quoted as 0.16 to 0.35; wider, because edema is in it too",
+    solves=False,
 )
 ENHANCING = Unknown(
-    "threshold_enhancing", "u_T1Gd", "1", Scale.LOGIT, 0.7, 0.3,
-    "density at the edge of enhancement, commonly quoted as 0.6 to 0.8", solves=False,
+    "threshold_enhancing", "u_T1Gd", "1", Scale.LOGIT, 0.7, 0.6,
+    "density at the edge of enhancement, commonly quoted as 0.6 to 0.8; wider, because it is a convention",
+    solves=False,
 )
 ADC_OFFSET = Unknown(
     "adc_offset", "a", "1", Scale.LINEAR, 0.0, 0.1,
@@ -150,8 +152,8 @@ def seed_unknowns(radius: float, spacing: float) -> tuple[Unknown, ...]:
     axes = "zyx"
     shape = "log of the ellipsoid's axes (a traceless symmetric matrix); a sphere, within a factor of about 1.5"
     return (
-        *(Unknown(f"seed_{a}", a, "mm", Scale.LINEAR, 0.0, 3 * spacing, place, step=0.2 * spacing) for a in axes),
-        Unknown("seed_radius", "R", "mm", Scale.LOG, radius, 0.7, "radius of the first scan's tumor", step=0.02),
+        *(Unknown(f"seed_{a}", a, "mm", Scale.LINEAR, 0.0, 3 * spacing, place, step=0.05 * spacing) for a in axes),
+        Unknown("seed_radius", "R", "mm", Scale.LOG, radius, 0.7, "radius of the first scan's tumor"),
         *(Unknown(name, f"e{i}", "1", Scale.LINEAR, 0.0, 0.4, shape) for i, name in enumerate(SHAPES, 1)),
         FRONT_WIDTH,
     )
