@@ -104,8 +104,8 @@ class March:
 
     @property
     def time_error(self) -> float:
-        """Sum of the steps' estimated errors; NaN if none was measured."""
-        return math.nan if math.isnan(self._measured_at) else self._spent
+        """Sum of the steps' estimated errors, and rounding; NaN if none was measured."""
+        return math.nan if math.isnan(self._measured_at) else self._spent + self._stepper.rounding
 
     def advance(self, end: float, frozen: Sequence[Step] | None) -> None:
         """Go on to the day `end`, by steps of one's own or by `frozen` ones."""
