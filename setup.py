@@ -9,7 +9,9 @@ kernel = Extension(
     ["tumortwin/growth/_kernel.pyx"],
     include_dirs=[numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    extra_compile_args=["-O3"],
+    depends=["tumortwin/growth/_row.h", "tumortwin/growth/_rows.h"],
+    # contracted multiply-adds would make the last bits depend on the processor
+    extra_compile_args=["-O3", "-ffp-contract=off"],
 )
 
 setup(

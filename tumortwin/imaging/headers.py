@@ -309,7 +309,7 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
             instances.append(Instance(path, name, data))
     progress(len(files), len(files), "reading headers")
     if others:
-        findings.append(Finding(f"{len(others)} files are not DICOM ({_some(others)})", str(folder), "not read"))
+        findings.append(Finding(f"{len(others)} files are not DICOM ({_some(others)})", folder.name, "not read"))
     if not instances:
         damaged = "".join(f"\n  {f}" for f in findings[:5])
         raise ReadError(
