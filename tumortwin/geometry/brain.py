@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tumortwin.geometry.registration import best_start, descend, descent, mutual_information
+from tumortwin.geometry.registration import best_start, descend, descent, mutual_information, one_thread
 from tumortwin.geometry.sampling import box_slices, isotropic, to_itk
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
@@ -57,6 +57,7 @@ def atlas() -> dict[str, Volume]:
     }
 
 
+@one_thread()
 def lay_atlas(head: Volume, exclude: Mask | None = None) -> AtlasOnHead:
     """Find the brain in a head image with T1 contrast.
 

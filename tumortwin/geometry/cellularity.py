@@ -91,7 +91,7 @@ def density_from_adc(adc: NDArray[np.float32], inside: NDArray[np.bool_], adc_mi
 
 
 def noise_of(image: NDArray[np.float32], mask: NDArray[np.bool_], spacing: float,
-             trend_mm: float = 6.0) -> tuple[float, float]:
+             trend_mm: float = 7.5) -> tuple[float, float]:
     """Noise of an image over tissue that should be even: standard deviation and correlation length.
 
     The image less its Gaussian mean within the mask (SD `trend_mm`) is noise and fine anatomy. Its robust standard

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import TypeVar
@@ -68,6 +69,18 @@ def rigid_distance(a: NDArray[np.float64], b: NDArray[np.float64], mask: Mask) -
     return np.linalg.norm(moved[0] - moved[1], axis=1)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """ITK on one thread: the sums of several differ in the last digits from run to run."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@one_thread()
 def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
              flatten: Callable[[Volume, NDArray[np.float64]], Volume] | None = None,
              where: str = "") -> Registration:
@@ -161,9 +174,8 @@ def _on_level(mask: Mask, grid: Grid) -> Mask:
 
 
 def mutual_information(mask: Mask, samples: int = ENOUGH_SAMPLES) -> sitk.ImageRegistrationMethod:
-    """Mattes mutual information in a mask of the fixed image; one thread and a fixed seed, so it is reproducible."""
+    """Mattes mutual information in a mask of the fixed image, sampled with a fixed seed."""
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums of several threads differ in the last digits from run to run
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricFixedMask(to_itk(mask))
     method.SetInterpolator(sitk.sitkLinear)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist, squareform
 from skimage.measure import find_contours
@@ -50,7 +51,8 @@ def measure(lesion: Mask | NDArray[np.float32], grid: Grid | None = None) -> Res
     The planes are the image's own if it is axial within 30 degrees; else the mask is first brought onto axial planes.
     In each, the outline at share one half is found between voxel centers, and the longest diameter and the longest one
     perpendicular to it are those of the outline's convex hull, exactly. (Of a crescent the hull's diameter can run
-    outside it; readers then draw a shorter one.)
+    outside it; readers then draw a shorter one.) A mask's edge is smoothed by
+    one voxel first.
 
     Parameters
     ----------
@@ -76,6 +78,9 @@ def measure(lesion: Mask | NDArray[np.float32], grid: Grid | None = None) -> Res
     normal = np.cross(grid.affine[:3, 1], grid.affine[:3, 2])
     if abs(normal[2]) < np.cos(np.deg2rad(30)) * np.linalg.norm(normal):
         share, grid = _axial(share, grid)
+    if isinstance(lesion, Mask):
+        # a mask's edge is a staircase, whose corners stick out by half a voxel and more
+        share = ndimage.gaussian_filter(share, [min(grid.spacing) / s for s in grid.spacing])
     best = Response(volume, 0.0, 0.0)
     for z in np.flatnonzero((share >= 0.5).any((1, 2))):
         found = _plane(np.pad(share[z], 1), grid, int(z), volume)

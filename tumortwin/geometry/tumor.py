@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from tumortwin.imaging.volume import Grid, Mask
 SEED_SIGMA = 5.0
 EDGE_SIGMA = 2.0
 """Signals beyond these many standard deviations of normal tissue seed a lesion and may belong to it."""
+PLATEAU_PERCENTILE = 80.0
+"""Of a lesion's contrast: its full signal, beyond its blurred edge and within its brightest spots."""
 SMALLEST_ML = 0.1
 REACH_MM = 4.0
 """How far outside the FLAIR lesion enhancement is looked for."""
@@ -55,6 +57,8 @@ class TumorMasks:
         In the visit's frame; each on the grid it was drawn or segmented on. `whole` holds the other two.
     source : str
         Who drew them: "drawn: ...", "segmented" or both.
+    levels : mapping of Sequence to float
+        The lesion's plateau above normal tissue on FLAIR (or T2) and in T1Gd minus T1, in units of white matter.
     findings : tuple of Finding
         What could not be told.
     """
@@ -63,10 +67,12 @@ class TumorMasks:
     enhancing: Mask
     necrosis: Mask
     source: str
+    levels: Mapping[Sequence, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
 
-def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "") -> TumorMasks:
+def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "",
+               levels: Mapping[Sequence, float] | None = None) -> TumorMasks:
     """Take the tumor's masks from drawings as far as they go, and segment the rest.
 
     Whole tumor: brighter on FLAIR (else T2) than the normal tissue of the place, connected to a bright seed, down to
@@ -82,6 +88,9 @@ def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "") 
         See :func:`~tumortwin.geometry.regions.drawn_regions`.
     where : str
         The visit, for findings.
+    levels : mapping of Sequence to float, optional
+        The lesion's full contrast at another visit of the same patient, so that a label means the same at every visit;
+        without it, a fading lesion would be outlined at half of its own faint contrast.
 
     Returns
     -------
@@ -89,24 +98,25 @@ def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "") 
         With empty masks where nothing could be found, and a finding that says why.
     """
     findings: list[Finding] = []
+    levels = levels or {}
     tissue = view.white + view.grey > 0.5
     # the outermost voxels mix with skull, dura and CSF
     deep = ndimage.binary_erosion(view.brain > 0.5, iterations=max(1, round(2 / min(view.grid.spacing))))
-    bright = None
     fluid = next((s for s in (Sequence.FLAIR, Sequence.T2) if s in view.images), None)
+    contrast = None if fluid is None else _Contrast.of(_excess(view.images[fluid], view, tissue), tissue, view.grid)
+    bright = None
     if not {Region.WHOLE, Region.EDEMA} & drawn.keys():
-        if fluid is None:
+        if fluid is None or contrast is None:
             findings.append(Finding("no FLAIR and no T2 image, and no whole tumor drawn", where,
                                     "the tumor without its edema stands for the whole", Severity.ASSUMED))
         else:
             if fluid is Sequence.T2:
                 findings.append(Finding("no FLAIR image", where, "whole tumor segmented on T2, where CSF is bright too",
                                         Severity.ASSUMED))
-            excess = _excess(view.images[fluid], view, tissue)
             # CSF is dark on FLAIR, so what is bright there is none, whatever the tissue map says
             allowed = view.brain > 0.5 if fluid is Sequence.FLAIR else tissue
-            bright = _lesion(excess, tissue & deep, allowed, view.grid)
-    enhancing, necrosis = _core(view, drawn, bright, deep, findings, where)
+            bright = ndimage.binary_fill_holes(contrast.lesion(tissue & deep, allowed, levels.get(fluid))) & allowed
+    enhancing, necrosis, gain = _core(view, drawn, bright, deep, levels.get(Sequence.T1GD), findings, where)
     core = united(enhancing, necrosis)
     if Region.WHOLE in drawn:
         whole = united(drawn[Region.WHOLE], core)
@@ -117,57 +127,63 @@ def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "") 
     if not whole.array.any():
         findings.append(Finding("no tumor was found", where, "the visit counts as showing none: check the images, or "
                                 "give a segmentation", Severity.ASSUMED))
-    parts = {Region.ENHANCING: enhancing, Region.NECROSIS: necrosis, Region.WHOLE: whole}
+    found = {}
+    for sequence, seen, region in ((fluid, contrast, whole), (Sequence.T1GD, gain, enhancing)):
+        if sequence is not None and seen is not None and region.array.any():
+            found[sequence] = seen.plateau(resample(region, view.grid).array)
     names = [str(r) for r in drawn]
     source = "segmented" if not names else "drawn: " + ", ".join(names)
     if names and not drawn.keys() & {Region.WHOLE, Region.EDEMA}:
         source += "; segmented: the rest"
-    named = {r: m.with_array(m.array, name=str(r)) for r, m in parts.items()}
-    return TumorMasks(named[Region.WHOLE], named[Region.ENHANCING], named[Region.NECROSIS], source, tuple(findings))
+    whole, enhancing, necrosis = (m.with_array(m.array, name=str(r)) for m, r in (
+        (whole, Region.WHOLE), (enhancing, Region.ENHANCING), (necrosis, Region.NECROSIS)))
+    return TumorMasks(whole, enhancing, necrosis, source, found, tuple(findings))
 
 
-def _core(view: Normalized, drawn: Mapping[Region, Mask], bright: NDArray[np.bool_] | None,
-          deep: NDArray[np.bool_], findings: list[Finding], where: str) -> tuple[Mask, Mask]:
-    """Enhancing tumor and necrosis."""
+def _core(view: Normalized, drawn: Mapping[Region, Mask], bright: NDArray[np.bool_] | None, deep: NDArray[np.bool_],
+          level: float | None, findings: list[Finding], where: str) -> tuple[Mask, Mask, _Contrast | None]:
+    """Enhancing tumor, necrosis, and the contrast they were or would be told from."""
+    tissue = view.white + view.grey > 0.5
+    gain = None
+    if Sequence.T1GD in view.images:
+        raised = view.images[Sequence.T1GD]
+        plain = view.images.get(Sequence.T1)
+        raised = _excess(raised, view, tissue) if plain is None else raised - plain
+        gain = _Contrast.of(raised, tissue if bright is None else tissue & ~bright, view.grid)
     if Region.EDEMA in drawn and not {Region.ENHANCING, Region.CORE} & drawn.keys():
         # who draws the edema around a tumor draws its enhancing part too, if there is one
         nothing = drawn[Region.EDEMA].with_array(np.zeros_like(drawn[Region.EDEMA].array))
-        return nothing, drawn.get(Region.NECROSIS, nothing)
+        return nothing, drawn.get(Region.NECROSIS, nothing), gain
     if Region.ENHANCING in drawn:
         enhancing = drawn[Region.ENHANCING]
-        if Region.EDEMA in drawn and not {Region.NECROSIS, Region.CORE} & drawn.keys():
-            return enhancing, enhancing.with_array(np.zeros_like(enhancing.array))
         if Region.NECROSIS in drawn:
-            return enhancing, drawn[Region.NECROSIS]
+            return enhancing, drawn[Region.NECROSIS], gain
         if Region.CORE in drawn:
-            return enhancing, without(drawn[Region.CORE], enhancing)
-        return enhancing, enhancing.with_array(_enclosed(enhancing.array, enhancing.grid))
-    if Sequence.T1GD not in view.images:
+            return enhancing, without(drawn[Region.CORE], enhancing), gain
+        enclosed = Region.EDEMA not in drawn and _enclosed(enhancing.array, enhancing.grid)
+        return enhancing, enhancing.with_array(np.zeros_like(enhancing.array) | enclosed), gain
+    if gain is None:
         nothing = Mask(np.zeros(view.grid.shape, bool), view.grid)
         findings.append(Finding("no T1 image with contrast agent", where,
                                 "enhancing tumor and necrosis are unknown" if Region.CORE not in drawn else
                                 "all of the GTV is taken for enhancing", Severity.LEFT_OUT))
-        return drawn.get(Region.CORE, nothing), drawn.get(Region.NECROSIS, nothing)
-    tissue = view.white + view.grey > 0.5
-    gain = view.images[Sequence.T1GD]
-    if Sequence.T1 in view.images:
-        gain = gain - view.images[Sequence.T1]
-    else:
-        gain = _excess(gain, view, tissue)
+        return drawn.get(Region.CORE, nothing), drawn.get(Region.NECROSIS, nothing), None
+    if Sequence.T1 not in view.images:
         findings.append(Finding("no T1 image without contrast agent", where,
                                 "what is bright on T1Gd counts as enhancing", Severity.ASSUMED))
     if Region.CORE in drawn:
         core = resample(drawn[Region.CORE], view.grid).array
-        solid = _lesion(gain, core & tissue, core, view.grid, reference=tissue & ~core, pieces=True)
-        enhancing = Mask(solid, view.grid)
-        return enhancing, without(drawn[Region.CORE], enhancing)
+        enhancing = Mask(gain.lesion(core & tissue, core, level, pieces=True), view.grid)
+        return enhancing, without(drawn[Region.CORE], enhancing), gain
     search = deep
-    if bright is not None and bright.any():
-        search = ndimage.distance_transform_edt(~bright, sampling=view.grid.spacing) <= REACH_MM
-        search &= view.brain > 0.5
-    normal = tissue if bright is None else tissue & ~bright
-    enhancing = Mask(_lesion(gain, search, search, view.grid, reference=normal), view.grid)
-    return enhancing, enhancing.with_array(_enclosed(enhancing.array, view.grid) & (view.brain > 0.5))
+    if bright is not None:
+        if not bright.any():
+            search = np.zeros_like(deep)
+        else:
+            search = ndimage.distance_transform_edt(~bright, sampling=view.grid.spacing) <= REACH_MM
+            search &= view.brain > 0.5
+    enhancing = Mask(gain.lesion(search, search, level), view.grid)
+    return enhancing, enhancing.with_array(_enclosed(enhancing.array, view.grid) & (view.brain > 0.5)), gain
 
 
 def _excess(image: NDArray[np.float32], view: Normalized, tissue: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -178,36 +194,46 @@ def _excess(image: NDArray[np.float32], view: Normalized, tissue: NDArray[np.boo
     return image - np.where(tissue, 1 + (grey - 1) * share, max(1.0, grey)).astype(np.float32)
 
 
-def _lesion(excess: NDArray[np.float32], seeds: NDArray[np.bool_], allowed: NDArray[np.bool_], grid: Grid, *,
-            reference: NDArray[np.bool_] | None = None, pieces: bool = False) -> NDArray[np.bool_]:
-    """What stands out: connected to a bright seed, down to half of the lesion's own contrast.
+@dataclass(frozen=True, eq=False)
+class _Contrast:
+    """Signal above normal tissue, whose median is 0 and whose standard deviation is sigma."""
 
-    Parameters
-    ----------
-    excess : (z, y, x) array
-        Signal above normal.
-    seeds, allowed : (z, y, x) bool arrays
-        Where a lesion may start, and where it may reach.
-    reference : (z, y, x) bool array, optional
-        Normal tissue, for its median and spread; default: `seeds`.
-    pieces : bool
-        Keep all pieces, not only the largest and those at least a fifth of it.
-    """
-    # half a voxel: less noise, hardly less edge
-    smooth = ndimage.gaussian_filter(excess, [0.5 * min(grid.spacing) / s for s in grid.spacing])
-    normal = smooth[seeds if reference is None else reference]
-    if normal.size == 0:
-        return np.zeros(grid.shape, bool)
-    middle = np.median(normal)
-    sigma = max(1.4826 * float(np.median(np.abs(normal - middle))), 1e-3)
-    smooth = smooth - middle
-    start = ndimage.binary_opening((smooth > SEED_SIGMA * sigma) & seeds)
-    kept = _largest(start, smooth, grid, pieces)
-    if not kept.any():
-        return kept
-    half = max(EDGE_SIGMA * sigma, 0.5 * float(np.median(smooth[kept])))
-    grown = ndimage.binary_propagation(kept & (smooth > half), mask=(smooth > half) & allowed)
-    return ndimage.binary_fill_holes(_largest(grown, smooth, grid, pieces)) & allowed
+    values: NDArray[np.float32]
+    sigma: float
+    grid: Grid
+
+    @classmethod
+    def of(cls, excess: NDArray[np.float32], normal: NDArray[np.bool_], grid: Grid) -> _Contrast:
+        # half a voxel: less noise, hardly less edge
+        smooth = ndimage.gaussian_filter(excess, [0.5 * min(grid.spacing) / s for s in grid.spacing])
+        middle = float(np.median(smooth[normal])) if normal.any() else 0.0
+        spread = 1.4826 * float(np.median(np.abs(smooth[normal] - middle))) if normal.any() else 1.0
+        return cls(smooth - np.float32(middle), max(spread, 1e-3), grid)
+
+    def plateau(self, region: NDArray[np.bool_]) -> float:
+        """The full contrast of a region."""
+        return float(np.percentile(self.values[region], PLATEAU_PERCENTILE)) if region.any() else 0.0
+
+    def lesion(self, seeds: NDArray[np.bool_], allowed: NDArray[np.bool_], level: float | None, *,
+               pieces: bool = False) -> NDArray[np.bool_]:
+        """What stands out: connected to a bright seed, down to half of the lesion's contrast.
+
+        Parameters
+        ----------
+        seeds, allowed : (z, y, x) bool arrays
+            Where a lesion may start, and where it may reach.
+        level : float or None
+            The lesion's full contrast, if it is known from another visit; else that of the seeds.
+        pieces : bool
+            Keep all pieces, not only the largest and those at least a fifth of it.
+        """
+        start = ndimage.binary_opening((self.values > SEED_SIGMA * self.sigma) & seeds)
+        kept = _largest(start, self.values, self.grid, pieces)
+        if not kept.any():
+            return kept
+        above = self.values > max(EDGE_SIGMA * self.sigma, 0.5 * (level or self.plateau(kept)))
+        grown = ndimage.binary_propagation(kept & above, mask=above & allowed)
+        return _largest(grown, self.values, self.grid, pieces)
 
 
 def _largest(region: NDArray[np.bool_], weight: NDArray[np.float32], grid: Grid, pieces: bool) -> NDArray[np.bool_]:

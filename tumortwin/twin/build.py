@@ -200,7 +200,7 @@ def _other_look(visit: Visit, index: int, head: Head, findings: list[Finding]) -
         # the pose is that of the image that was registered; the visit's is that of its first
         transform = np.linalg.inv(within[mover]) @ pose.transform if mover is not None else pose.transform
         view = normalized(visit.images, head.tissue, head.near_tumor, transform, within)
-        tumor = find_tumor(view, _drawn(visit, where, findings), where)
+        tumor = find_tumor(view, _drawn(visit, where, findings), where, head.tumor.levels)
     except InputError as error:
         findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
         return None

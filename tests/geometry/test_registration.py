@@ -1,0 +1,77 @@
+"""Rigid registration of a head-like image against known motions, with shading, noise and other voxels."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from tumortwin.errors import InputError
+from tumortwin.geometry import average, register
+from tumortwin.geometry.brain import atlas
+from tumortwin.geometry.registration import normalized_mutual_information
+from tumortwin.imaging.volume import Grid, Mask, Volume
+
+
+def scan(motion, spacing, rng, tilt=0.0):
+    """The atlas as a scanner would see it after a motion."""
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("x", tilt, True).as_matrix()
+    shape = [int(n / s) for n, s in zip((190, 220, 190), spacing, strict=True)]
+    grid = Grid.regular(tuple(shape), spacing, (-95, -100, -85), "scan")
+    grid = Grid(grid.shape, turn @ grid.affine, "scan")
+    clean = average(atlas()["t1"], grid, np.linalg.inv(motion))
+    noise = 5 * rng.standard_normal((2, *grid.shape))
+    return Volume(np.hypot(clean + noise[0], noise[1]).astype(np.float32), grid, "a.u.")
+
+
+def motion_of(degrees, mm):
+    motion = np.eye(4)
+    motion[:3, :3] = Rotation.from_euler("xyz", degrees, True).as_matrix()
+    motion[:3, 3] = mm
+    return motion
+
+
+@pytest.fixture(scope="module")
+def fixed():
+    return scan(np.eye(4), (2, 2, 2), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("degrees", "mm", "spacing", "tilt"), [
+    ((4, -3, 5), (6, -5, 4), (2, 2, 2), 0),
+    ((-15, 12, 20), (25, -18, 30), (2, 2, 2), 0),
+    ((3, 2, -4), (-5, 3, 6), (5, 1.5, 1.5), -18),
+])
+def test_known_motion(fixed, degrees, mm, spacing, tilt):
+    true = motion_of(degrees, mm)
+    moving = scan(true, spacing, np.random.default_rng(1), tilt)
+    mask = Mask(average(atlas()["t1"], fixed.grid, np.eye(4)) > 20, fixed.grid)
+    found = register(fixed, moving, mask)
+    points = fixed.grid.to_world(np.argwhere(mask.array)[::50])
+    error = np.linalg.norm(points @ (found.transform - true)[:3, :3].T + (found.transform - true)[:3, 3], axis=1)
+    assert error.mean() < 0.3
+    assert found.residual_mm < 0.5
+    assert found.overlap > 0.85
+    np.testing.assert_allclose(found.transform[:3, :3] @ found.transform[:3, :3].T, np.eye(3), atol=1e-9)
+
+
+def test_the_same_images_give_the_same_bits(fixed):
+    moving = scan(motion_of((2, 1, -3), (3, 2, 1)), (4, 4, 4), np.random.default_rng(3))
+    first, again = register(fixed, moving), register(fixed, moving)
+    np.testing.assert_array_equal(again.transform, first.transform)
+
+
+def test_unlike_images_are_doubtful(fixed):
+    noise = fixed.with_array(np.random.default_rng(2).random(fixed.array.shape).astype(np.float32))
+    found = register(fixed, noise, where="visit 2")
+    assert found.similarity < 1.02
+    assert any("doubtful" in f.what and f.where == "visit 2" for f in found.findings)
+
+
+def test_a_constant_image_is_refused(fixed):
+    with pytest.raises(InputError, match="constant"):
+        register(fixed, fixed.with_array(np.zeros_like(fixed.array)))
+
+
+def test_mutual_information_of_itself_and_of_nothing():
+    values = np.random.default_rng(0).random(20_000).astype(np.float32)
+    assert normalized_mutual_information(values, values) == pytest.approx(2)
+    assert normalized_mutual_information(values, np.random.default_rng(1).random(20_000).astype(np.float32)) < 1.05
