@@ -199,8 +199,16 @@ def _other_look(visit: Visit, index: int, head: Head, findings: list[Finding]) -
             POSE_ORDER, visit.images)
         # the pose is that of the image that was registered; the visit's is that of its first
         transform = np.linalg.inv(within[mover]) @ pose.transform if mover is not None else pose.transform
-        view = normalized(visit.images, head.tissue, head.near_tumor, transform, within)
-        tumor = find_tumor(view, _drawn(visit, where, findings), where, head.tumor.levels)
+        drawn = _drawn(visit, where, findings)
+        near = head.near_tumor
+        # twice: a tumor that grew since the reference visit disturbs the normal signal it is compared with
+        for _ in range(2):
+            view = normalized(visit.images, head.tissue, near, transform, within)
+            tumor = find_tumor(view, drawn, where, head.tumor.levels)
+            grown = near | (average(tumor.whole, head.tissue.grid, transform) > 0.1)
+            if grown.sum() < 1.3 * near.sum():
+                break
+            near = grown
     except InputError as error:
         findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
         return None
