@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(900)
 def road(sample, tmp_path_factory) -> tuple[RoadResult, dict]:
     out = tmp_path_factory.mktemp("road") / "demo"
     lines: list[str] = []
-    result = run(sample, out, announce=lines.append)
+    result = run(sample, out, threads=2, announce=lines.append)
     return result, {"out": out, "lines": lines}
 
 
@@ -36,7 +36,8 @@ def test_the_record_has_units_intervals_sources_hashes_and_versions(road):
     for estimate in record["parameters"]:
         assert estimate["unit"]
         assert estimate["source"]
-        assert estimate["low"] <= estimate["value"] <= estimate["high"]
+        if estimate["known_from"] != "fixed":
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
     assert len(record["inputs"]) > 500
     assert all(len(digest) == 64 for digest in record["inputs"].values())
     assert "tumortwin" in record["versions"]

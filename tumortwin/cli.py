@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -58,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
                      help="calibrate on the first N visits, hold out the rest (default: all but the last two)")
     run.add_argument("--strict", action="store_true", help="stop at the first repair or assumption")
     run.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
-    run.add_argument("--threads", type=_at_least_one, default=1, metavar="T", help="for the simulations (default: 1)")
+    cores = os.cpu_count() or 1
+    run.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
+                     help=f"for registration and simulations (default: this machine's cores, {cores})")
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
     run.set_defaults(do=_run)
 

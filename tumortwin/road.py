@@ -76,7 +76,7 @@ def run(
     seed : int
         Of everything random.
     threads : int
-        Threads for the simulations.
+        Threads for registration and simulations; the results do not depend on it.
     overwrite : bool
         Replace the results of another run in `out`.
     progress : Progress
@@ -108,7 +108,7 @@ def run(
     left_out: list[str] = []
 
     twin = results.stage("build the twin", "twin", Twin,
-                         lambda: build_twin(patient, strict=strict, progress=progress), announce)
+                         lambda: build_twin(patient, strict=strict, threads=threads, progress=progress), announce)
 
     fit, forecast, front = None, None, None
     used = calibration_visits(len(twin.observations), visits)
@@ -123,10 +123,12 @@ def run(
         if used == len(twin.observations):
             left_out.append("a scored forecast: no visit is held out")
         forecast = results.stage("forecast", "forecast", Forecast,
-                                 lambda: fit.forecast(until=last, rng=seed, progress=progress), announce)
+                                 lambda: fit.forecast(until=last, rng=seed, threads=threads, progress=progress),
+                                 announce)
         if twin.irradiations:
             front = results.stage("compare schedules", "plan", PlanFront,
-                                  lambda: optimize_dose(fit, rng=seed, progress=progress), announce)
+                                  lambda: optimize_dose(fit, rng=seed, threads=threads, progress=progress),
+                                  announce)
         else:
             left_out.append("plan options: no radiotherapy plan, dose or delivered fraction is in the folder")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,8 +55,8 @@ class _Seen:
     tumor: TumorMasks
 
 
-def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None, progress: Progress = silent,
-               strict: bool = False) -> Twin:
+def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None, threads: int = 1,
+               progress: Progress = silent, strict: bool = False) -> Twin:
     """Put a patient on one grid and one clock.
 
     The reference visit gives brain, tissue and the grid's axes; the others are registered to it. Every mask and image
@@ -71,8 +72,10 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     reference : int, optional
         Index of the visit that gives grid and tissue. Default: the visit in whose frame structures and dose lie, else
         the first with T1Gd, else the first that can.
+    threads : int
+        Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress
-        Told how many visits are done.
+        Told how many visits are done; cancels by raising.
     strict : bool
         Make anything that was repaired, assumed or left out an error.
 
@@ -98,11 +101,16 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     progress(1, count, "geometry")
     looks = [seen]
     others = [i for i in range(count) if i != chosen]
-    for done, index in enumerate(others, 2):
-        look = _other_look(patient.visits[index], index, head, findings)
-        if look is not None:
-            looks.append(look)
-        progress(done, count, "geometry")
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            results = pool.map(lambda i: _other_look(patient.visits[i], i, head), others)
+            for done, (look, found) in enumerate(results, 2):
+                looks += [] if look is None else [look]
+                findings += found
+                progress(done, count, "geometry")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     looks.sort(key=lambda look: look.index)
     domain = _domain(head, spacing)
     _warn_outside(domain, looks, findings)
@@ -190,8 +198,9 @@ def _first_look(patient: Patient, chosen: int, findings: list[Finding]) -> tuple
     return head, _Seen(chosen, visit, where, np.eye(4), within, tumor)
 
 
-def _other_look(visit: Visit, index: int, head: Head, findings: list[Finding]) -> _Seen | None:
+def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, list[Finding]]:
     where = _where(visit)
+    findings: list[Finding] = []
     try:
         within, found = one_frame(visit.images, where)
         pose = pose_of(head, visit.images, where)
@@ -211,9 +220,9 @@ def _other_look(visit: Visit, index: int, head: Head, findings: list[Finding]) -
             near = grown
     except InputError as error:
         findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
-        return None
+        return None, findings
     findings += [*found, *pose.findings, *tumor.findings]
-    return _Seen(index, visit, where, transform, within, tumor)
+    return _Seen(index, visit, where, transform, within, tumor), findings
 
 
 def _domain(head: Head, spacing: float) -> Domain:
