@@ -84,10 +84,10 @@ class Diagnostics:
         Correlation length of the residuals along z, y, x.
     kappa : float
         Voxels that count as one: neighbors, and the same place in other contours and at other visits.
-    accepted : float
-        Share of the posterior's draws that agree with the scans; well below 1 where the posterior is not normal.
     wall_density : float
         Highest density on the faces of the fit's box.
+    accepted : float
+        Share of the posterior's draws that agree with the scans; well below 1 where the posterior is not normal.
     """
 
     solves: int
@@ -96,8 +96,8 @@ class Diagnostics:
     sigma: Mapping[str, float]
     correlation_mm: tuple[float, ...]
     kappa: float
-    accepted: float
     wall_density: float
+    accepted: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +124,15 @@ class Calibration:
         Maximum of the posterior in transformed space.
     covariance : (n, n) array
         Its covariance; the prior's for what was not fitted.
-    ensemble : (m, n) array
-        Draws from the posterior, in transformed space, each of which agrees with the scans used.
     seed : int
         Of the samples drawn by default.
     diagnostics : Diagnostics
         How the fit went.
     findings : tuple of Finding
         What a reader should know.
+    ensemble : (m, n) array or None
+        Draws from the posterior, in transformed space, each of which agrees with the scans used. Without it samples are
+        drawn from the normal distribution.
     """
 
     twin: Twin
@@ -143,10 +144,10 @@ class Calibration:
     fitted: tuple[str, ...]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
-    ensemble: NDArray[np.float64]
     seed: int
     diagnostics: Diagnostics
     findings: tuple[Finding, ...] = ()
+    ensemble: NDArray[np.float64] | None = None
 
     @cached_property
     def course(self) -> Course:
@@ -208,6 +209,10 @@ class Calibration:
             Every unknown in its unit.
         """
         generator = np.random.default_rng(self.seed if rng is None else rng)
+        if self.ensemble is None:
+            draws = generator.multivariate_normal(self.mean, self.covariance, size=n, method="eigh")
+            low, high = np.array([u.bounds for u in self.unknowns]).T
+            return [self._values(t) for t in np.clip(draws, low, high)]
         rounds = [generator.permutation(len(self.ensemble)) for _ in range(-(-n // len(self.ensemble)))]
         return [self._values(self.ensemble[i]) for i in np.concatenate(rounds)[:n]]
 

@@ -15,6 +15,8 @@ from tumortwin.calibration.ensemble import ENSEMBLE, agreeing
 from tumortwin.calibration.observation import (
     BLUR_MM,
     REACH_MM,
+    READERS,
+    Channel,
     channels,
     contour_share,
     informative,
@@ -87,14 +89,14 @@ def calibrate(twin: Twin, visits: slice | Sequence[int] | None = None, *, rng: i
 
     lengths = np.full(3, FIRST_LENGTH_MM / spacing)
     start = best_start(problem, start, kappa(lengths))
-    theta, _ = descend(problem, start, kappa(lengths), budget, tolerance=1e-2)
+    theta, _ = descend(problem, start, kappa(lengths), budget, tolerance=3e-2)
     # the scans' own misfit says how far each kind of data can be trusted, and over what distance it errs together
     rough = problem.residuals(theta)
     problem.channels = reweighted(problem.channels, rough)
     lengths = np.maximum(correlation_lengths(problem.channels, rough), min(o.correlation_mm for o in used) / spacing)
     repeated = repetition(problem.channels, rough)
     weight = repeated * kappa(lengths)
-    theta, converged = descend(problem, theta, weight, budget, tolerance=1e-3)
+    theta, converged = descend(problem, theta, weight, budget, tolerance=2e-3)
     residuals, jacobians = problem.residuals(theta), problem.jacobian(theta)
     spread, curvature = covariance(problem.channels, jacobians, problem.prior_precision, lengths, repeated)
 
@@ -124,8 +126,9 @@ def calibrate(twin: Twin, visits: slice | Sequence[int] | None = None, *, rng: i
     return Calibration(
         twin=twin, visits=tuple(twin.observations.index(o) for o in used), box=tumor_box(twin, used, MARGIN_MM),
         start=problem.course.start, center=problem.course.center, unknowns=table,
-        fitted=tuple(u.name for u in problem.varied), mean=mean, covariance=full, ensemble=ensemble, seed=seed,
+        fitted=tuple(u.name for u in problem.varied), mean=mean, covariance=full, seed=seed,
         diagnostics=diagnostics,
+        ensemble=ensemble,
         findings=(*_findings(diagnostics, held, table, at, full, max_solves), *problem.trajectory(theta).findings),
     )
 
@@ -139,15 +142,16 @@ def _problem(twin: Twin, used: Sequence[Observation], threads: int,
     here = [replace(o, **{name: getattr(o, name)[window]
                           for name in ("density", "whole", "enhancing", "necrosis", "seen")}) for o in used]
     given = [f.day for f in twin.irradiations if f.day < used[-1].day]
-    compared = channels(here, twin.domain.mask[window], grid.spacing, max(given, default=None))
+    compared = channels(here, twin.domain.mask[window], grid.spacing, given)
     first = next(o for o in here if o.whole.any() or contour_share(o, "enhancing").any())
     center, radius, shape = ellipsoid_of(first, min(grid.spacing))
     corner = np.array([inner[0] - outer[0] for inner, outer in zip(near, box, strict=True)])
     course = Course(cropped(twin, box), used[0].day, center + corner)
     table = (known.DIFFUSIVITY, known.PROLIFERATION, known.ALPHA, known.TEMOZOLOMIDE, known.EARLY_GROWTH,
              *known.seed_unknowns(radius, min(grid.spacing)),
-             known.WHOLE, known.ENHANCING, known.ADC_OFFSET, known.ADC_SCALE, known.CLEARANCE)
-    held = _held(twin, used, {c.kind for c in compared})
+             known.WHOLE, known.ENHANCING, known.READER_WHOLE, known.READER_ENHANCING, known.ADC_OFFSET,
+             known.ADC_SCALE, known.CLEARANCE)
+    held = _held(twin, used, compared)
     z, y, x = (slice(c, c + b[1] - b[0]) for c, b in zip(corner, near, strict=True))
     problem = Problem(course, (z, y, x), [o.day for o in used], compared, table,
                       [u.name for u in table if u.name not in held], threads, budget.tick)
@@ -172,7 +176,7 @@ def _chosen(observations: Sequence[Observation], visits: slice | Sequence[int] |
     return tuple(sorted(used, key=lambda o: o.day))
 
 
-def _held(twin: Twin, used: Sequence[Observation], kinds: set[str]) -> dict[str, str]:
+def _held(twin: Twin, used: Sequence[Observation], compared: Sequence[Channel]) -> dict[str, str]:
     """Unknowns that these scans cannot tell about, and why."""
     last = used[-1].day
     held = {}
@@ -184,6 +188,10 @@ def _held(twin: Twin, used: Sequence[Observation], kinds: set[str]) -> dict[str,
             held[name] = "no radiotherapy between the scans used"
     if not any(a.drug == "temozolomide" and used[0].day < a.day < last for a in twin.administrations):
         held["temozolomide"] = "no temozolomide between the scans used"
+    kinds = {c.kind for c in compared}
+    for kind, reader in READERS.items():
+        if len({c.segmented for c in compared if c.kind == kind}) < 2:
+            held[reader.name] = "all contours of this kind are by one reader"
     for kind, names in (("whole", ("threshold_whole",)), ("enhancing", ("threshold_enhancing",)),
                         ("density", ("adc_offset", "adc_scale"))):
         if kind not in kinds:

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import logit
 
-from tumortwin.calibration.unknowns import ADC_OFFSET, ADC_SCALE, ENHANCING, WHOLE
+from tumortwin.calibration.unknowns import (
+    ADC_OFFSET,
+    ADC_SCALE,
+    ENHANCING,
+    READER_ENHANCING,
+    READER_WHOLE,
+    WHOLE,
+)
 from tumortwin.twin import Observation
 
 BLUR_MM = 3.0
@@ -30,6 +37,9 @@ QUANTITIES = {"whole": WHOLE, "enhancing": ENHANCING}
 FLAT = 0.2
 """Slope of log-odds, per mm, below which a contour is soft: on a plateau, noise decides what is inside."""
 
+READERS = {"whole": READER_WHOLE, "enhancing": READER_ENHANCING}
+"""How an algorithm's contours differ from a person's, each an unknown."""
+
 CONTOUR_SIGMA = 0.15
 """First guess of a contour residual's standard deviation; the fit estimates it anew from its own residuals."""
 
@@ -38,6 +48,9 @@ MODEL_SIGMA = 0.2
 
 REACH_MM = 12.0
 """Contours are compared up to this distance outside the whole tumor of any visit."""
+
+SEGMENTED_SIGMA = 2.0
+"""Factor on the standard deviation of contours that an algorithm drew: they err by more than a person's."""
 
 PSEUDOPROGRESSION_DAYS = 84.0
 """Scans this soon after radiotherapy also show what it has killed (RANO: 12 weeks)."""
@@ -63,25 +76,25 @@ class Regions:
         # beyond the wall the density is 0, which is no slope of the tumor: there the nearest voxel inside counts
         self._nearest = tuple(ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True))
 
-    def predicted(self, density: NDArray[np.floating],
-                  thresholds: Mapping[str, float]) -> dict[str, NDArray[np.float32]]:
-        """Blurred regions of a (z, y, x) density above each threshold.
-
-        A voxel that a contour passes through counts by the part inside: by its log-odds above the threshold over their
-        slope, which is the distance to the contour for a logistic front, so that the result is smooth in the density.
-        """
+    def log_odds(self, density: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log-odds of a (z, y, x) density, and their slope per mm."""
         # an overshoot of the scheme is not more than "certainly inside": only the observation is bounded
-        log_odds = logit(np.clip(density, 1e-6, 1 - 1e-6).astype(np.float32))[self._nearest]
-        slope = np.sqrt(sum(g**2 for g in np.gradient(log_odds, *self._spacing)) + FLAT**2)
-        inside = {}
-        for name, threshold in thresholds.items():
-            distance = (log_odds - np.float32(logit(threshold))) / slope
-            inside[name] = self.blurred(np.clip(0.5 + distance / min(self._spacing), 0, 1))
-        return inside
+        odds = logit(np.clip(density, 1e-6, 1 - 1e-6).astype(np.float32))[self._nearest]
+        return odds, np.sqrt(sum(g**2 for g in np.gradient(odds, *self._spacing)) + FLAT**2)
 
-    def blurred(self, share: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The part of a region inside the domain, blurred."""
-        inside = (share * self._mask).astype(np.float32)
+    def inside(self, odds: tuple[NDArray[np.float32], NDArray[np.float32]], threshold: float,
+               outward: float = 0.0) -> NDArray[np.float32]:
+        """Share of each voxel inside the contour at a threshold of the log-odds, moved outward by some mm.
+
+        A voxel that the contour passes through counts by the part inside: by its log-odds above the threshold over
+        their slope, which is the distance to the contour for a logistic front, so that the result is smooth.
+        """
+        distance = (odds[0] - np.float32(threshold)) / odds[1] + np.float32(outward)
+        return np.clip(0.5 + distance / min(self._spacing), 0, 1)
+
+    def blurred(self, share: NDArray[np.floating], told: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+        """The part of a region inside the domain (and where a visit tells of it), blurred."""
+        inside = (share * (self._mask if told is None else self._mask & told)).astype(np.float32)
         return ndimage.gaussian_filter(inside, self._sigma, truncate=3, mode="constant")
 
 
@@ -101,6 +114,10 @@ class Channel:
         What was observed there; a contour's region blurred.
     sigma : float
         Standard deviation of one voxel's residual.
+    segmented : bool
+        Whether an algorithm drew the contour; at other visits a person did.
+    told : (z, y, x) bool array or None
+        Voxels that the visit tells of, before blurring; all if None.
     """
 
     visit: int
@@ -108,6 +125,8 @@ class Channel:
     where: NDArray[np.bool_]
     data: NDArray[np.float32]
     sigma: float
+    segmented: bool = False
+    told: NDArray[np.bool_] | None = None
 
 
 def residuals(channels: Sequence[Channel], visible: Sequence[NDArray[np.floating]], values: Mapping[str, float],
@@ -125,14 +144,16 @@ def residuals(channels: Sequence[Channel], visible: Sequence[NDArray[np.floating
     regions : Regions
         Of the grid.
     """
-    thresholds = {kind: values[u.name] for kind, u in QUANTITIES.items()}
-    inside = [regions.predicted(v, thresholds) for v in visible]
+    odds = [regions.log_odds(v) for v in visible]
     found = []
     for c in channels:
         if c.kind == "density":
             predicted = values[ADC_OFFSET.name] + values[ADC_SCALE.name] * visible[c.visit][c.where].astype(np.float64)
         else:
-            predicted = inside[c.visit][c.kind][c.where].astype(np.float64)
+            threshold = float(logit(values[QUANTITIES[c.kind].name]))
+            outward = values[READERS[c.kind].name] if c.segmented else 0.0
+            region = regions.inside(odds[c.visit], threshold, outward)
+            predicted = regions.blurred(region, c.told)[c.where].astype(np.float64)
         found.append((predicted - c.data) / c.sigma)
     return found
 
@@ -144,6 +165,11 @@ def contour_share(observation: Observation, kind: str) -> NDArray[np.float32]:
     return np.clip(observation.enhancing + observation.necrosis, 0, 1)
 
 
+def segmented(observation: Observation, kind: str) -> bool:
+    """Whether an algorithm drew a contour: the whole tumor's, or the enhancing one's and so everything."""
+    return "segmented" in observation.source if kind == "whole" else observation.source.startswith("segmented")
+
+
 def contour_ml(observation: Observation, kind: str) -> float:
     """The observed volume inside a contour in mL."""
     volumes = observation.volumes_ml
@@ -151,7 +177,7 @@ def contour_ml(observation: Observation, kind: str) -> float:
 
 
 def channels(observations: Sequence[Observation], mask: NDArray[np.bool_], spacing: Sequence[float],
-             last_fraction: float | None) -> tuple[Channel, ...]:
+             fractions: Sequence[float] = ()) -> tuple[Channel, ...]:
     """What of the observations is compared with the model.
 
     Parameters
@@ -162,8 +188,14 @@ def channels(observations: Sequence[Observation], mask: NDArray[np.bool_], spaci
         Where cells can be.
     spacing : (3,) sequence of float
         Voxel edges in mm.
-    last_fraction : float or None
-        Day of the last radiotherapy fraction.
+    fractions : sequence of float
+        Days of radiotherapy.
+
+    Notes
+    -----
+    Before treatment, necrosis counts with the enhancing rim that encloses it: cells fill it as far as the model goes.
+    After the first fraction it is dead tissue that is resorbed in months, and tells nothing of the cells there: its
+    voxels are left out.
     """
     tumor = np.any([contour_share(o, kind) > 0.5 for o in observations for kind in QUANTITIES], axis=0)
     if not tumor.any():
@@ -172,18 +204,25 @@ def channels(observations: Sequence[Observation], mask: NDArray[np.bool_], spaci
     regions = Regions(mask, spacing)
     found = []
     for visit, o in enumerate(observations):
-        after = last_fraction is not None and 0 < o.day - last_fraction < PSEUDOPROGRESSION_DAYS
-        factor = PSEUDOPROGRESSION_SIGMA if after else 1.0
+        soon = bool(fractions) and 0 < o.day - max(fractions) < PSEUDOPROGRESSION_DAYS
+        factor = PSEUDOPROGRESSION_SIGMA if soon else 1.0
+        treated = bool(fractions) and o.day > min(fractions)
         compared = near & o.seen
         for kind in QUANTITIES:
             share = contour_share(o, kind)
             # where anything was outlined, an empty region says "none"; where nothing was, nobody may have looked
-            if compared.any() and (share.any() or (kind in o.volumes_ml and o.whole.any())):
-                found.append(Channel(visit, kind, compared, regions.blurred(share)[compared], factor * CONTOUR_SIGMA))
-        told = compared & np.isfinite(o.density)
-        if told.any():
+            if not share.any() and not (kind in o.volumes_ml and o.whole.any()):
+                continue
+            told = o.necrosis < 0.25 if treated and kind == "enhancing" and o.necrosis.any() else None
+            where = compared if told is None else compared & told
+            if where.any():
+                machine = segmented(o, kind)
+                sigma = CONTOUR_SIGMA * factor * (SEGMENTED_SIGMA if machine else 1.0)
+                found.append(Channel(visit, kind, where, regions.blurred(share, told)[where], sigma, machine, told))
+        where = compared & np.isfinite(o.density)
+        if where.any():
             sigma = factor * float(np.hypot(o.sigma, MODEL_SIGMA))
-            found.append(Channel(visit, "density", told, o.density[told], sigma))
+            found.append(Channel(visit, "density", where, o.density[where], sigma))
     return tuple(found)
 
 

@@ -105,8 +105,8 @@ ALPHA = Unknown(
     "between Qi 2006 (0.04 +- 0.06) and Pedicini 2014 (0.12), commonly quoted; the spread covers both",
 )
 TEMOZOLOMIDE = Unknown(
-    "temozolomide", "s_TMZ", "1/(mg/m2)", Scale.LOG, GrowthParameters().drug_sensitivity["temozolomide"], 0.5,
-    SOURCES["drug_sensitivity"] + "; held tight, because scans cannot tell it from alpha while both are given",
+    "temozolomide", "s_TMZ", "1/(mg/m2)", Scale.LOG, GrowthParameters().drug_sensitivity["temozolomide"], 0.8,
+    SOURCES["drug_sensitivity"] + "; from next to nothing (MGMT not methylated) to several times that",
 )
 EARLY_GROWTH = Unknown(
     "early_growth", "q", "1", Scale.LINEAR, 0.0, 0.35,
@@ -123,6 +123,14 @@ ENHANCING = Unknown(
     "density at the edge of enhancement, commonly quoted as 0.6 to 0.8; wider, because it is a convention",
     solves=False,
 )
+READER_WHOLE = Unknown(
+    "reader_whole", "r_FLAIR", "mm", Scale.LINEAR, 0.0, 1.5,
+    "an algorithm's FLAIR contour lies that far outside a person's; readers differ by 1 to 2 mm", solves=False,
+)
+READER_ENHANCING = Unknown(
+    "reader_enhancing", "r_T1Gd", "mm", Scale.LINEAR, 0.0, 1.5,
+    "an algorithm's T1Gd contour lies that far outside a person's; readers differ by 1 to 2 mm", solves=False,
+)
 ADC_OFFSET = Unknown(
     "adc_offset", "a", "1", Scale.LINEAR, 0.0, 0.1,
     "edema raises and healthy tissue lowers ADC: density from ADC is off by a constant", solves=False,
@@ -132,8 +140,8 @@ ADC_SCALE = Unknown(
     "the ADC of densest tumor is not known for the patient: density from ADC is off by a factor", solves=False,
 )
 CLEARANCE = Unknown(
-    "clearance", "t_half", "day", Scale.LOG, 20.0, 0.5,
-    "killed cells stay visible and are cleared; pseudoprogression fades within about 12 weeks of radiotherapy",
+    "clearance", "t_half", "day", Scale.LOG, 30.0, 0.7,
+    "assumed: killed cells stay visible and are cleared over weeks to months, as pseudoprogression fades",
     solves=False,
 )
 
