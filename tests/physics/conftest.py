@@ -78,4 +78,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     path = session.config.getoption("--write-validation")
     if path and exitstatus == 0:
         cases = session.config.stash[CASES].values()
-        Path(path).write_text(HEAD + "".join(f"{case.row()}\n" for case in cases))
+        page = Path(path)
+        # the sections after ours are others'
+        _, heading, others = page.read_text().partition("\n## ") if page.exists() else ("", "", "")
+        page.write_text(HEAD + "".join(f"{case.row()}\n" for case in cases) + heading + others)

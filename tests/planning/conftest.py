@@ -43,7 +43,8 @@ def fit() -> Calibration:
     table = (known.DIFFUSIVITY, known.PROLIFERATION, known.ALPHA, known.TEMOZOLOMIDE, known.EARLY_GROWTH,
              *known.seed_unknowns(RADIUS, SPACING), known.WHOLE, known.ENHANCING, known.ADC_OFFSET, known.ADC_SCALE,
              known.CLEARANCE)
-    chosen = {"diffusivity": 0.3, "proliferation_rate": 0.06, "alpha": 0.05, "threshold_enhancing": 0.6}
+    chosen = {"diffusivity": 0.3, "proliferation_rate": 0.06, "alpha": 0.05, "threshold_enhancing": 0.6,
+              "clearance": 20.0}
     mean = np.array([u.scale.forward(chosen.get(u.name, u.median)) for u in table])
     spread = np.array([0.15 * u.spread for u in table])
     # how the fit went is of no matter here
