@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -23,6 +22,7 @@ from tumortwin.errors import InputError
 from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.imaging.findings import Finding
 from tumortwin.progress import Progress, silent
+from tumortwin.threads import pool_of
 from tumortwin.twin import Administration, Irradiation, Twin
 
 CURVE_DAYS = 5.0
@@ -323,14 +323,10 @@ class Calibration:
             return self.visible_ml(course, values), visible, course.living[places], inside
 
         results = []
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for done, result in enumerate(pool.map(run, self.sample(samples, rng)), 1):
-                    results.append(result)
-                    progress(done, samples, "forecast")
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with pool_of(threads) as pool:
+            for done, result in enumerate(pool.map(run, self.sample(samples, rng)), 1):
+                results.append(result)
+                progress(done, samples, "forecast")
         fields = tuple(
             ForecastField(
                 day, self.embedded(np.median([r[1][i] for r in results], axis=0)),

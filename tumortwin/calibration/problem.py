@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from tumortwin.calibration.course import Course, Plans, Trajectory, Window
 from tumortwin.calibration.observation import Channel, Regions, residuals
 from tumortwin.calibration.unknowns import CLEARANCE, Unknown
+from tumortwin.threads import pool_of
 
 Vector = NDArray[np.float64]
 T = TypeVar("T")
@@ -109,16 +109,11 @@ class Problem:
     def _mapped(self, work: Callable[[Any], T], items: Iterable[Any], solves: Sequence[bool]) -> list[T]:
         """`work` on each item, on the threads; ticks after those that solve the growth equation."""
         results = []
-        with ThreadPoolExecutor(self.threads) as pool:
-            try:
-                for result, solved in zip(pool.map(work, items), solves, strict=True):
-                    results.append(result)
-                    if solved:
-                        self.tick()
-            except BaseException:
-                # cancelled: what has not begun is dropped, so that the pool closes after the solves under way
-                pool.shutdown(cancel_futures=True)
-                raise
+        with pool_of(self.threads) as pool:
+            for result, solved in zip(pool.map(work, items), solves, strict=True):
+                results.append(result)
+                if solved:
+                    self.tick()
         return results
 
     def _key(self, theta: Vector) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from tumortwin.planning.radial import ball_of, calendar, radial_volumes
 from tumortwin.progress import Progress, silent
 from tumortwin.therapy.linear_quadratic import LARGE_FRACTION_GY, large_fraction_findings
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
+from tumortwin.threads import pool_of
 from tumortwin.twin import Irradiation
 
 Vector = NDArray[np.float64]
@@ -236,15 +236,11 @@ class _Comparison:
             return fit.visible_ml(course, values)
 
         volumes = []
-        with ThreadPoolExecutor(self.threads) as pool:
-            try:
-                for one in pool.map(run, self.draws):
-                    volumes.append(one)
-                    self.done += 1
-                    self.progress(min(self.done, self.expected), self.expected, "compare schedules")
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with pool_of(self.threads) as pool:
+            for one in pool.map(run, self.draws):
+                volumes.append(one)
+                self.done += 1
+                self.progress(min(self.done, self.expected), self.expected, "compare schedules")
         stacked = {q: np.stack([v[q] for v in volumes]) for q in volumes[0]}
         progression = [time_to_progression(self.days - self.start, v) for v in stacked["enhancing"]]
         return _Scored(self.days, stacked, np.array(progression))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +33,7 @@ from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress, silent
+from tumortwin.threads import pool_of
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.therapy import place_therapy
 
@@ -97,20 +97,16 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     findings = list(patient.findings)
     count = len(patient.visits)
     progress(0, count, "geometry")
-    head, seen = _first_look(patient, chosen, findings)
-    progress(1, count, "geometry")
-    looks = [seen]
     others = [i for i in range(count) if i != chosen]
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            results = pool.map(lambda i: _other_look(patient.visits[i], i, head), others)
-            for done, (look, found) in enumerate(results, 2):
-                looks += [] if look is None else [look]
-                findings += found
-                progress(done, count, "geometry")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with pool_of(threads) as pool:
+        head, seen = _first_look(patient, chosen, findings)
+        progress(1, count, "geometry")
+        looks = [seen]
+        results = pool.map(lambda i: _other_look(patient.visits[i], i, head), others)
+        for done, (look, found) in enumerate(results, 2):
+            looks += [] if look is None else [look]
+            findings += found
+            progress(done, count, "geometry")
     looks.sort(key=lambda look: look.index)
     domain = _domain(head, spacing)
     _warn_outside(domain, looks, findings)
