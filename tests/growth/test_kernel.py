@@ -35,7 +35,8 @@ def test_steps_are_the_reference_s(problem, stages, dtype, flow, threads) -> Non
     relative, mask, spacing, density = problem
     plain = ReferenceStepper(relative, mask, spacing, 0.7, dtype)
     kernel = KernelStepper(relative, mask, spacing, 0.7, dtype, 0.0, threads)
-    assert kernel.rate == pytest.approx(plain.rate, rel=1e-6)
+    # single precision keeps face coefficients as 16-bit multiples of a quantum
+    assert kernel.rate == pytest.approx(plain.rate, rel=1e-3 if dtype is np.float32 else 1e-12)
     for stepper in (plain, kernel):
         stepper.load(density)
         tau = 0.9 * stage_limit(stages) / plain.rate if plain.rate else 1.0
@@ -43,7 +44,7 @@ def test_steps_are_the_reference_s(problem, stages, dtype, flow, threads) -> Non
             stepper.widen(stages)
             stepper.diffuse(tau, stages, flow)
             stepper.scale(stepper.prepare(1 - 0.5 * density))
-    tolerance = 5e-5 if dtype is np.float32 else 1e-12
+    tolerance = 2e-4 if dtype is np.float32 else 1e-12
     np.testing.assert_allclose(kernel.field(), plain.field(), rtol=0, atol=tolerance)
     assert not kernel.field()[~mask].any()
     assert kernel.lowest() == pytest.approx(plain.lowest(), abs=tolerance)
@@ -61,14 +62,16 @@ def test_a_box_lets_nothing_through(problem, data) -> None:
     for low, high in zip(kernel.box[::2], kernel.box[1::2], strict=True):
         begin = data.draw(st.integers(low, high - 1))
         box += [begin, data.draw(st.integers(begin + 1, high))]
-    kernel.box = tuple(box)
-    before = kernel.field()
-    kernel.diffuse(0.9 / kernel.rate if kernel.rate else 1.0, 3, Moebius(1.0, 0.0))
     inside = np.zeros(np.array(mask.shape) + 2 * 20, bool)  # the box counts from a margin around the mask's own box
     corner = [int(np.flatnonzero(mask.any(axis=axes))[0]) + 19 for axes in ((1, 2), (0, 2), (0, 1))]
     inside[tuple(slice(c + b, c + e) for c, b, e in zip(corner, box[::2], box[1::2], strict=True))] = True
     inside = inside[20:-20, 20:-20, 20:-20]
-    np.testing.assert_array_equal(kernel.field()[~inside], before[~inside])
+    kernel = KernelStepper(relative, mask, spacing, 0.7, np.float64, 0.0)
+    kernel.load(density * inside)
+    kernel.box = tuple(box)
+    before = kernel.field()
+    kernel.diffuse(0.9 / kernel.rate if kernel.rate else 1.0, 3, Moebius(1.0, 0.0))
+    assert not kernel.field()[~inside].any()
     assert kernel.field().sum() == pytest.approx(before.sum(), rel=1e-13)
 
 

@@ -3,10 +3,11 @@
 #define TUMORTWIN_ROWS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* glibc resolves clones when a program starts; other systems get the baseline, or what the compiler was told */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDE __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#define WIDE __attribute__((target_clones("default", "arch=haswell")))
 #else
 #define WIDE
 #endif
@@ -20,16 +21,23 @@
 #define __attribute__(x)
 #endif
 
+/* voxels done at once: rows end in a margin of as many zeros */
+#define BLOCK 16
+
 #define REAL float
+#define FACE uint16_t
 #define NAMED(x) x##_float
 #include "_row.h"
 #undef REAL
+#undef FACE
 #undef NAMED
 
 #define REAL double
+#define FACE double
 #define NAMED(x) x##_double
 #include "_row.h"
 #undef REAL
+#undef FACE
 #undef NAMED
 
 /* Far from the tumor the density decays into numbers too small to be normal, on which some CPUs are a hundred times

@@ -12,6 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # a frozen plan serves diffusivities up to 1 / SAFETY times those it was made for
 SAFETY = 0.9
@@ -63,6 +64,26 @@ def rkl2_stages(stages: int) -> tuple[Stage, ...]:
         gamma = -(1 - b[i - 1]) * mu * w
         out.append(Stage(mu, nu, gamma / first, mu * w))
     return tuple(Stage(*map(float, stage)) for stage in out)
+
+
+@cache
+def legendre_stages(stages: int) -> tuple[NDArray[np.float64], float]:
+    """RKL2 in three arrays, for an operator that is linear and does not change within the step.
+
+    Its stability polynomial is a + b P_s(1 + w tau L) with a + b = 1, P_s being Legendre's. So the stages are the
+    plain Legendre recurrence, Y_j = Y_{j-1} + (j-1)/j (Y_{j-1} - Y_{j-2}) + (2j-1)/j w tau L Y_{j-1}, and the result is
+    Y_0 + b (Y_s - Y_0): the same function of tau L as :func:`rkl2_stages`, but no stage needs Y_0 or L Y_0.
+
+    Returns
+    -------
+    (s, 2) array
+        (j-1)/j and (2j-1)/j w of each stage.
+    float
+        b.
+    """
+    j = np.arange(1, stages + 1)
+    w = 4 / (stages**2 + stages - 2)
+    return np.stack([(j - 1) / j, (2 * j - 1) / j * w], axis=1), (stages**2 + stages - 2) / (2 * stages * (stages + 1))
 
 
 Box = tuple[int, int, int, int, int, int]

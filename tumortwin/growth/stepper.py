@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.growth import _kernel
-from tumortwin.growth.scheme import Box, rkl2_stages
+from tumortwin.growth.scheme import Box, legendre_stages
 from tumortwin.growth.terms.laws import Flow, Moebius
 
 _STILL = Moebius(1.0, 0.0)
+_EULER = np.array([[0.0, 1.0]])
+_CACHE = 700_000
+"""Bytes that a strip of the wave of stages may take: less than a core's own cache, 1-2 MB on most."""
 
 
 class KernelStepper:
@@ -59,46 +62,75 @@ class KernelStepper:
                  diffusivity: float, dtype: type[np.floating], eps: float, threads: int = 1) -> None:
         self._shape = mask.shape
         self._crop = _extents(mask)
-        inside = np.pad(mask[self._crop], 1)
+        # whole blocks of voxels in a row
+        margin = ((1, 1), (1, 1), (1, 1 + -(mask[self._crop].shape[2] + 2) % _kernel.BLOCK))
+        inside = np.pad(mask[self._crop], margin)
         last = inside.shape[2] - np.argmax(inside[..., ::-1], axis=2)
         self._lo = np.argmax(inside, axis=2).astype(np.intc)
         self._hi = np.where(inside.any(axis=2), last, 0).astype(np.intc)
-        self._inside = inside
-        self._faces = tuple(np.zeros(inside.shape, dtype) for _ in range(3))
-        largest = _kernel.faces(np.pad(relative[self._crop], 1), *spacing, *self._faces)
-        self._wall = np.zeros(inside.shape[2], dtype)
+        self._inside, self._margin = inside, margin
+        coefficient, levels = (np.uint16, 65535) if dtype == np.float32 else (np.float64, 1)
+        self._faces = tuple(_zeros(inside.shape, coefficient) for _ in range(3))
+        padded = np.pad(relative[self._crop], margin)
+        # the sweep is bound by memory: single precision keeps an axis' coefficients as 16-bit multiples of a quantum
+        self._units = tuple((float(padded.max()) or 1.0) / levels / h**2 for h in spacing)
+        for axis, (face, h, unit) in enumerate(zip(self._faces, spacing, self._units, strict=True)):
+            _kernel.faces(padded, axis, unit * h**2, face)
+        self._shut: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._diffusivity = diffusivity
-        self.rate = largest * diffusivity
+        self.rate = _kernel.largest_sum(*self._faces, *self._units) * diffusivity
         self.rounding = float(np.finfo(dtype).eps)
         self.sweeps = 0
         self.eps = eps
         # the density, and the stages' arrays; those that a solve does not need are never touched
-        self._u, self._first, self._odd, self._even, self._kept = (np.zeros(inside.shape, dtype) for _ in range(5))
-        self.box: Box = (1, 1, 1, 1, 1, 1)
+        self._u, self._odd, self._even, self._kept = (_zeros(inside.shape, dtype) for _ in range(4))
+        self._lowest = 0.0
+        self._box: Box = (1, 1, 1, 1, 1, 1)
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._threads = threads
 
+    @property
+    def box(self) -> Box:
+        """The swept box. Outside of it the density is 0; the faces at its edge let nothing through."""
+        return self._box
+
+    @box.setter
+    def box(self, box: Box) -> None:
+        if box == self._box:
+            return
+        for face, coefficients in self._shut:
+            face[...] = coefficients
+        self._box = box
+        for axis, face in enumerate(self._faces):
+            for at in (box[2 * axis] - 1, box[2 * axis + 1] - 1):
+                edge = face[tuple(at if k == axis else slice(box[2 * k], box[2 * k + 1]) for k in range(3))]
+                self._shut.append((edge, edge.copy()))
+        for edge, _ in self._shut[-6:]:
+            edge[...] = 0
+        del self._shut[:-6]
+
     def load(self, density: NDArray[np.floating]) -> None:
         """Take a (z, y, x) density. Voxels outside the mask, and those of at most `eps` outside the box, become 0."""
-        values = np.where(self._inside, np.pad(density[self._crop], 1), 0)
+        values = np.where(self._inside, np.pad(density[self._crop], self._margin), 0)
         active = values > self.eps
         if not active.any():
             return
         z, y, x = _extents(active)
         self._u[z, y, x] = values[z, y, x]
+        self._lowest = min(float(self._u.min()), 0.0)
         self.box = (z.start, z.stop, y.start, y.stop, x.start, x.stop)
 
     def field(self) -> NDArray[np.floating]:
         """A copy of the density, (z, y, x)."""
         full = np.zeros(self._shape, self._u.dtype)
-        full[self._crop] = self._u[1:-1, 1:-1, 1:-1]
+        full[self._crop] = self._u[1:-1, 1:-1, 1 : -self._margin[2][1]]
         return full
 
     def widen(self, stages: int) -> None:
         """Make the box reach `stages` voxels beyond every density above eps, but not beyond the domain."""
         box = list(self.box)
         for axis in range(3):
-            limit = self._u.shape[axis] - 1
+            limit = self._u.shape[axis] - self._margin[axis][1]
             for side, outward in ((0, -1), (1, 1)):
                 at = box[2 * axis + side]
                 slab = [slice(box[2 * k], box[2 * k + 1]) for k in range(3)]
@@ -131,7 +163,8 @@ class KernelStepper:
 
     def prepare(self, factor: NDArray[np.floating]) -> NDArray[np.floating]:
         """A number or a (z, y, x) map in the form that :meth:`scale` takes."""
-        return (np.pad(factor[self._crop], 1) if factor.ndim else np.full((1, 1, 1), factor)).astype(self._u.dtype)
+        padded = np.pad(factor[self._crop], self._margin) if factor.ndim else np.full((1, 1, 1), factor)
+        return padded.astype(self._u.dtype)
 
     def scale(self, prepared: NDArray[np.floating]) -> None:
         """Multiply by a number or a map from :meth:`prepare`."""
@@ -140,36 +173,38 @@ class KernelStepper:
         self._u[box] *= prepared if prepared.size == 1 else prepared[box]
 
     def diffuse(self, tau: float, stages: int, then: Flow) -> None:
-        """One RKL2 step of diffusion over `tau` days, followed by a pointwise flow.
-
-        Y_0 is the density itself; the last stage writes over it and applies the flow on the way. Four arrays serve any
-        number of stages, three serve three.
-        """
-        u, first = self._u, self._first
+        """One RKL2 step of diffusion over `tau` days, followed by a pointwise flow."""
         fused = then if isinstance(then, Moebius) else _STILL
-        before, last = u, u
-        for j, (a, b, d, e) in enumerate(rkl2_stages(stages), 1):
-            end = j == stages
-            # u itself is read only voxel by voxel after the first stage: the last one may write over it
-            out = first if j == 1 else u if end else self._odd if j == 2 else self._even if j == 3 else before
-            if j == 2:  # Y_1 is Y_{j-1}
-                a, d = a + d, 0.0
-            elif j == 3:  # Y_1 is Y_{j-2}
-                b, d = b + d, 0.0
-            arrays = (last, before, u, first, out, *self._faces, self._lo, self._hi, self._wall)
-            self._share(_kernel.stage, (min(j, 3), end, *arrays), (a, b, d, e * tau * self._diffusivity, *fused))
-            before, last = last, out
+        coefficients, share = legendre_stages(stages)
+        self._wave(tau, coefficients, share, *fused)
         self.sweeps += stages
         if fused is not then:
             self.react(then)
 
     def euler(self, tau: float) -> None:
         """One explicit Euler step of diffusion over `tau` days."""
-        u, new = self._u, self._first
-        arrays = (u, u, u, u, new, *self._faces, self._lo, self._hi, self._wall)
-        self._share(_kernel.stage, (1, False, *arrays), (0.0, 0.0, 0.0, tau * self._diffusivity, *_STILL))
-        self._u, self._first = new, u
+        self._wave(tau, _EULER, 1.0, *_STILL)
+        self._u, self._odd = self._odd, self._u
         self.sweeps += 1
+
+    def _wave(self, tau: float, coefficients: NDArray[np.float64], *numbers: float) -> None:
+        """All stages of a step. Threads do shrinking parts of the planes at once, then what is left between them."""
+        z0, z1 = self.box[:2]
+        if z0 == z1:
+            return
+        stages = len(coefficients)
+        units = tuple(unit * tau * self._diffusivity for unit in self._units)
+        # rows of a strip: as many as let all stages of its planes stay in the cache
+        voxel = 3 * (self._u.itemsize + self._faces[0].itemsize)
+        strip = max(_CACHE // ((stages + 2) * self._u.shape[2] * voxel), 2)
+        parts = min(self._threads, max((z1 - z0) // (2 * stages), 1))
+        edges = [z0 + (z1 - z0) * k // parts for k in range(parts + 1)]
+        sweeps = [(low, high, int(low > z0), -int(high < z1)) for low, high in pairwise(edges)]
+        between = [(edge, edge, -1, 1) for edge in edges[1:-1]] if stages > 1 else []
+        for part in (sweeps, between):
+            self._lowest = min(self._lowest, *self._parallel(
+                _kernel.diffuse, [(self._u, self._odd, self._even, *self._faces, self._lo, self._hi, self.box,
+                                   coefficients, units, strip, *planes, *numbers) for planes in part]), 0.0)
 
     def keep(self) -> None:
         """Remember the density for :meth:`swap`."""
@@ -185,19 +220,28 @@ class KernelStepper:
         return change**0.5, size**0.5
 
     def lowest(self) -> float:
-        """The smallest density, or 0."""
-        return _kernel.lowest(self._u, self._lo, self._hi, self.box)
+        """The smallest density that was met, or 0."""
+        return self._lowest
 
-    def _share(self, sweep: Callable[..., None], arrays: tuple[Any, ...], numbers: tuple[float, ...]) -> None:
+    def _share(self, sweep: Callable[..., None], arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
         """Run a sweep over the box, by parts of its planes on all threads."""
         z0, z1 = self.box[:2]
         parts = min(self._threads, max((z1 - z0) // 2, 1))
         edges = [z0 + (z1 - z0) * k // parts for k in range(parts + 1)]
-        others = [self._pool.submit(sweep, *arrays, self.box, low, high, *numbers)
-                  for low, high in pairwise(edges[1:])] if self._pool else []
-        sweep(*arrays, self.box, edges[0], edges[1], *numbers)
-        for other in others:
-            other.result()
+        self._parallel(sweep, [(*arrays, self.box, low, high, *numbers) for low, high in pairwise(edges)])
+
+    def _parallel(self, work: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        """Call `work` with each of the arguments, the first on this thread."""
+        others = [self._pool.submit(work, *these) for these in arguments[1:]] if self._pool else []
+        return [work(*these) for these in arguments[:1]] + [other.result() for other in others]
+
+
+def _zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array of zeros that begins where a line of the cache does."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    skip = -memory.ctypes.data % 64
+    return memory[skip : skip + size].view(dtype).reshape(shape)
 
 
 def _extents(used: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
