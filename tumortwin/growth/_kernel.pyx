@@ -1,8 +1,9 @@
 """Sweeps over the active box: steps of diffusion, pointwise flows and sums. Python callers validate; see stepper.py.
 
-Arrays are (z, y, x) with a margin of zeros on every side: one voxel, at the end of rows BLOCK. `lo` and `hi` are each row's first voxel in the
-domain and the one after its last. A call does the part of the box (z0, z1, y0, y1, x0, x1) that it is given, so threads
-share a sweep by planes. The GIL is released, denormals are flushed, nothing is allocated.
+Arrays are (z, y, x) with a margin of zeros, one voxel and at the end of rows what makes them whole blocks. `lo` and
+`hi` are each row's first voxel in the domain and the one after its last. A call does the part of the box (z0, z1, y0,
+y1, x0, x1) that it is given, so threads share a sweep by planes. The GIL is released, denormals are flushed, nothing is
+allocated.
 """
 
 from libc.math cimport exp, fmin, log
@@ -59,25 +60,39 @@ cdef extern from "_rows.h" nogil:
 BLOCK = BLOCK_SIZE
 
 
-def faces(const double[:, :, ::1] relative, int axis, double unit, face[:, :, ::1] out):
-    """Fill the harmonic means of each voxel and the next one along `axis`, in units of `unit`."""
+def faces(const double[:, :, ::1] relative, int axis, face[:, :, ::1] out):
+    """Fill the harmonic means of each voxel and the next one along `axis`, in units that are returned.
+
+    In 16 bits the largest mean is 65535 units.
+    """
     cdef Py_ssize_t z, y, x, dz = axis == 0, dy = axis == 1, dx = axis == 2
+    cdef double mean, largest = 0, unit = 1
     with nogil:
+        if face is uint16_t:
+            for z in range(relative.shape[0] - dz):
+                for y in range(relative.shape[1] - dy):
+                    for x in range(relative.shape[2] - dx):
+                        mean = harmonic(relative[z, y, x], relative[z + dz, y + dy, x + dx])
+                        if mean > largest:
+                            largest = mean
+            if largest > 0:
+                unit = largest / 65535
         for z in range(relative.shape[0] - dz):
             for y in range(relative.shape[1] - dy):
                 for x in range(relative.shape[2] - dx):
+                    mean = harmonic(relative[z, y, x], relative[z + dz, y + dy, x + dx]) / unit
                     if face is uint16_t:
-                        out[z, y, x] = <uint16_t>(harmonic(relative[z, y, x], relative[z + dz, y + dy, x + dx]) / unit
-                                                  + 0.5)
+                        out[z, y, x] = <uint16_t>(mean + 0.5)
                     else:
-                        out[z, y, x] = harmonic(relative[z, y, x], relative[z + dz, y + dy, x + dx]) / unit
+                        out[z, y, x] = mean
+    return unit
 
 
-def largest_sum(face[:, :, ::1] fz, face[:, :, ::1] fy, face[:, :, ::1] fx, double unit_z, double unit_y,
-                double unit_x):
+def largest_sum(face[:, :, ::1] fz, face[:, :, ::1] fy, face[:, :, ::1] fx, units):
     """The largest sum of the coefficients of a voxel's faces."""
     cdef Py_ssize_t z, y, x
-    cdef double largest = 0, total
+    cdef double unit_z, unit_y, unit_x, largest = 0, total
+    unit_z, unit_y, unit_x = units
     with nogil:
         for z in range(1, fz.shape[0]):
             for y in range(1, fz.shape[1]):
@@ -101,8 +116,8 @@ def diffuse(real[:, :, ::1] u, real[:, :, ::1] odd, real[:, :, ::1] even, face[:
     """The stages of a step of diffusion on u, followed by the flow of growth; return the lowest value, or 0.
 
     `coefficients` has a row (b, e) for each stage; `units` are those of the face coefficients times the step's length.
-    `odd` and `even` are scratch. With one stage, the result is in `odd` and there is no flow. Faces at the box's edge have
-    coefficients of 0, and outside the box u is 0. Stage j does the planes from z_from + (j - 1) grow_from to
+    `odd` and `even` are scratch. With one stage, the result is in `odd` and there is no flow. Faces at the box's edge
+    have coefficients of 0, and outside the box u is 0. Stage j does the planes from z_from + (j - 1) grow_from to
     z_to + (j - 1) grow_to.
     """
     cdef Field_float single
@@ -171,7 +186,8 @@ def moebius_by(real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, co
                     if real is float:
                         moebius_by_float(end - begin, &u[z, y, begin], &index[z, y, begin], &growth[0], &crowding[0])
                     else:
-                        moebius_by_double(end - begin, &u[z, y, begin], &index[z, y, begin], &growth[0], &crowding[0])
+                        moebius_by_double(end - begin, &u[z, y, begin], &index[z, y, begin], &growth[0],
+                                          &crowding[0])
         restore_denormals(before)
 
 

@@ -69,16 +69,15 @@ class KernelStepper:
         self._lo = np.argmax(inside, axis=2).astype(np.intc)
         self._hi = np.where(inside.any(axis=2), last, 0).astype(np.intc)
         self._inside, self._margin = inside, margin
-        coefficient, levels = (np.uint16, 65535) if dtype == np.float32 else (np.float64, 1)
-        self._faces = tuple(_zeros(inside.shape, coefficient) for _ in range(3))
-        padded = np.pad(relative[self._crop], margin)
         # the sweep is bound by memory: single precision keeps an axis' coefficients as 16-bit multiples of a quantum
-        self._units = tuple((float(padded.max()) or 1.0) / levels / h**2 for h in spacing)
-        for axis, (face, h, unit) in enumerate(zip(self._faces, spacing, self._units, strict=True)):
-            _kernel.faces(padded, axis, unit * h**2, face)
-        self._shut: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        coefficient = np.uint16 if dtype == np.float32 else np.float64
+        fz, fy, fx = self._faces = tuple(_zeros(inside.shape, coefficient) for _ in range(3))
+        padded = np.pad(relative[self._crop], margin)
+        self._units = tuple(_kernel.faces(padded, axis, face) / h**2
+                            for axis, (face, h) in enumerate(zip(self._faces, spacing, strict=True)))
         self._diffusivity = diffusivity
-        self.rate = _kernel.largest_sum(*self._faces, *self._units) * diffusivity
+        self.rate = _kernel.largest_sum(fz, fy, fx, self._units) * diffusivity
+        self._shut: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self.rounding = float(np.finfo(dtype).eps)
         self.sweeps = 0
         self.eps = eps
