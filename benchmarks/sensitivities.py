@@ -1,0 +1,83 @@
+"""What derivatives of a solve cost, in solves.
+
+    OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--json FILE] [--quick]
+
+Ratios are taken pairwise in one run, the median of five; times are of one thread, CPU time of the process. A solve is
+one with the same frozen plan, so without the steps that an adaptive solve takes twice to measure its error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from growth import brain, course, note, pairwise, rows, seed
+
+from tumortwin.growth import simulate
+from tumortwin.growth.adjoint import simulate_with_gradient
+from tumortwin.growth.tangent import simulate_with_tangents
+
+NAMES = ("diffusivity", "proliferation_rate", "alpha", "temozolomide", "grey_ratio", "alpha_beta")
+DAYS = 120.0
+
+
+def jacobian(spacing: float, counts: tuple[int, ...], treated: bool, d: float = 0.1, rho: float = 0.05) -> None:
+    """Cost of p tangent columns, in solves; beyond six, numbers of the seed."""
+    domain = brain(spacing)
+    model, density = course(domain, treated, d, rho), seed(domain)
+    solve = partial(simulate, model, density, 0, DAYS)
+    plan = solve().plan
+    seeds = {f"seed {k}": density * (1 - density) * np.cos(k) for k in range(max(counts))}
+    what = f"{spacing:g} mm, D {d:g}, {'fractions + drug' if treated else 'untreated'}"
+    for p in counts:
+        names = NAMES[:p]
+        extra = dict(list(seeds.items())[:p - len(names)])
+        both = partial(simulate_with_tangents, model, density, 0, DAYS, parameters=names, initial_tangents=extra,
+                       plan=plan)
+        ratio, own = pairwise(partial(solve, plan=plan), both)
+        if p == counts[0]:
+            note(f"a solve with a frozen plan, {what}", own, "s", f"{plan.steps} steps")
+        limit = 0.8 * p + 1
+        note(f"density and {p} derivatives, {what}", ratio, "solves", f"{p + 1} solves by differences",
+             f"<= {limit:g}", ratio <= limit)
+
+
+def gradient(spacing: float, memory_mb: float) -> None:
+    """Cost of the adjoint, in solves."""
+    domain = brain(spacing)
+    model, density = course(domain, True), seed(domain)
+    plan = simulate(model, density, 0, DAYS).plan
+    ours = partial(simulate_with_gradient, model, density, 0, DAYS, lambda run: (0.0, run.fields), plan=plan,
+                   memory_mb=memory_mb)
+    run = ours()
+    ratio, _ = pairwise(partial(simulate, model, density, 0, DAYS, plan=plan), ours)
+    voxels = np.count_nonzero(domain.mask)
+    note(f"gradient by {voxels} voxels, {spacing:g} mm, {memory_mb:g} MB kept", ratio, "solves",
+         f"{run.repeated} of {run.simulation.sweeps} sweeps again")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help="2 mm only")
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    jacobian(2.0, (1, 2, 4, 6, 12), treated=True)
+    jacobian(2.0, (2,), treated=False)
+    gradient(2.0, 1024.0)
+    gradient(2.0, 10.0)
+    if not arguments.quick:
+        jacobian(1.0, (2, 6), treated=True)
+        jacobian(1.0, (2, 6), treated=True, d=0.5, rho=0.03)
+        gradient(1.0, 1024.0)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tumortwin.growth.scheme import Box
+
+Law = tuple[int, float, float, float]
+
+def faces(relative: NDArray[Any], change: NDArray[Any], hz: float, hy: float, hx: float, fz: NDArray[Any],
+          fy: NDArray[Any], fx: NDArray[Any], gz: NDArray[Any], gy: NDArray[Any], gx: NDArray[Any]) -> None: ...
+def diffuse(u: NDArray[Any], first: NDArray[Any], odd: NDArray[Any], even: NDArray[Any], fz: NDArray[Any],
+            fy: NDArray[Any], fx: NDArray[Any], gz: NDArray[Any], gy: NDArray[Any], gx: NDArray[Any], lo: NDArray[Any],
+            hi: NDArray[Any], box: Box, numbers: NDArray[Any], arrays: NDArray[Any], pull: NDArray[Any],
+            changing: bool, law: Law, push: NDArray[Any], rows: NDArray[Any]) -> None: ...
+def react(u: NDArray[Any], lo: NDArray[Any], hi: NDArray[Any], box: Box, law: Law, push: NDArray[Any],
+          rows: NDArray[Any]) -> None: ...
+def scale(u: NDArray[Any], lo: NDArray[Any], hi: NDArray[Any], box: Box, factor: NDArray[Any], dose: NDArray[Any],
+          push: NDArray[Any]) -> None: ...

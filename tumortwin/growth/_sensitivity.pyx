@@ -1,0 +1,181 @@
+"""Sweeps over the active box of a density and its derivatives together. Python callers validate; see columns.py.
+
+Arrays are (z, y, column, x) with a margin of one voxel of zeros on every side in space; column 0 is the density, the others are
+derivatives. `lo` and `hi` are each row's first voxel in the domain and the one after its last; `rows` is room for six
+rows. The GIL is released, denormals are flushed, nothing is allocated.
+"""
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from "_columns.h" nogil:
+    unsigned long long flush_denormals()
+    void restore_denormals(unsigned long long before)
+    void stage_columns_float(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                             const float *, const float *,
+                             const float *, const float *, float *, const float *, const float *, const float *, int,
+                             const float *, const float *, const float *, float, float, float, float, const float *,
+                             float *, float *)
+    void stage_columns_double(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                              const double *, const double *,
+                              const double *, const double *, double *, const double *, const double *, const double *,
+                              int, const double *, const double *, const double *, double, double, double, double,
+                              const double *, double *, double *)
+    void moebius_columns_float(int, Py_ssize_t, Py_ssize_t, float *, float, float, const float *, float *, float *,
+                               float *)
+    void moebius_columns_double(int, Py_ssize_t, Py_ssize_t, double *, double, double, const double *, double *,
+                                double *, double *)
+    void power_columns_float(int, Py_ssize_t, Py_ssize_t, float *, double, double, double, const float *, float *,
+                             float *, float *, float *)
+    void power_columns_double(int, Py_ssize_t, Py_ssize_t, double *, double, double, double, const double *, double *,
+                              double *, double *, double *)
+    void scale_columns_float(int, Py_ssize_t, Py_ssize_t, float *, const float *, const float *, const float *)
+    void scale_columns_double(int, Py_ssize_t, Py_ssize_t, double *, const double *, const double *, const double *)
+
+
+def faces(const double[:, :, ::1] relative, const double[:, :, ::1] change, double hz, double hy, double hx,
+          real[:, :, ::1] fz, real[:, :, ::1] fy, real[:, :, ::1] fx, real[:, :, ::1] gz, real[:, :, ::1] gy,
+          real[:, :, ::1] gx):
+    """Fill the harmonic-mean face coefficients f and their derivatives g in the direction `change` of `relative`."""
+    cdef Py_ssize_t z, y, x
+    cdef double here, there
+    with nogil:
+        for z in range(relative.shape[0] - 1):
+            for y in range(relative.shape[1] - 1):
+                for x in range(relative.shape[2] - 1):
+                    here, there = relative[z, y, x], change[z, y, x]
+                    fz[z, y, x] = <real>(harmonic(here, relative[z + 1, y, x]) / (hz * hz))
+                    fy[z, y, x] = <real>(harmonic(here, relative[z, y + 1, x]) / (hy * hy))
+                    fx[z, y, x] = <real>(harmonic(here, relative[z, y, x + 1]) / (hx * hx))
+                    gz[z, y, x] = <real>(slope(here, relative[z + 1, y, x], there, change[z + 1, y, x]) / (hz * hz))
+                    gy[z, y, x] = <real>(slope(here, relative[z, y + 1, x], there, change[z, y + 1, x]) / (hy * hy))
+                    gx[z, y, x] = <real>(slope(here, relative[z, y, x + 1], there, change[z, y, x + 1]) / (hx * hx))
+
+
+cdef inline double harmonic(double a, double b) noexcept nogil:
+    return 2 * a * b / (a + b) if a > 0 and b > 0 else 0
+
+
+cdef inline double slope(double a, double b, double da, double db) noexcept nogil:
+    # where neither side diffuses yet, the harmonic mean of the changes is the (one-sided) derivative
+    if a + b > 0:
+        return 2 * (b * b * da + a * a * db) / ((a + b) * (a + b))
+    return harmonic(da, db)
+
+
+def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] first, real[:, :, :, ::1] odd, real[:, :, :, ::1] even,
+            real[:, :, ::1] fz, real[:, :, ::1] fy, real[:, :, ::1] fx, real[:, :, ::1] gz, real[:, :, ::1] gy,
+            real[:, :, ::1] gx, const int[:, ::1] lo, const int[:, ::1] hi, box, const real[:, ::1] numbers,
+            const int[:, ::1] arrays, const real[:, :, ::1] pull, bint changing, law, const real[:, ::1] push,
+            real[:, ::1] rows):
+    """All stages of an RKL2 step of all columns, then the pointwise map `law`: (0 none, 1 Moebius or 2 power, numbers).
+
+    Stage j is out = u + a (p - u) + b (q - u) + d (first - u) + e div(f grad p), and of derivative k also
+    pull[j, k, 0] div(f grad p_0) + pull[j, k, 1] div(g grad p_0), where p_0 is the density. `numbers` holds a, b, d, e
+    of each stage, `arrays` which of u, first, odd and even (0-3) are its p, q and out.
+
+    The stages run as a wave over the planes, each one plane behind the stage before it: what a stage has written is
+    still in the cache when the next ones read it. A plane that is written over has been read by all who need it.
+    """
+    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, front, z, y, n, begin, end, at, face
+    cdef int map
+    cdef double growth, crowding, exponent
+    z0, z1, first_y, end_y, x0, x1 = box
+    map, growth, crowding, exponent = law
+    cdef int columns = <int>u.shape[2], stages = <int>numbers.shape[0], j, kind
+    cdef Py_ssize_t sc = u.shape[3]
+    cdef Py_ssize_t sy = columns * sc, sz = u.shape[1] * sy, fsy = sc, fsz = u.shape[1] * sc
+    cdef real *base[4]
+    base[0], base[1], base[2], base[3] = &u[0, 0, 0, 0], &first[0, 0, 0, 0], &odd[0, 0, 0, 0], &even[0, 0, 0, 0]
+    cdef real *p
+    cdef real *q
+    cdef real *out
+    cdef unsigned long long before
+    with nogil:
+        before = flush_denormals()
+        for front in range(z0, z1 + stages - 1):
+            for j in range(stages):
+                z = front - j
+                if z < z0 or z >= z1:
+                    continue
+                p, q, out = base[arrays[j, 0]], base[arrays[j, 1]], base[arrays[j, 2]]
+                kind = j + 1 if j < 2 else 3
+                for y in range(first_y, end_y):
+                    begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
+                    if begin >= end:
+                        continue
+                    n, at, face = end - begin, z * sz + y * sy + begin, z * fsz + y * fsy + begin
+                    if real is float:
+                        stage_columns_float(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, base[0] + at,
+                                            base[1] + at, out + at, &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face],
+                                            changing, &gz[0, 0, face], &gy[0, 0, face], &gx[0, 0, face], numbers[j, 0],
+                                            numbers[j, 1], numbers[j, 2], numbers[j, 3], &pull[j, 0, 0], &rows[0, 0],
+                                            &rows[1, 0])
+                    else:
+                        stage_columns_double(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, base[0] + at,
+                                             base[1] + at, out + at, &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face],
+                                             changing, &gz[0, 0, face], &gy[0, 0, face], &gx[0, 0, face],
+                                             numbers[j, 0], numbers[j, 1], numbers[j, 2], numbers[j, 3],
+                                             &pull[j, 0, 0], &rows[0, 0], &rows[1, 0])
+                    if map and j == stages - 1:
+                        mapped(map, columns, n, sc, out + at, growth, crowding, exponent, &push[0, 0], &rows[2, 0],
+                               &rows[3, 0], &rows[4, 0], &rows[5, 0])
+        restore_denormals(before)
+
+
+def react(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, law, const real[:, ::1] push,
+          real[:, ::1] rows):
+    """The pointwise map of column 0, and what it makes of the derivatives: slope w + push . (derivatives by numbers)."""
+    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, z, y, begin, end
+    cdef int map
+    cdef double growth, crowding, exponent
+    z0, z1, first_y, end_y, x0, x1 = box
+    map, growth, crowding, exponent = law
+    cdef unsigned long long before
+    with nogil:
+        before = flush_denormals()
+        for z in range(z0, z1):
+            for y in range(first_y, end_y):
+                begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
+                if begin < end:
+                    mapped(map, <int>u.shape[2], end - begin, u.shape[3], &u[z, y, 0, begin], growth, crowding, exponent,
+                           &push[0, 0], &rows[2, 0], &rows[3, 0], &rows[4, 0], &rows[5, 0])
+        restore_denormals(before)
+
+
+def scale(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, const real[:, :, ::1] factor,
+          const real[:, :, ::1] dose, const real[:, ::1] push):
+    """u <- factor u, and of derivative k also + (push[k, 0] dose + push[k, 1] dose^2) factor u of column 0."""
+    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, z, y, begin, n
+    z0, z1, first_y, end_y, x0, x1 = box
+    cdef int columns = <int>u.shape[2]
+    cdef unsigned long long before
+    with nogil:
+        before = flush_denormals()
+        for z in range(z0, z1):
+            for y in range(first_y, end_y):
+                begin = max(x0, lo[z, y])
+                n = min(x1, hi[z, y]) - begin
+                if n > 0:
+                    if real is float:
+                        scale_columns_float(columns, n, u.shape[3], &u[z, y, 0, begin], &factor[z, y, begin],
+                                            &dose[z, y, begin], &push[0, 0])
+                    else:
+                        scale_columns_double(columns, n, u.shape[3], &u[z, y, 0, begin], &factor[z, y, begin],
+                                             &dose[z, y, begin], &push[0, 0])
+        restore_denormals(before)
+
+
+cdef inline void mapped(int map, int columns, Py_ssize_t n, Py_ssize_t sc, real *u, double growth, double crowding,
+                        double exponent, const real *push, real *slope, real *x, real *y, real *z) noexcept nogil:
+    if real is float:
+        if map == 1:
+            moebius_columns_float(columns, n, sc, u, <float>growth, <float>crowding, push, slope, x, y)
+        else:
+            power_columns_float(columns, n, sc, u, growth, crowding, exponent, push, slope, x, y, z)
+    else:
+        if map == 1:
+            moebius_columns_double(columns, n, sc, u, growth, crowding, push, slope, x, y)
+        else:
+            power_columns_double(columns, n, sc, u, growth, crowding, exponent, push, slope, x, y, z)
