@@ -7,7 +7,18 @@ import pytest
 
 from tumortwin.errors import Cancelled, InputError
 from tumortwin.geometry.domain import Domain
-from tumortwin.growth import Gompertz, GrowthParameters, Model, StepPlan, simulate
+from tumortwin.growth import (
+    DeadCells,
+    Gompertz,
+    GrowthParameters,
+    Model,
+    Necrosis,
+    StepPlan,
+    TensorDiffusion,
+    simulate,
+    solver,
+)
+from tumortwin.growth.reference import ReferenceStepper
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.volume import Grid
 from tumortwin.progress import CancelToken
@@ -112,6 +123,74 @@ def test_progress_reaches_its_end_and_cancels(small) -> None:
     token.cancel()
     with pytest.raises(Cancelled, match="growth"):
         simulate(Model(domain), density, 0, 10, progress=token)
+
+
+def test_a_cancelled_solve_returns_what_it_has_where_asked(small) -> None:
+    domain, density = small
+
+    def after_day_5(done: int, total: int, what: str) -> None:
+        if done > 0.5 * total:
+            raise Cancelled("enough")
+
+    whole = simulate(Model(domain), density, 0, 10, save_at=(0, 2, 4, 6), dt=0.5)
+    part = simulate(Model(domain), density, 0, 10, save_at=(0, 2, 4, 6), dt=0.5, progress=after_day_5,
+                    keep_cancelled=True)
+    assert part.cancelled
+    assert not whole.cancelled
+    assert part.times.tolist() == [0, 2, 4]
+    np.testing.assert_array_equal(part.at(4), whole.at(4))
+    assert any("cancelled" in f.what and "day 4" in f.action for f in part.findings)
+    with pytest.raises(Cancelled):  # nothing was saved yet
+        simulate(Model(domain), density, 0, 10, dt=0.5, progress=after_day_5, keep_cancelled=True)
+
+
+def test_cells_where_nothing_moves_are_a_finding(small) -> None:
+    domain, density = small
+    white = domain.white.copy()
+    white[3] = 0
+    stuck = Domain(domain.grid, domain.mask, white, domain.grey, 1 - white)
+    run = simulate(Model(stuck, GrowthParameters(diffusivity=1.0, proliferation_rate=0.0)), density, 0, 5)
+    assert any("12 voxels hold 33.33%" in f.what for f in run.findings)
+    np.testing.assert_allclose(run.fields[-1][3], density[3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("companion", [DeadCells(10.0), Necrosis(0.1, 0.3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_companions_and_rates_by_voxel_are_the_reference_s(monkeypatch, treated_model, companion, dtype) -> None:
+    model, density = treated_model
+    factor = 0.5 + np.random.default_rng(1).random(density.shape)
+    options = [{"companion": companion}] + [{"rate_factor": factor, "companion": companion}] * (
+        isinstance(companion, DeadCells))
+    for option in options:
+        extended = dataclasses.replace(model, **option)
+        with monkeypatch.context() as patch:
+            fast = simulate(extended, density, 0, 30, dtype=dtype, eps=0, threads=2, dt=1.0)
+            patch.setattr(solver, "KernelStepper", ReferenceStepper)
+            slow = simulate(extended, density, 0, 30, dtype=dtype, eps=0, dt=1.0)
+        # 16 bits hold a voxel's place in the table of rates, and in single precision its coefficients
+        tolerance = 1e-4 if dtype is np.float32 or "rate_factor" in option else 1e-12
+        np.testing.assert_allclose(fast.fields[-1], slow.fields[-1], atol=tolerance)
+        np.testing.assert_allclose(fast.companions[-1], slow.companions[-1], atol=tolerance)
+        assert fast.companions[-1].max() > 1e-3
+        assert not fast.companions[-1][~model.domain.mask].any()
+
+
+def test_a_companion_is_cut_and_cancelled_like_the_density(treated_model) -> None:
+    model, density = treated_model
+    dead = dataclasses.replace(model, companion=DeadCells(10.0))
+    run = simulate(dead, density, 0, 30, save_at=(12, 20))
+    assert len(run.companions) == len(run.visible) == 3
+    np.testing.assert_array_equal(run.visible[1], run.fields[1] + run.companions[1])
+    np.testing.assert_allclose(run.fields[-1], simulate(model, density, 0, 30).fields[-1], atol=2e-4)
+
+
+def test_a_tensor_without_direction_is_isotropic_diffusion(treated_model) -> None:
+    model, density = treated_model
+    domain = Domain.uniform(model.domain.grid, model.domain.mask)
+    plain = dataclasses.replace(model, domain=domain)
+    tensor = dataclasses.replace(plain, diffusion=TensorDiffusion(np.broadcast_to(np.eye(3), (*density.shape, 3, 3))))
+    a, b = (simulate(m, density, 0, 30, dt=0.5, dtype=np.float64, eps=0).fields[-1] for m in (plain, tensor))
+    np.testing.assert_allclose(a, b, atol=1e-12)
 
 
 def test_a_coarse_grid_is_a_finding(small) -> None:

@@ -8,17 +8,21 @@ from tumortwin.errors import InputError
 from tumortwin.growth import (
     SOURCES,
     UNITS,
+    DeadCells,
     DrugKill,
     Exponential,
     Gompertz,
     GrowthParameters,
     Logistic,
     Model,
+    Necrosis,
+    TensorDiffusion,
     TissueDiffusion,
     UniformDiffusion,
     VoxelDiffusion,
     survival,
 )
+from tumortwin.growth.terms.tensor import selling
 from tumortwin.therapy.events import DoseUnit
 from tumortwin.twin import Administration, Irradiation, Removal
 
@@ -127,6 +131,43 @@ def test_survival_is_linear_quadratic() -> None:
 def test_bad_events_are_named(domain, events, said) -> None:
     with pytest.raises(InputError, match=said):
         Model(domain, **events)
+
+
+@pytest.mark.parametrize(("terms", "said"), [
+    ({"rate_factor": np.full((15, 22, 24), -1.0)}, "factor >= 0.*-1"), ({"rate_factor": 2.0}, "map of rates.*2.0"),
+    ({"rate_factor": np.ones((15, 22, 24)), "law": Gompertz()}, "Gompertz"),
+    ({"companion": Necrosis(), "law": Exponential()}, "necrosis goes with logistic"),
+])  # fmt: skip
+def test_terms_that_do_not_go_together_are_named(domain, terms, said) -> None:
+    with pytest.raises(InputError, match=said):
+        Model(domain, **terms)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda t: t[:2], r"\(2, 22, 24, 3, 3\)"), (lambda t: -t, "positive definite.*-1"),
+    (lambda t: t * np.nan, "finite"), (lambda t: t + np.eye(3)[::-1] * [0, 0, 1], "symmetric"),
+])  # fmt: skip
+def test_bad_tensors_are_named(domain, change, said) -> None:
+    tensor = change(np.broadcast_to(np.eye(3), (*domain.grid.shape, 3, 3)))
+    with pytest.raises(InputError, match=said):
+        TensorDiffusion(tensor).coupling(domain)
+
+
+def test_selling_s_decomposition_gives_the_tensor_back() -> None:
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((500, 3, 3)) * np.array([1.0, 0.3, 0.1])
+    tensors = root @ root.transpose(0, 2, 1) + 1e-3 * np.eye(3)
+    weights, offsets = selling(tensors)
+    assert weights.min() >= 0
+    np.testing.assert_allclose(np.einsum("nk,nka,nkb->nab", weights, offsets, offsets), tensors, atol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda: DeadCells(0.0), lambda: Necrosis(-1.0), lambda: Necrosis(1.0, 1.0), lambda: DeadCells(np.nan),
+])  # fmt: skip
+def test_bad_companions_are_refused(wrong) -> None:
+    with pytest.raises(InputError, match=r"half-time|threshold"):
+        wrong()
 
 
 def test_a_drug_without_a_sensitivity_is_a_finding(domain) -> None:

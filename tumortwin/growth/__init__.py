@@ -5,12 +5,14 @@ from tumortwin.growth.parameters import SOURCES, UNITS, GrowthParameters
 from tumortwin.growth.scheme import Step, StepPlan
 from tumortwin.growth.seed import ellipsoid_seed
 from tumortwin.growth.solver import Simulation, simulate
+from tumortwin.growth.terms.companions import DeadCells, Necrosis
 from tumortwin.growth.terms.diffusion import TissueDiffusion, UniformDiffusion, VoxelDiffusion
 from tumortwin.growth.terms.laws import Exponential, Gompertz, Logistic
+from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill, survival
 
 __all__ = [
-    "DECAY_RATES", "SOURCES", "UNITS", "DrugKill", "Exponential", "Gompertz", "GrowthParameters", "Logistic", "Model",
-    "Simulation", "Step", "StepPlan", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed",
-    "model_of", "simulate", "survival",
+    "DECAY_RATES", "SOURCES", "UNITS", "DeadCells", "DrugKill", "Exponential", "Gompertz", "GrowthParameters",
+    "Logistic", "Model", "Necrosis", "Simulation", "Step", "StepPlan", "TensorDiffusion", "TissueDiffusion",
+    "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed", "model_of", "simulate", "survival",
 ]  # fmt: skip

@@ -171,9 +171,9 @@ def moebius(real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, 
         restore_denormals(before)
 
 
-def moebius_by(real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, const uint16_t[:, :, ::1] index, box,
+def moebius_by(real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, const uint16_t[:, :, ::1] place, box,
                Py_ssize_t z_from, Py_ssize_t z_to, const real[::1] growth, const real[::1] crowding):
-    """u <- growth[i] u / (1 + crowding[i] u) with i the voxel's index."""
+    """u <- growth u / (1 + crowding u), with numbers from the tables at place / 256."""
     cdef Py_ssize_t y0, y1, x0, x1, z, y, begin, end
     _, _, y0, y1, x0, x1 = box
     cdef unsigned long long before
@@ -184,9 +184,9 @@ def moebius_by(real[:, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, co
                 begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
                 if begin < end:
                     if real is float:
-                        moebius_by_float(end - begin, &u[z, y, begin], &index[z, y, begin], &growth[0], &crowding[0])
+                        moebius_by_float(end - begin, &u[z, y, begin], &place[z, y, begin], &growth[0], &crowding[0])
                     else:
-                        moebius_by_double(end - begin, &u[z, y, begin], &index[z, y, begin], &growth[0],
+                        moebius_by_double(end - begin, &u[z, y, begin], &place[z, y, begin], &growth[0],
                                           &crowding[0])
         restore_denormals(before)
 

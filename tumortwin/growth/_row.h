@@ -121,10 +121,16 @@ WIDE static void NAMED(moebius)(ptrdiff_t n, REAL *u, REAL growth, REAL crowding
     for (ptrdiff_t i = 0; i < n; i++) u[i] = growth * u[i] / (1 + crowding * u[i]);
 }
 
-/* The same with numbers of each voxel's own, from tables. */
-static void NAMED(moebius_by)(ptrdiff_t n, REAL *u, const uint16_t *of, const REAL *growth, const REAL *crowding)
+/* The same with numbers of each voxel's own: `place` is 256 times where in the tables they are. */
+static void NAMED(moebius_by)(ptrdiff_t n, REAL *u, const uint16_t *place, const REAL *growth, const REAL *crowding)
 {
-    for (ptrdiff_t i = 0; i < n; i++) u[i] = growth[of[i]] * u[i] / (1 + crowding[of[i]] * u[i]);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const int k = place[i] >> 8;
+        const REAL share = (REAL)(place[i] & 255) / 256;
+        const REAL g = growth[k] + share * (growth[k + 1] - growth[k]);
+        const REAL c = crowding[k] + share * (crowding[k + 1] - crowding[k]);
+        u[i] = g * u[i] / (1 + c * u[i]);
+    }
 }
 
 /* Add to `change` the squares of u - v, to `size` those of u. */

@@ -14,7 +14,7 @@ from tumortwin.growth.model import Model
 from tumortwin.growth.reference import ReferenceStepper
 from tumortwin.growth.scheme import SAFETY, Box, Step, efficient_step, stage_limit, stages_for
 from tumortwin.growth.stepper import KernelStepper
-from tumortwin.growth.terms.laws import Flow
+from tumortwin.growth.terms.laws import Flow, Moebius
 from tumortwin.progress import Progress
 
 _CHECK_EVERY = 12
@@ -82,11 +82,16 @@ class March:
     def __init__(self, model: Model, stepper: ReferenceStepper | KernelStepper, density: NDArray[np.floating],
                  start: float, stop: float, dt: float | None, rtol: float, eps: float, progress: Progress) -> None:
         rate, kill = model.parameters.proliferation_rate, model.kill
+        rates = model.rates
+        fastest = rate if rates is None else rate * (rates.levels[-1] if rate > 0 else rates.levels[0])
         # a density below this at `day` cannot be above eps at `stop`
-        self._negligible = lambda day: eps * math.exp(-min(max(model.law.fastest(rate), 0) * (stop - day), 60))
+        self._negligible = lambda day: eps * math.exp(-min(max(model.law.fastest(fastest), 0) * (stop - day), 60))
         stepper.eps = self._negligible(start)
         stepper.load(density)
-        self._flow: Callable[[float, float], Flow] = lambda t0, t1: model.law.flow(rate, t0, t1, kill)
+        self._flow: Callable[[float, float], Flow] = (
+            (lambda t0, t1: model.law.flow(rate, t0, t1, kill)) if rates is None else
+            (lambda t0, t1: rates.flow(model.law, rate, t0, t1, kill)))
+        self._companion, self._rate, self._kill = model.companion, rate, kill
         self._stepper, self._progress = stepper, progress
         self._start, self._stop, self._dt, self._budget = start, stop, dt, _AIM * rtol
         self._day = self._reacted = start
@@ -95,8 +100,8 @@ class March:
         self.segments: list[tuple[Step, ...]] = []
         self._ramp = min(1.0, math.sqrt(rtol / _SMOOTH)) if dt is None else 1.0
         # before the first measurement: 1e-3 rho^3 is the splitting error of a front, and a tenth of the way is long
-        self._constant = max(1e-3 * abs(rate) ** 3, self._budget / (stop - start) / ((stop - start) / 10) ** 2)
-        self._growth_time = 1 / abs(rate) if rate else math.inf
+        self._constant = max(1e-3 * abs(fastest) ** 3, self._budget / (stop - start) / ((stop - start) / 10) ** 2)
+        self._growth_time = 1 / abs(fastest) if fastest else math.inf
         self._measured_at = math.nan  # length of the step that was measured last
         self._unchecked = 0
         self._cubes = 0.0  # sum of tau^3 before the first measurement
@@ -182,10 +187,22 @@ class March:
         else:
             stepper.use(leg.box)
         if self._reacted < leg.middle:
-            stepper.react(self._flow(self._reacted, leg.middle))
-        stepper.diffuse(leg.end - leg.begin, leg.stages, self._flow(leg.middle, react_until))
+            self._react(self._reacted, leg.middle)
+        if self._companion is None:
+            stepper.diffuse(leg.end - leg.begin, leg.stages, self._flow(leg.middle, react_until))
+        else:
+            stepper.diffuse(leg.end - leg.begin, leg.stages, Moebius(1.0, 0.0))
+            self._react(leg.middle, react_until)
         self._reacted = react_until
         return stepper.box, leg.begin, leg.end, leg.stages
+
+    def _react(self, t0: float, t1: float) -> None:
+        flow = self._flow(t0, t1)
+        if self._companion is None:
+            self._stepper.react(flow)
+            return
+        u, second = self._stepper.pair
+        self._companion.react(u, second, lambda: self._stepper.react(flow), self._rate, t0, t1, self._kill)
 
     def _measure(self, leg: _Leg) -> list[tuple[Box, float, float, int]]:
         """Take a step whole and in halves; go on with the halves if the whole is not good enough."""

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.geometry.domain import Domain
 from tumortwin.growth.parameters import GrowthParameters
+from tumortwin.growth.terms.companions import Companion, Necrosis
 from tumortwin.growth.terms.diffusion import DiffusionTerm, TissueDiffusion
-from tumortwin.growth.terms.laws import GrowthLaw, Logistic
+from tumortwin.growth.terms.laws import Gompertz, GrowthLaw, Logistic, RateMap
+from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.twin import Administration, Irradiation, Removal, Twin
@@ -21,7 +24,7 @@ from tumortwin.twin import Administration, Irradiation, Removal, Twin
 class Model:
     """The growth equation of one patient.
 
-    du/dt = div(D(x) grad u) + growth(u) - kill(t) u with no flux through the domain's wall; u <- S(x) u at each
+    du/dt = div(D(x) grad u) + growth(u; x) - kill(t) u with no flux through the domain's wall; u <- S(x) u at each
     irradiation, u <- (1 - removed(x)) u at each removal.
 
     Parameters
@@ -32,12 +35,16 @@ class Model:
         The numbers.
     law : Logistic, Gompertz or Exponential
         The growth law.
-    diffusion : TissueDiffusion, UniformDiffusion or VoxelDiffusion
+    diffusion : TissueDiffusion, UniformDiffusion, VoxelDiffusion or TensorDiffusion
         How D varies in space.
     irradiations, administrations, removals : tuples
         Treatment on the domain's grid; times in days.
     decay_rates : mapping of str to float
         Elimination rate of each drug, 1/day.
+    rate_factor : (z, y, x) array, optional
+        rho of each voxel over ``proliferation_rate``, >= 0; not with Gompertz growth.
+    companion : DeadCells or Necrosis, optional
+        A second field beside the living cells.
 
     Raises
     ------
@@ -48,11 +55,13 @@ class Model:
     domain: Domain
     parameters: GrowthParameters = field(default_factory=GrowthParameters)
     law: GrowthLaw = field(default_factory=Logistic)
-    diffusion: DiffusionTerm = field(default_factory=TissueDiffusion)
+    diffusion: DiffusionTerm | TensorDiffusion = field(default_factory=TissueDiffusion)
     irradiations: tuple[Irradiation, ...] = ()
     administrations: tuple[Administration, ...] = ()
     removals: tuple[Removal, ...] = ()
     decay_rates: Mapping[str, float] = field(default_factory=lambda: dict(DECAY_RATES))
+    rate_factor: NDArray[np.floating] | None = None
+    companion: Companion | None = None
 
     def __post_init__(self) -> None:
         for name in ("irradiations", "administrations", "removals"):
@@ -68,6 +77,20 @@ class Model:
                 self._check_map(fraction.dose, np.inf, f"the dose at day {fraction.day}", "Gy >= 0")
         for removal in self.removals:
             self._check_map(removal.removed, 1.0, f"what is removed at day {removal.day}", "a share 0..1")
+
+        if self.rate_factor is not None:
+            self._check_map(self.rate_factor, np.inf, "the map of rates", "a factor >= 0")
+            if np.ndim(self.rate_factor) != 3:
+                raise InputError(f"the map of rates is a (z, y, x) array, not {self.rate_factor!r}")
+            if isinstance(self.law, Gompertz):
+                raise InputError("a map of rates goes with logistic or exponential growth, not with Gompertz's")
+        if isinstance(self.companion, Necrosis) and not (isinstance(self.law, Logistic) and self.rate_factor is None):
+            raise InputError("necrosis goes with logistic growth at one rate")
+
+    @property
+    def rates(self) -> RateMap | None:
+        """Each voxel's rate of growth, where they differ."""
+        return None if self.rate_factor is None else RateMap(self.rate_factor)
 
     def _check_map(self, values: object, high: float, what: str, wanted: str) -> None:
         array = np.asarray(values)
@@ -108,7 +131,7 @@ class Model:
 def model_of(twin: Twin, parameters: GrowthParameters | None = None, *, until: float | None = None,
              irradiations: Iterable[Irradiation] | None = None,
              administrations: Iterable[Administration] | None = None, law: GrowthLaw | None = None,
-             diffusion: DiffusionTerm | None = None) -> Model:
+             diffusion: DiffusionTerm | TensorDiffusion | None = None) -> Model:
     """The growth equation of a twin with its own treatment, or another.
 
     Parameters

@@ -94,6 +94,7 @@ class ReferenceStepper:
         self._mask = mask
         self._u = np.zeros(mask.shape, dtype)
         self._kept = self._u
+        self._second = self._kept_second = np.zeros(mask.shape, dtype)
 
     def load(self, density: NDArray[np.floating]) -> None:
         """Take a (z, y, x) density; voxels outside the mask become 0."""
@@ -111,15 +112,17 @@ class ReferenceStepper:
 
     def react(self, flow: Flow) -> None:
         """Apply a pointwise flow."""
-        self._u = flow(self._u).astype(self._u.dtype)
+        self._u[...] = flow(self._u)
 
     def prepare(self, factor: NDArray[np.floating]) -> NDArray[np.floating]:
         """A number or a (z, y, x) map in the form that :meth:`scale` takes."""
         return factor.astype(self._u.dtype)
 
-    def scale(self, prepared: NDArray[np.floating]) -> None:
-        """Multiply by a number or a map from :meth:`prepare`."""
-        self._u = self._u * prepared
+    def scale(self, prepared: NDArray[np.floating], both: bool = False) -> None:
+        """Multiply the density, or it and the second field, by a number or a map from :meth:`prepare`."""
+        self._u *= prepared
+        if both:
+            self._second *= prepared
 
     def diffuse(self, tau: float, stages: int, then: Flow) -> None:
         """One step of diffusion over `tau` days, followed by a pointwise flow."""
@@ -127,13 +130,24 @@ class ReferenceStepper:
         self.react(then)
         self.sweeps += stages
 
+    @property
+    def pair(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """The density and a second field, 0 at first, to be changed in place."""
+        return self._u, self._second
+
+    def second(self) -> NDArray[np.floating]:
+        """A copy of the second field, (z, y, x)."""
+        return self._second.copy()
+
     def keep(self) -> None:
         """Remember the density for :meth:`swap`."""
         self._kept = self._u.copy()
+        self._kept_second = self._second.copy()
 
     def swap(self) -> None:
         """Exchange the density with what was kept."""
         self._u, self._kept = self._kept, self._u
+        self._second, self._kept_second = self._kept_second, self._second
 
     def difference(self) -> tuple[float, float]:
         """L2 norms of the density minus what was kept, and of the density, in float64."""

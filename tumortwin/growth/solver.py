@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.errors import InputError
+from tumortwin.errors import Cancelled, InputError
 from tumortwin.growth.march import March
 from tumortwin.growth.model import Model
 from tumortwin.growth.scheme import StepPlan
 from tumortwin.growth.stepper import KernelStepper
+from tumortwin.growth.tensor_stepper import TensorStepper
+from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.growth.terms.treatment import survival
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.volume import Grid
@@ -53,6 +55,10 @@ class Simulation:
         The steps taken, for :func:`simulate` to take again.
     findings : tuple of Finding
         What a reader of the result should know.
+    companions : tuple of n (z, y, x) arrays
+        The model's companion (dead or necrotic cells) at the saved times; empty without one.
+    cancelled : bool
+        True if the solve was cancelled, and returns what was saved until then.
     """
 
     grid: Grid
@@ -64,6 +70,13 @@ class Simulation:
     lowest: float
     plan: StepPlan
     findings: tuple[Finding, ...] = ()
+    companions: tuple[NDArray[np.floating], ...] = ()
+    cancelled: bool = False
+
+    @property
+    def visible(self) -> tuple[NDArray[np.floating], ...]:
+        """What a scan sees at the saved times: living cells and companion together."""
+        return tuple(u + v for u, v in zip(self.fields, self.companions, strict=True)) or self.fields
 
     def at(self, day: float) -> NDArray[np.floating]:
         """The density saved at `day`.
@@ -86,7 +99,8 @@ class Simulation:
 
 def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: float, *, save_at: Iterable[float] = (),
              dt: float | None = None, rtol: float = 1e-3, dtype: type[np.floating] = np.float32, threads: int = 1,
-             eps: float = 1e-6, plan: StepPlan | None = None, progress: Progress = silent) -> Simulation:
+             eps: float = 1e-6, plan: StepPlan | None = None, progress: Progress = silent,
+             keep_cancelled: bool = False) -> Simulation:
     """Solve the growth equation from `start` to `stop`.
 
     Irradiations and removals at times in (start, stop] take place, each at its own time; those outside do not. So a
@@ -120,6 +134,8 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
         Steps of another solve with as many events and saves. Lengths adapt to this solve's times.
     progress : Progress
         Called at each step; an exception from it ends the solve.
+    keep_cancelled : bool
+        Return what was saved so far when `progress` raises :class:`~tumortwin.errors.Cancelled`, if anything was.
 
     Returns
     -------
@@ -146,9 +162,17 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
         raise InputError(f"eps is a small density, 0 <= eps < 0.1, not {eps}")
     domain = model.domain
     density, findings = _checked_density(model, np.asarray(initial))
-    relative = model.diffusion.relative(domain, model.parameters)
-    stepper = KernelStepper(relative, domain.mask, domain.grid.spacing, model.parameters.diffusivity, dtype, eps,
-                            threads)
+    diffusivity = model.parameters.diffusivity
+    stepper: KernelStepper | TensorStepper
+    if isinstance(model.diffusion, TensorDiffusion):
+        coupling = model.diffusion.coupling(domain)
+        moving = np.zeros(domain.mask.shape, bool)
+        moving[domain.mask] = coupling.sum(axis=1) > 0
+        stepper = TensorStepper(coupling, domain.mask, diffusivity, dtype)
+    else:
+        relative = model.diffusion.relative(domain, model.parameters)
+        moving = relative > 0
+        stepper = KernelStepper(relative, domain.mask, domain.grid.spacing, diffusivity, dtype, eps, threads)
     march = March(model, stepper, density, start, stop, dt, rtol, eps, progress)
     events: list[Irradiation | Removal] = [*model.removals, *model.irradiations]
     events = sorted((e for e in events if start < e.day <= stop), key=lambda e: e.day)
@@ -157,30 +181,63 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
         raise InputError(f"the plan has {len(plan.segments)} segments, this solve {len(stops)} (one up to each "
                          "event and save): make a plan with the same events and saves")
     factors: dict[int, NDArray[np.floating]] = {}  # fractions of one plan share one map
-    fields = [stepper.field()] if saves[0] == start else []
+    fields, companions = list[NDArray[np.floating]](), list[NDArray[np.floating]]()
+
+    def save() -> None:
+        fields.append(stepper.field())
+        if model.companion is not None:
+            companions.append(stepper.second())
+
+    if model.companion is not None:
+        stepper.pair  # noqa: B018 - from here on there are two fields
+    if saves[0] == start:
+        save()
+    cancelled = False
     for i, day in enumerate(stops):
-        march.advance(day, None if plan is None else plan.segments[i])
+        try:
+            march.advance(day, None if plan is None else plan.segments[i])
+        except Cancelled:
+            if not (keep_cancelled and fields):
+                raise
+            cancelled = True
+            break
         for event in (e for e in events if e.day == day):
             if isinstance(event, Removal):
-                stepper.scale(stepper.prepare(1 - np.asarray(event.removed, np.float64)))
+                left = stepper.prepare(1 - np.asarray(event.removed, np.float64))
+                stepper.scale(left, both=True)
                 march.rough = day
             else:
                 key = id(event.dose)
                 if key not in factors:
                     factors[key] = stepper.prepare(survival(model.parameters, event.dose))
-                stepper.scale(factors[key])
+                if model.companion is None:
+                    stepper.scale(factors[key])
+                else:
+                    before = stepper.pair[0].copy()
+                    stepper.scale(factors[key])
+                    u, second = stepper.pair
+                    model.companion.irradiated(second, before - u)
         if day in saves:
-            fields.append(stepper.field())
+            save()
     if not np.isfinite(fields[-1]).all():
         raise InputError(f"the density is not finite at day {stop}: a rate times a step is too large "
                          f"(proliferation_rate {model.parameters.proliferation_rate}/day); use a smaller dt")
     findings = [*model.findings(), *findings]
+    stuck = ~moving & (density > UNDERSHOOT) & domain.mask
+    if stuck.any() and diffusivity > 0:
+        share = float(np.sum(density[stuck], dtype=float) / np.sum(density[domain.mask], dtype=float))
+        findings.append(Finding(f"{np.count_nonzero(stuck)} voxels hold {share:.2%} of the initial cells, but have no "
+                                "white or grey matter for them to move in", "growth",
+                                "cells grow and die there, but do not leave"))
+    if cancelled:
+        findings.append(Finding(f"the solve was cancelled; it was to end at day {stop:g}", "growth",
+                                f"what was saved until day {saves[len(fields) - 1]:g} is returned", Severity.LEFT_OUT))
     if march.lowest < -UNDERSHOOT:
         findings.append(Finding(f"the density falls to {march.lowest:.2g} somewhere", "growth",
                                 "rough data at this step length: use a smaller rtol or dt"))
     steps = StepPlan(tuple(march.segments), march.time_error if plan is None else plan.time_error)
-    return Simulation(domain.grid, np.array(saves), tuple(fields), steps.steps, stepper.sweeps, steps.time_error,
-                      march.lowest, steps, tuple(findings))
+    return Simulation(domain.grid, np.array(saves[: len(fields)]), tuple(fields), steps.steps, stepper.sweeps,
+                      steps.time_error, march.lowest, steps, tuple(findings), tuple(companions), cancelled)
 
 
 def _checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumortwin.errors import InputError
 from tumortwin.growth import _kernel
 from tumortwin.growth.scheme import Box, legendre_stages
-from tumortwin.growth.terms.laws import Flow, Moebius
+from tumortwin.growth.terms.laws import Flow, Moebius, MoebiusMap
 
 _STILL = Moebius(1.0, 0.0)
 _EULER = np.array([[0.0, 1.0]])
@@ -83,6 +83,9 @@ class KernelStepper:
         self.eps = eps
         # the density, and the stages' arrays; those that a solve does not need are never touched
         self._u, self._odd, self._even, self._kept = (_zeros(inside.shape, dtype) for _ in range(4))
+        self._place: NDArray[np.uint16] | None = None
+        self._second: NDArray[Any] | None = None
+        self._kept_second: NDArray[Any] | None = None
         self._lowest = 0.0
         self._box: Box = (1, 1, 1, 1, 1, 1)
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
@@ -121,8 +124,11 @@ class KernelStepper:
 
     def field(self) -> NDArray[np.floating]:
         """A copy of the density, (z, y, x)."""
+        return self._full(self._u)
+
+    def _full(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         full = np.zeros(self._shape, self._u.dtype)
-        full[self._crop] = self._u[1:-1, 1:-1, 1 : -self._margin[2][1]]
+        full[self._crop] = values[1:-1, 1:-1, 1 : -self._margin[2][1]]
         return full
 
     def widen(self, stages: int) -> None:
@@ -157,6 +163,13 @@ class KernelStepper:
 
     def react(self, flow: Flow) -> None:
         """Apply a pointwise flow."""
+        if isinstance(flow, MoebiusMap):
+            if self._place is None:
+                place = np.minimum(flow.place * 256, 65535).astype(np.uint16)
+                self._place = np.pad(place[self._crop], self._margin)
+            tables = tuple(np.append(t, t[-1]).astype(self._u.dtype) for t in flow[:2])
+            self._share(_kernel.moebius_by, (self._u, self._lo, self._hi, self._place), tables)
+            return
         sweep = _kernel.moebius if isinstance(flow, Moebius) else _kernel.power
         self._share(sweep, (self._u, self._lo, self._hi), flow)
 
@@ -165,11 +178,14 @@ class KernelStepper:
         padded = np.pad(factor[self._crop], self._margin) if factor.ndim else np.full((1, 1, 1), factor)
         return padded.astype(self._u.dtype)
 
-    def scale(self, prepared: NDArray[np.floating]) -> None:
-        """Multiply by a number or a map from :meth:`prepare`."""
+    def scale(self, prepared: NDArray[np.floating], both: bool = False) -> None:
+        """Multiply the density, or it and the second field, by a number or a map from :meth:`prepare`."""
         z0, z1, y0, y1, x0, x1 = self.box
         box = np.s_[z0:z1, y0:y1, x0:x1]
-        self._u[box] *= prepared if prepared.size == 1 else prepared[box]
+        factor = prepared if prepared.size == 1 else prepared[box]
+        self._u[box] *= factor
+        if both and self._second is not None:
+            self._second[box] *= factor
 
     def diffuse(self, tau: float, stages: int, then: Flow) -> None:
         """One RKL2 step of diffusion over `tau` days, followed by a pointwise flow."""
@@ -205,13 +221,30 @@ class KernelStepper:
                 _kernel.diffuse, [(self._u, self._odd, self._even, *self._faces, self._lo, self._hi, self.box,
                                    coefficients, units, strip, *planes, *numbers) for planes in part]), 0.0)
 
+    @property
+    def pair(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """The density in the box and a second field there, 0 at first, to be changed in place."""
+        if self._second is None:
+            self._second, self._kept_second = (np.zeros_like(self._u) for _ in range(2))
+        z0, z1, y0, y1, x0, x1 = self._box
+        box = np.s_[z0:z1, y0:y1, x0:x1]
+        return self._u[box], self._second[box]
+
+    def second(self) -> NDArray[np.floating]:
+        """A copy of the second field, (z, y, x)."""
+        assert self._second is not None
+        return self._full(self._second)
+
     def keep(self) -> None:
         """Remember the density for :meth:`swap`."""
         np.copyto(self._kept, self._u)
+        if self._second is not None and self._kept_second is not None:
+            np.copyto(self._kept_second, self._second)
 
     def swap(self) -> None:
         """Exchange the density with what was kept."""
         self._u, self._kept = self._kept, self._u
+        self._second, self._kept_second = self._kept_second, self._second
 
     def difference(self) -> tuple[float, float]:
         """L2 norms of the density minus what was kept, and of the density."""

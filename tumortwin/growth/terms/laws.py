@@ -42,7 +42,45 @@ class Power(NamedTuple):
         return np.where(u > 0, np.minimum(self.linear * u, self.factor * positive**self.exponent), self.linear * u)
 
 
-Flow = Moebius | Power
+class MoebiusMap(NamedTuple):
+    """The map u -> growth u / (1 + crowding u) with numbers of each voxel's own, interpolated in tables.
+
+    `place` is where in the tables a voxel is: a (z, y, x) array of 0 ... n - 1.
+    """
+
+    growth: NDArray[np.float64]
+    crowding: NDArray[np.float64]
+    place: NDArray[np.float64]
+
+    def __call__(self, u: NDArray[np.floating]) -> NDArray[np.floating]:
+        growth, crowding = (np.interp(self.place, np.arange(t.size), t) for t in (self.growth, self.crowding))
+        return growth * u / (1 + crowding * u)
+
+
+class RateMap:
+    """Growth at each voxel's own rate: the rates that occur, as a table of levels and each voxel's place in it.
+
+    Parameters
+    ----------
+    factor : (z, y, x) array
+        Rate over ``proliferation_rate``, >= 0.
+    """
+
+    LEVELS = 257
+    """Flows are interpolated between this many rates: an error of order (difference of rates * step)^2 / 8."""
+
+    def __init__(self, factor: NDArray[np.floating]) -> None:
+        low, high = float(factor.min()), float(factor.max())
+        self.levels = np.linspace(low, high, self.LEVELS)
+        self.place = (np.asarray(factor, np.float64) - low) / ((high - low) or 1.0) * (self.LEVELS - 1)
+
+    def flow(self, law: GrowthLaw, rate: float, t0: float, t1: float, kill: DrugKill) -> MoebiusMap:
+        """Flow of all voxels from `t0` to `t1` (days) with `rate` (1/day) times each one's factor."""
+        flows = [law.flow(rate * level, t0, t1, kill) for level in self.levels]
+        return MoebiusMap(np.array([f[0] for f in flows]), np.array([f[1] for f in flows]), self.place)
+
+
+Flow = Moebius | Power | MoebiusMap
 
 
 @dataclass(frozen=True)
