@@ -173,6 +173,7 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
         relative = model.diffusion.relative(domain, model.parameters)
         moving = relative > 0
         stepper = KernelStepper(relative, domain.mask, domain.grid.spacing, diffusivity, dtype, eps, threads)
+        del relative
     march = March(model, stepper, density, start, stop, dt, rtol, eps, progress)
     events: list[Irradiation | Removal] = [*model.removals, *model.irradiations]
     events = sorted((e for e in events if start < e.day <= stop), key=lambda e: e.day)

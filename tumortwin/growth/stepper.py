@@ -75,6 +75,7 @@ class KernelStepper:
         padded = np.pad(relative[self._crop], margin)
         self._units = tuple(_kernel.faces(padded, axis, face) / h**2
                             for axis, (face, h) in enumerate(zip(self._faces, spacing, strict=True)))
+        del padded
         self._diffusivity = diffusivity
         self.rate = _kernel.largest_sum(fz, fy, fx, self._units) * diffusivity
         self._shut: list[tuple[NDArray[Any], NDArray[Any]]] = []
@@ -113,13 +114,18 @@ class KernelStepper:
 
     def load(self, density: NDArray[np.floating]) -> None:
         """Take a (z, y, x) density. Voxels outside the mask, and those of at most `eps` outside the box, become 0."""
-        values = np.where(self._inside, np.pad(density[self._crop], self._margin), 0)
-        active = values > self.eps
+        inner = self._u[1:-1, 1:-1, 1 : -self._margin[2][1]]
+        inside = self._inside[1:-1, 1:-1, 1 : -self._margin[2][1]]
+        np.copyto(inner, density[self._crop], casting="same_kind", where=inside)
+        active = self._u > self.eps
         if not active.any():
+            self._u[...] = 0
             return
         z, y, x = _extents(active)
-        self._u[z, y, x] = values[z, y, x]
-        self._lowest = min(float(self._u.min()), 0.0)
+        kept = self._u[z, y, x].copy()
+        self._u[...] = 0
+        self._u[z, y, x] = kept
+        self._lowest = min(float(kept.min()), 0.0)
         self.box = (z.start, z.stop, y.start, y.stop, x.start, x.stop)
 
     def field(self) -> NDArray[np.floating]:

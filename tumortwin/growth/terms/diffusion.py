@@ -35,7 +35,11 @@ class TissueDiffusion:
 
     def relative(self, domain: Domain, parameters: GrowthParameters) -> NDArray[np.float64]:
         """D over ``diffusivity``, (z, y, x), 0 outside the domain."""
-        return (domain.white + parameters.grey_ratio * domain.grey.astype(np.float64)) * domain.mask
+        relative = domain.grey.astype(np.float64)
+        relative *= parameters.grey_ratio
+        relative += domain.white
+        relative *= domain.mask
+        return relative
 
 
 @dataclass(frozen=True, eq=False)
