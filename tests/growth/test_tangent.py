@@ -239,7 +239,7 @@ def test_derivatives_of_flows(law, rate, span, seed) -> None:
             got = np.where(power, second * grown + third * grown * np.log(u), first * u)
         else:
             got = (first * u + second * u**2) / (1 + exact.crowding * u) ** 2
-        np.testing.assert_allclose(got, (above - below) / (2 * h), rtol=2e-4, atol=1e-5 * np.abs(got).max() + 1e-12)
+        np.testing.assert_allclose(got, (above - below) / (2 * h), rtol=1e-3, atol=1e-5 * np.abs(got).max() + 1e-10)
 
 
 def test_progress_cancels(treated_model) -> None:

@@ -2,8 +2,7 @@
 
    Column 0 is the density, the others are derivatives; `sc` is the distance from one column to the next. All columns of
    a row lie side by side and are done before the next row, so that what they share (face coefficients, the density's own
-   flow) is read from memory once. Faces have one column: strides `fsz` and `fsy`. `out` may be `q` or `y0`, not `p`. The
-   faces of the active box's edge hold 0. */
+   flow) is read from memory once. Faces have one column: strides `fsz` and `fsy`. Those of the active box's edge hold 0. */
 
 static inline REAL NAMED(net)(const REAL *p, ptrdiff_t i, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz, ptrdiff_t fsy,
                               const REAL *fz, const REAL *fy, const REAL *fx)
@@ -14,24 +13,24 @@ static inline REAL NAMED(net)(const REAL *p, ptrdiff_t i, ptrdiff_t sz, ptrdiff_
          + ((p[i - 1] - c) * fx[i - 1] + (p[i + 1] - c) * fx[i]);
 }
 
-/* out = y0 + a (p - y0) + b (q - y0) + d (y1 - y0) + e flow(p), and of a derivative also pull[0] flow(density) +
-   pull[1] flow(density through changed faces). `kind`: 1 the first stage, 2 the second, 3 the others. */
+/* Y_j = Y_{j-1} + b (Y_{j-1} - Y_{j-2}) + e flow(Y_{j-1}) from `p` to `out`, and of a derivative also pull[0]
+   flow(density) + pull[1] flow(density through changed faces). `kind` says where Y_{j-2} is: 1 the first stage, 2 the
+   second (in `q`), 3 a later one (in `out`), 4 the last one (in `q`), 5 the last of two (in `out`). The last one leaves
+   u + share (Y_s - u) in `out`, which is u. */
 #define COLUMN(EXTRA)                                                                                                 \
     IVDEP                                                                                                             \
     for (ptrdiff_t i = 0; i < n; i++) {                                                                               \
-        const REAL f = NAMED(net)(p, i, sz, sy, fsz, fsy, fz, fy, fx);                                                \
-        const REAL y = y0[i];                                                                                         \
-        REAL v = y + e * f;                                                                                           \
-        if (kind > 1) v += a * (p[i] - y);                                                                            \
-        if (kind > 2) v += b * (q[i] - y) + d * (y1[i] - y);                                                          \
+        const REAL c = p[i], f = NAMED(net)(p, i, sz, sy, fsz, fsy, fz, fy, fx);                                      \
+        REAL v = e * f;                                                                                               \
         EXTRA;                                                                                                        \
-        out[i] = v;                                                                                                   \
+        if (kind > 1) v += b * (c - (kind % 2 ? out : q)[i]);                                                         \
+        out[i] = kind < 4 ? c + v : out[i] + share * ((c - out[i]) + v);                                              \
     }
 
 static inline __attribute__((always_inline)) void NAMED(columns)(
-    const int kind, int columns, ptrdiff_t n, ptrdiff_t sc, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz,
-    ptrdiff_t fsy, const REAL *p, const REAL *q, const REAL *y0, const REAL *y1, REAL *out, const REAL *fz, const REAL *fy, const REAL *fx, int changing,
-    const REAL *gz, const REAL *gy, const REAL *gx, REAL a, REAL b, REAL d, REAL e, const REAL *pull, REAL *flow,
+    const int kind, int columns, ptrdiff_t n, ptrdiff_t sc, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz, ptrdiff_t fsy,
+    const REAL *p, const REAL *q, REAL *out, const REAL *fz, const REAL *fy, const REAL *fx, int changing,
+    const REAL *gz, const REAL *gy, const REAL *gx, REAL b, REAL e, REAL share, const REAL *pull, REAL *flow,
     REAL *changed)
 {
     if (changing)
@@ -39,24 +38,27 @@ static inline __attribute__((always_inline)) void NAMED(columns)(
     COLUMN(flow[i] = f)
     for (int k = 1; k < columns; k++) {
         const REAL own = pull[2 * k], other = pull[2 * k + 1];
-        p += sc, q += sc, y0 += sc, y1 += sc, out += sc;
+        p += sc, q += sc, out += sc;
         if (other != 0) COLUMN(v += own * flow[i] + other * changed[i])
         else if (own != 0) COLUMN(v += own * flow[i])
         else COLUMN()
     }
 }
 
-#define ARGUMENTS columns, n, sc, sz, sy, fsz, fsy, p, q, y0, y1, out, fz, fy, fx, changing, gz, gy, gx, a, b, d, e, pull, flow, \
-                  changed
 WIDE static void NAMED(stage_columns)(
-    int kind, int columns, ptrdiff_t n, ptrdiff_t sc, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz,
-    ptrdiff_t fsy, const REAL *p, const REAL *q, const REAL *y0, const REAL *y1, REAL *out, const REAL *fz, const REAL *fy, const REAL *fx, int changing,
-    const REAL *gz, const REAL *gy, const REAL *gx, REAL a, REAL b, REAL d, REAL e, const REAL *pull, REAL *flow,
+    int kind, int columns, ptrdiff_t n, ptrdiff_t sc, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz, ptrdiff_t fsy,
+    const REAL *p, const REAL *q, REAL *out, const REAL *fz, const REAL *fy, const REAL *fx, int changing,
+    const REAL *gz, const REAL *gy, const REAL *gx, REAL b, REAL e, REAL share, const REAL *pull, REAL *flow,
     REAL *changed)
 {
+#define ARGUMENTS columns, n, sc, sz, sy, fsz, fsy, p, q, out, fz, fy, fx, changing, gz, gy, gx, b, e, share, pull,    \
+                  flow, changed
     if (kind == 1) NAMED(columns)(1, ARGUMENTS);
     else if (kind == 2) NAMED(columns)(2, ARGUMENTS);
-    else NAMED(columns)(3, ARGUMENTS);
+    else if (kind == 3) NAMED(columns)(3, ARGUMENTS);
+    else if (kind == 4) NAMED(columns)(4, ARGUMENTS);
+    else NAMED(columns)(5, ARGUMENTS);
+#undef ARGUMENTS
 }
 
 /* Derivatives after a pointwise map: w <- slope w + push[0] x + push[1] y + push[2] z, with the map's slope at the
@@ -131,4 +133,3 @@ WIDE static void NAMED(scale_columns)(int columns, ptrdiff_t n, ptrdiff_t sc, RE
 }
 
 #undef COLUMN
-#undef ARGUMENTS

@@ -8,10 +8,10 @@ Law = tuple[int, float, float, float]
 
 def faces(relative: NDArray[Any], change: NDArray[Any], hz: float, hy: float, hx: float, fz: NDArray[Any],
           fy: NDArray[Any], fx: NDArray[Any], gz: NDArray[Any], gy: NDArray[Any], gx: NDArray[Any]) -> None: ...
-def diffuse(u: NDArray[Any], first: NDArray[Any], odd: NDArray[Any], even: NDArray[Any], fz: NDArray[Any],
-            fy: NDArray[Any], fx: NDArray[Any], gz: NDArray[Any], gy: NDArray[Any], gx: NDArray[Any], lo: NDArray[Any],
-            hi: NDArray[Any], box: Box, numbers: NDArray[Any], arrays: NDArray[Any], pull: NDArray[Any],
-            changing: bool, law: Law, push: NDArray[Any], rows: NDArray[Any]) -> None: ...
+def diffuse(u: NDArray[Any], odd: NDArray[Any], even: NDArray[Any], fz: NDArray[Any], fy: NDArray[Any],
+            fx: NDArray[Any], gz: NDArray[Any], gy: NDArray[Any], gx: NDArray[Any], lo: NDArray[Any],
+            hi: NDArray[Any], box: Box, coefficients: NDArray[Any], step: float, share: float, pull: NDArray[Any],
+            changing: bool, law: Law, push: NDArray[Any], rows: NDArray[Any], strip: int) -> float: ...
 def react(u: NDArray[Any], lo: NDArray[Any], hi: NDArray[Any], box: Box, law: Law, push: NDArray[Any],
           rows: NDArray[Any]) -> None: ...
 def scale(u: NDArray[Any], lo: NDArray[Any], hi: NDArray[Any], box: Box, factor: NDArray[Any], dose: NDArray[Any],

@@ -13,15 +13,11 @@ cdef extern from "_columns.h" nogil:
     unsigned long long flush_denormals()
     void restore_denormals(unsigned long long before)
     void stage_columns_float(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                             const float *, const float *,
-                             const float *, const float *, float *, const float *, const float *, const float *, int,
-                             const float *, const float *, const float *, float, float, float, float, const float *,
-                             float *, float *)
+        const float *, const float *, float *, const float *, const float *, const float *, int, const float *,
+        const float *, const float *, float, float, float, const float *, float *, float *)
     void stage_columns_double(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                              const double *, const double *,
-                              const double *, const double *, double *, const double *, const double *, const double *,
-                              int, const double *, const double *, const double *, double, double, double, double,
-                              const double *, double *, double *)
+        const double *, const double *, double *, const double *, const double *, const double *, int, const double *,
+        const double *, const double *, double, double, double, const double *, double *, double *)
     void moebius_columns_float(int, Py_ssize_t, Py_ssize_t, float *, float, float, const float *, float *, float *,
                                float *)
     void moebius_columns_double(int, Py_ssize_t, Py_ssize_t, double *, double, double, const double *, double *,
@@ -30,6 +26,8 @@ cdef extern from "_columns.h" nogil:
                              float *, float *, float *)
     void power_columns_double(int, Py_ssize_t, Py_ssize_t, double *, double, double, double, const double *, double *,
                               double *, double *, double *)
+    double lowest_float(Py_ssize_t, const float *, double)
+    double lowest_double(Py_ssize_t, const double *, double)
     void scale_columns_float(int, Py_ssize_t, Py_ssize_t, float *, const float *, const float *, const float *)
     void scale_columns_double(int, Py_ssize_t, Py_ssize_t, double *, const double *, const double *, const double *)
 
@@ -64,64 +62,74 @@ cdef inline double slope(double a, double b, double da, double db) noexcept nogi
     return harmonic(da, db)
 
 
-def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] first, real[:, :, :, ::1] odd, real[:, :, :, ::1] even,
-            real[:, :, ::1] fz, real[:, :, ::1] fy, real[:, :, ::1] fx, real[:, :, ::1] gz, real[:, :, ::1] gy,
-            real[:, :, ::1] gx, const int[:, ::1] lo, const int[:, ::1] hi, box, const real[:, ::1] numbers,
-            const int[:, ::1] arrays, const real[:, :, ::1] pull, bint changing, law, const real[:, ::1] push,
-            real[:, ::1] rows):
+def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] odd, real[:, :, :, ::1] even, real[:, :, ::1] fz,
+            real[:, :, ::1] fy, real[:, :, ::1] fx, real[:, :, ::1] gz, real[:, :, ::1] gy, real[:, :, ::1] gx,
+            const int[:, ::1] lo, const int[:, ::1] hi, box, const double[:, ::1] coefficients, double step,
+            double share, const real[:, :, ::1] pull, bint changing, law, const real[:, ::1] push,
+            real[:, ::1] rows, Py_ssize_t strip):
     """All stages of an RKL2 step of all columns, then the pointwise map `law`: (0 none, 1 Moebius or 2 power, numbers).
 
-    Stage j is out = u + a (p - u) + b (q - u) + d (first - u) + e div(f grad p), and of derivative k also
-    pull[j, k, 0] div(f grad p_0) + pull[j, k, 1] div(g grad p_0), where p_0 is the density. `numbers` holds a, b, d, e
-    of each stage, `arrays` which of u, first, odd and even (0-3) are its p, q and out.
+    Stage j is Y_j = Y_{j-1} + b (Y_{j-1} - Y_{j-2}) + e step div(f grad Y_{j-1}) with b and e from `coefficients`, and
+    of derivative k also pull[j, k, 0] div(f grad p) + pull[j, k, 1] div(g grad p), where p is column 0 of Y_{j-1}. What
+    is left in u is u + share (Y_s - u). Returns the lowest density, or 0.
 
-    The stages run as a wave over the planes, each one plane behind the stage before it: what a stage has written is
-    still in the cache when the next ones read it. A plane that is written over has been read by all who need it.
+    The stages run as a wave over the planes in strips of rows, each one plane and one row behind the stage before it:
+    what a stage has written is still in the cache when the next ones read it.
     """
-    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, front, z, y, n, begin, end, at, face
-    cdef int map
-    cdef double growth, crowding, exponent
+    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, front, tile, z, y, n, begin, end, at, face
+    cdef int map, columns = <int>u.shape[2], stages = <int>coefficients.shape[0], j, kind
+    cdef double growth, crowding, exponent, b, e, low = 0
     z0, z1, first_y, end_y, x0, x1 = box
     map, growth, crowding, exponent = law
-    cdef int columns = <int>u.shape[2], stages = <int>numbers.shape[0], j, kind
     cdef Py_ssize_t sc = u.shape[3]
     cdef Py_ssize_t sy = columns * sc, sz = u.shape[1] * sy, fsy = sc, fsz = u.shape[1] * sc
-    cdef real *base[4]
-    base[0], base[1], base[2], base[3] = &u[0, 0, 0, 0], &first[0, 0, 0, 0], &odd[0, 0, 0, 0], &even[0, 0, 0, 0]
+    cdef real *density = &u[0, 0, 0, 0]
+    cdef real *scratch[2]
+    scratch[0], scratch[1] = &even[0, 0, 0, 0], &odd[0, 0, 0, 0]
     cdef real *p
     cdef real *q
     cdef real *out
     cdef unsigned long long before
     with nogil:
         before = flush_denormals()
-        for front in range(z0, z1 + stages - 1):
-            for j in range(stages):
-                z = front - j
-                if z < z0 or z >= z1:
-                    continue
-                p, q, out = base[arrays[j, 0]], base[arrays[j, 1]], base[arrays[j, 2]]
-                kind = j + 1 if j < 2 else 3
-                for y in range(first_y, end_y):
-                    begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
-                    if begin >= end:
+        tile = first_y
+        while tile < end_y + stages - 1:
+            for front in range(z0, z1 + stages - 1):
+                for j in range(1, stages + 1):
+                    z = front - (j - 1)
+                    if z < z0 or z >= z1:
                         continue
-                    n, at, face = end - begin, z * sz + y * sy + begin, z * fsz + y * fsy + begin
-                    if real is float:
-                        stage_columns_float(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, base[0] + at,
-                                            base[1] + at, out + at, &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face],
-                                            changing, &gz[0, 0, face], &gy[0, 0, face], &gx[0, 0, face], numbers[j, 0],
-                                            numbers[j, 1], numbers[j, 2], numbers[j, 3], &pull[j, 0, 0], &rows[0, 0],
-                                            &rows[1, 0])
-                    else:
-                        stage_columns_double(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, base[0] + at,
-                                             base[1] + at, out + at, &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face],
-                                             changing, &gz[0, 0, face], &gy[0, 0, face], &gx[0, 0, face],
-                                             numbers[j, 0], numbers[j, 1], numbers[j, 2], numbers[j, 3],
-                                             &pull[j, 0, 0], &rows[0, 0], &rows[1, 0])
-                    if map and j == stages - 1:
-                        mapped(map, columns, n, sc, out + at, growth, crowding, exponent, &push[0, 0], &rows[2, 0],
-                               &rows[3, 0], &rows[4, 0], &rows[5, 0])
+                    p = scratch[(j - 1) % 2] if j > 1 else density
+                    q = scratch[j % 2] if j > 2 else density
+                    out = scratch[j % 2] if j < stages else density
+                    kind = min(j, 3) if j < stages else 5 if stages == 2 else 4
+                    b, e = coefficients[j - 1, 0], coefficients[j - 1, 1] * step
+                    for y in range(max(tile - (j - 1), first_y), min(tile + strip - (j - 1), end_y)):
+                        begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
+                        if begin >= end:
+                            continue
+                        n, at, face = end - begin, z * sz + y * sy + begin, z * fsz + y * fsy + begin
+                        if real is float:
+                            stage_columns_float(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, out + at,
+                                                &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face], changing,
+                                                &gz[0, 0, face], &gy[0, 0, face], &gx[0, 0, face], <float>b,
+                                                <float>e, <float>share, &pull[j - 1, 0, 0], &rows[0, 0], &rows[1, 0])
+                        else:
+                            stage_columns_double(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, out + at,
+                                                 &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face], changing,
+                                                 &gz[0, 0, face], &gy[0, 0, face], &gx[0, 0, face], b, e, share,
+                                                 &pull[j - 1, 0, 0], &rows[0, 0], &rows[1, 0])
+                        if map and j == stages:
+                            mapped(map, columns, n, sc, out + at, growth, crowding, exponent, &push[0, 0],
+                                   &rows[2, 0], &rows[3, 0], &rows[4, 0], &rows[5, 0])
+                        if j == stages:
+                            if real is float:
+                                low = lowest_float(n, out + at, low)
+                            else:
+                                low = lowest_double(n, out + at, low)
+            tile += strip
         restore_denormals(before)
+    return low
 
 
 def react(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, law, const real[:, ::1] push,

@@ -100,7 +100,7 @@ def simulate_with_gradient(model: Model, initial: Field, start: float, stop: flo
         raise InputError(f"memory_mb is a number of MB > 0, not {memory_mb}")
     solve = frozen(model, initial, start, stop, names, save_at, plan, rtol, dtype, progress)
     reverse = _Reverse(solve.stepper, solve.tape, names, memory_mb, progress)
-    run = solve.solution(*reverse.forward(solve.density))
+    run = solve.solution(reverse.forward(solve.density))
     value, derivatives = loss(run)
     adjoint = reverse.backward(_checked_derivatives(run, derivatives))
     return LossGradient(run, float(value), adjoint, reverse.gradient, reverse.sweeps - run.sweeps)
@@ -136,16 +136,15 @@ class _Reverse:
         }
         self._names[React] = [n for n in names if n not in self._names[Diffuse] + self._names[Apply]]
 
-    def forward(self, density: Field) -> tuple[tuple[Field, ...], float]:
-        """The saved fields and the lowest density; leaves the first checkpoints."""
+    def forward(self, density: Field) -> list[Field]:
+        """The saved fields; leaves the first checkpoints."""
         begin = self._stepper.stack(1)
         self._stepper.load(begin, 0, density)
         self._checkpoints.append((0, begin))
         saved: list[Field] = []
-        lowest = [self._stepper.lowest(begin)]
         last = len(self._pieces) - 1
-        self._run(self._reach(last, saved, lowest), last, last + 1, saved, lowest)
-        return tuple(saved), min(lowest)
+        self._run(self._reach(last, saved), last, last + 1, saved)
+        return saved
 
     def backward(self, derivatives: Sequence[Field | None]) -> Field:
         """The loss's derivative by the initial density, from those by the saved fields."""
@@ -192,19 +191,19 @@ class _Reverse:
         elif isinstance(operation, Apply):
             self._stepper.apply(u, operation, names)
 
-    def _reach(self, target: int, saved: list[Field] | None = None, lowest: list[float] | None = None) -> Field:
+    def _reach(self, target: int, saved: list[Field] | None = None) -> Field:
         """The density where piece `target` begins, from the last checkpoint; leaves checkpoints on the way."""
         at, u = self._checkpoints[-1][0], self._checkpoints[-1][1].copy()
         while at < target:
             free = self._most - len(self._checkpoints)
             upto = at + first_part(target + 1 - at, free) if free else target
-            self._run(u, at, upto, saved, lowest)
+            self._run(u, at, upto, saved)
             at = upto
             if free:
                 self._checkpoints.append((at, u.copy()))
         return u
 
-    def _run(self, u: Field, begin: int, end: int, saved: list[Field] | None, lowest: list[float] | None) -> None:
+    def _run(self, u: Field, begin: int, end: int, saved: list[Field] | None) -> None:
         for i in range(begin, end):
             for operation in self._pieces[i]:
                 self._do(u, operation)
@@ -212,8 +211,7 @@ class _Reverse:
                     self.sweeps += operation.stages
                 if saved is not None and isinstance(operation, Save):
                     saved.append(self._stepper.field(u))
-            if lowest is not None:
-                lowest.append(self._stepper.lowest(u))
+            if saved is not None:
                 self._progress(i + 1, len(self._pieces), "growth")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from tumortwin.growth import _sensitivity
 from tumortwin.growth.flow_derivatives import RATE, flow_derivatives
 from tumortwin.growth.model import Model
 from tumortwin.growth.reference import Faces, largest_rate
-from tumortwin.growth.scheme import SAFETY, Box, StepPlan, rkl2_stages, stage_limit
+from tumortwin.growth.scheme import SAFETY, Box, StepPlan, legendre_stages, stage_limit
 from tumortwin.growth.tape import Apply, Diffuse, React
 from tumortwin.growth.terms.diffusion import TissueDiffusion, UniformDiffusion, VoxelDiffusion
 from tumortwin.growth.terms.laws import Moebius
@@ -26,6 +25,9 @@ SCALARS = ("diffusivity", "grey_ratio", RATE, "alpha", "alpha_beta")
 Array = NDArray[np.floating]
 Law = tuple[int, float, float, float]
 """The kernel's number of a kind of map, 0 for none, and the map's three numbers."""
+
+_CACHE = 700_000
+"""Bytes that a strip of the wave of stages may take: less than a core's own cache, 1-2 MB on most."""
 
 _STILL: Law = (0, 1.0, 0.0, 0.0)
 
@@ -46,6 +48,11 @@ class ColumnStepper:
         What derivatives will be by.
     dtype : numpy.float32 or numpy.float64
         Of the fields.
+
+    Attributes
+    ----------
+    lowest : float
+        The smallest value that was met in column 0, or 0.
 
     Raises
     ------
@@ -83,12 +90,12 @@ class ColumnStepper:
         self._faces, self._changed = (_three(grey.shape, dtype) for _ in range(2))
         _sensitivity.faces(relative, grey, *domain.grid.spacing, *self._faces, *self._changed)
         self._rate = largest_rate(self._faces) * p.diffusivity
-        self._work: dict[int, list[Array]] = {}
+        self._work: dict[int, tuple[Array, Array]] = {}
         self._rows = np.zeros((6, self._inside.shape[2]), dtype)
         self._sealed: list[tuple[Array, tuple[slice | int, ...], Array]] = []
         self._box: Box | None = None
         self._prepared: dict[tuple[type, int], tuple[Array, Array]] = {}
-        self.sweeps = 0
+        self.lowest = 0.0
 
     def stack(self, count: int) -> Array:
         """`count` fields of zeros: (z, y, count, x), so that a row's columns lie side by side."""
@@ -137,18 +144,18 @@ class ColumnStepper:
         count, d0 = u.shape[2], self._model.parameters.diffusivity
         law, push = self._flow(then, count, names) if then else (_STILL, np.zeros((count, 3), self.dtype))
         if count not in self._work:
-            self._work[count] = [self.stack(count) for _ in range(3)]
-        first, odd, even = self._work[count]
-        numbers, arrays = _stages(stages)
-        days = numbers[:, 3] * tau
+            self._work[count] = self.stack(count), self.stack(count)
+        coefficients, share = legendre_stages(stages)
+        days = coefficients[:, 1] * tau
         pull = np.zeros((stages, count, 2), self.dtype)
         for k, name in enumerate(names, 1):
             pull[:, k, 0] = days * (name == "diffusivity")
             pull[:, k, 1] = days * d0 * (name == "grey_ratio")
-        numbers = np.column_stack([numbers[:, :3], days * d0]).astype(self.dtype)
-        _sensitivity.diffuse(u, first, odd, even, *self._faces, *self._changed, self._lo, self._hi, box, numbers,
-                             arrays, pull, bool(pull[:, :, 1].any()), law, push, self._rows)
-        self.sweeps += stages
+        strip = max(_CACHE // (3 * (stages + 2) * u.strides[1]), 4)
+        low = _sensitivity.diffuse(u, *self._work[count], *self._faces, *self._changed, self._lo, self._hi, box,
+                                   coefficients, tau * d0, share, pull, bool(pull[:, :, 1].any()), law, push,
+                                   self._rows, strip)
+        self.lowest = min(self.lowest, low)
 
     def apply(self, u: Array, operation: Apply, names: Sequence[str] = ()) -> None:
         """A fraction of radiotherapy or a resection."""
@@ -161,10 +168,6 @@ class ColumnStepper:
             for k, name in enumerate(names, 1):
                 push[k] = slopes.get(name, 0.0)
         _sensitivity.scale(u, self._lo, self._hi, box, factor, dose, push)
-
-    def lowest(self, u: Array) -> float:
-        """The smallest density, or 0."""
-        return min(float(u[:, :, 0].min()), 0.0)
 
     def _flow(self, operation: React, count: int, names: Sequence[str]) -> tuple[Law, Array]:
         """The kernel's numbers of the pointwise map, and of its derivatives."""
@@ -216,20 +219,6 @@ class ColumnStepper:
 
 def _three(shape: tuple[int, ...], dtype: type[np.floating]) -> Faces:
     return np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
-
-
-@cache
-def _stages(stages: int) -> tuple[NDArray[np.float64], NDArray[np.intc]]:
-    """Coefficients a, b, d, e of each stage, and its p, q and out among (u, first, odd, even).
-
-    u itself is read only voxel by voxel after the first stage: the last one may write over it.
-    """
-    numbers = np.array(rkl2_stages(stages))
-    numbers[1] += [numbers[1, 2], 0, -numbers[1, 2], 0]  # Y_1 is Y_{j-1}
-    if stages > 2:
-        numbers[2] += [0, numbers[2, 2], -numbers[2, 2], 0]  # Y_1 is Y_{j-2}
-    out = [1, *(2 + j % 2 for j in range(stages - 2)), 0]
-    return numbers, np.array(list(zip([0, *out[:-1]], [0, 0, *out[:-2]], out, strict=True)), np.intc)
 
 
 def drugs_of(model: Model) -> set[str]:

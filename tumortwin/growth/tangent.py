@@ -91,7 +91,6 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
         if name in seeds:
             stepper.load(u, k, seeds[name])
     saved: list[list[NDArray[np.floating]]] = []
-    lowest = stepper.lowest(u)
     operations = iter(enumerate(solve.tape, 1))
     for i, operation in operations:
         if isinstance(operation, Diffuse):
@@ -99,7 +98,6 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
             i, then = next(operations)
             assert isinstance(then, React)
             stepper.diffuse(u, operation, names, then)
-            lowest = min(lowest, stepper.lowest(u))
         elif isinstance(operation, React):
             stepper.react(u, operation, names)
         elif isinstance(operation, Apply):
@@ -111,7 +109,7 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
     for name, column in zip(names, columns, strict=True):
         if not np.isfinite(column[-1]).all():
             raise InputError(f"the derivative by {name} is not finite at day {stop}: make a plan with a smaller dt")
-    return TangentSimulation(solve.solution(fields, lowest), dict(zip(names, columns, strict=True)))
+    return TangentSimulation(solve.solution(fields), dict(zip(names, columns, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +142,12 @@ class FrozenSolve:
     stepper: ColumnStepper
     findings: tuple[Finding, ...]
 
-    def solution(self, fields: Sequence[NDArray[np.floating]], lowest: float) -> Simulation:
+    def solution(self, fields: Sequence[NDArray[np.floating]]) -> Simulation:
         """The Simulation with these saved fields."""
         if not np.isfinite(fields[-1]).all():
             raise InputError(f"the density is not finite at day {self.saves[-1]}: make a plan with a smaller dt")
         findings = [*self.model.findings(), *self.findings]
+        lowest = min(self.stepper.lowest, float(self.density.min()))
         if lowest < -UNDERSHOOT:
             findings.append(Finding(f"the density falls to {lowest:.2g} somewhere", "growth",
                                     "rough data at this step length: make a plan with a smaller rtol or dt"))
