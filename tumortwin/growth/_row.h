@@ -5,10 +5,10 @@
    rows are compiled for several instruction sets and chosen when the program starts (WIDE), so that a wheel for any CPU
    uses the CPU it finds. */
 
-/* A row of a stage. `n` is a number of whole blocks: beyond the domain coefficients and densities are 0 and stay
-   0, so the loop needs no remainder. KIND says which terms there are and where Y_{j-2} is: 1 the
-   first stage, 2 the second (in `q`), 3 a later one (in `out`), 4 the last one (in `q`; the density is in `out`), 5 the
-   last of two (in `out`, which is the density). */
+/* A row of a stage. `n` is a number of whole blocks: beyond the domain, coefficients and densities are 0 and stay 0, so
+   the loop needs no remainder. KIND says which terms there are and where Y_{j-2} is: 1 the first stage, 2 the second (in
+   `q`), 3 a later one (in `out`), 4 the last one (in `q`; the density is in `out`), 5 the last of two (in `out`, which
+   is the density). */
 #define ROW(NAME, KIND)                                                                                               \
     WIDE static void NAMED(NAME)(ptrdiff_t n, ptrdiff_t sz, ptrdiff_t sy, const REAL *restrict p,                     \
         const REAL *restrict q, REAL *restrict out, const FACE *restrict fz, const FACE *restrict fy,                 \
@@ -56,8 +56,8 @@ typedef struct {
 } NAMED(Field);
 
 /* Rows [from, to) of plane z in stage j of `stages`: Y_j = Y_{j-1} + b (Y_{j-1} - Y_{j-2}) + e div(D grad Y_{j-1}),
-   with b and e from `coefficients`. The last stage instead leaves u + share (Y_j - u), followed by the flow of growth, in u. Returns the smaller of `low`
-   and the lowest value that is left in u. */
+   with b and e from `coefficients`. The last stage instead leaves u + share (Y_j - u), followed by the flow of growth,
+   in u. Returns the smaller of `low` and the lowest value that is left in u. */
 static double NAMED(plane)(const NAMED(Field) *f, int j, int stages, ptrdiff_t z, ptrdiff_t from, ptrdiff_t to,
                            const double *coefficients, double share, double growth, double crowding, double low)
 {

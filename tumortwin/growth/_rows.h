@@ -21,7 +21,7 @@
 #define __attribute__(x)
 #endif
 
-/* voxels done at once: rows end in a margin of as many zeros */
+/* rows are whole blocks of this many voxels, and begin at one: no vector loop has a remainder */
 #define BLOCK 16
 
 #define REAL float
