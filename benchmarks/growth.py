@@ -1,22 +1,34 @@
 """How fast the growth engine is, beside what a user would pick instead.
 
-    OMP_NUM_THREADS=1 python benchmarks/growth.py [--json FILE] [--quick]
+    OMP_NUM_THREADS=1 python benchmarks/growth.py [--json FILE] [--plot FILE] [--quick]
 
-Ratios are taken pairwise in one run, the median of five; times are of one thread, CPU time of the process.
+Ratios are taken pairwise in one run, the median of seven; times are of one thread, CPU time of the process. The C
+stencil and the STREAM triad (stencil.c) are compiled by `cc` in the run; py-pde and numba are the extra `bench`. What
+is missing is skipped, and said.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import platform
+import shutil
 import statistics
+import subprocess
+import tempfile
 import time
+import tracemalloc
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -39,7 +51,8 @@ rows: list[dict[str, object]] = []
 
 def note(name: str, value: float, unit: str, against: str = "", target: str = "", holds: bool | None = None) -> None:
     """One row of the table."""
-    rows.append({"name": name, "value": value, "unit": unit, "against": against, "target": target, "holds": holds})
+    rows.append({"name": name, "value": float(value), "unit": unit, "against": against, "target": target,
+                 "holds": None if holds is None else bool(holds)})
     verdict = {None: "", True: "holds", False: "MISSED"}[holds]
     print(f"{name:62} {value:10.4g} {unit:10} {against:34} {target:12} {verdict}", flush=True)
 
@@ -51,7 +64,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
-def pairwise(ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 5) -> tuple[float, float]:
+def pairwise(ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 7) -> tuple[float, float]:
     """Median of theirs / ours taken in turns, and our median seconds."""
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
     return statistics.median(b / a for a, b in pairs), statistics.median(a for a, _ in pairs)
@@ -103,6 +116,151 @@ def sweeps(spacing: float) -> None:
             note(f"{name}, {where}", voxels * stages / own / 1e6, "Mvoxel/s")
             target = ">= 9" if stages == 1 else ""
             note(f"{name}, {where}", ratio, "x faster", "NumPy reference", target, ratio >= 9 if target else None)
+
+
+def compiled() -> ctypes.CDLL | None:
+    """stencil.c, for this very CPU."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        print("the C stencil and the triad are skipped: no C compiler (cc)")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "stencil.so"
+        source = Path(__file__).with_name("stencil.c")
+        subprocess.run([compiler, "-O3", "-march=native", "-shared", "-fPIC", source, "-o", library], check=True)
+        return ctypes.CDLL(str(library))
+
+
+def roofline(spacing: float) -> None:
+    """The explicit sweep against the same in plain C and against memory's bandwidth; the stages against the sweep."""
+    domain = brain(spacing)
+    relative = TissueDiffusion().relative(domain, GrowthParameters())
+    voxels = np.count_nonzero(domain.mask)
+    kernel = KernelStepper(relative, domain.mask, domain.grid.spacing, 0.1, np.float32, 0.0)
+    kernel.load(np.where(domain.mask, 0.5, 0))
+    sweep = partial(kernel.euler, 0.1)
+    where = f"float32, {spacing:g} mm"
+    library = compiled()
+    if library is not None:
+        inside = np.pad(domain.mask, 1)
+        lo = np.argmax(inside, axis=2).astype(np.intc)
+        hi = np.where(inside.any(axis=2), inside.shape[2] - np.argmax(inside[..., ::-1], axis=2), 0).astype(np.intc)
+        u, out = (np.pad(np.where(domain.mask, 0.5, 0).astype(np.float32), 1) for _ in range(2))
+        faces = [f.astype(np.float32) for f in face_coefficients(np.pad(relative * 0.1, 1), domain.grid.spacing)]
+        sizes = [ctypes.c_ssize_t(n) for n in inside.shape]
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (u, out, *faces, lo, hi)]
+        ratio, own = pairwise(sweep, lambda: library.euler(*sizes, *pointers, ctypes.c_float(0.1)))
+        note(f"time of an explicit sweep, {where}", 1 / ratio, "of theirs", "plain C, stored float32 faces", "<= 1.3",
+             1 / ratio <= 1.3)
+        n = 8_000_000
+        a, b, c = (np.ones(n) for _ in range(3))
+        triad = [ctypes.c_void_p(x.ctypes.data) for x in (a, b, c)]
+        ratio, own = pairwise(sweep, lambda: library.triad(ctypes.c_ssize_t(n), *triad, ctypes.c_double(0.5)))
+        # counted as STREAM does: 24 bytes a number; u, out and three 16-bit coefficients are 14 bytes a voxel
+        share = voxels * 14 / own / (n * 24 / (own * ratio))
+        note("STREAM triad", n * 24 / (own * ratio) / 1e9, "GB/s")
+        note(f"bandwidth of an explicit sweep, {where}", share, "of triad's", "STREAM triad", ">= 0.6", share >= 0.6)
+    note("bytes of an RKL2 stage over an explicit sweep's", 18 / 14, "x", "16-bit coefficients counted", "<= 1.3", True)
+    ratio, _ = pairwise(sweep, partial(kernel.diffuse, 0.1, 7, STILL))
+    note(f"time of an RKL2 stage of seven, {where}", ratio / 7, "sweeps", "explicit sweep", "<= 1.3", ratio / 7 <= 1.3)
+    two = KernelStepper(relative, domain.mask, domain.grid.spacing, 0.1, np.float32, 0.0, 2)
+    two.load(np.where(domain.mask, 0.5, 0))
+    walls = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        two.diffuse(0.1, 7, STILL)
+        middle = time.perf_counter()
+        kernel.diffuse(0.1, 7, STILL)
+        walls.append((time.perf_counter() - middle) / (middle - begin))
+    ratio = statistics.median(walls)
+    note(f"two threads, {where}, wall time", ratio, "x faster", f"one; load {os.getloadavg()[0]:.1f}", ">= 1.7",
+         ratio >= 1.7)
+
+
+def memory(spacing: float) -> None:
+    """Bytes per voxel of the box at the highest, beyond the density that is given and the one that is saved."""
+    domain = brain(spacing)
+    density = seed(domain)
+    model = course(domain, False)
+    tracemalloc.start()
+    run = simulate(model, density, 0, 30)
+    peak = tracemalloc.get_traced_memory()[1] - run.fields[0].nbytes
+    tracemalloc.stop()
+    note("memory of a solve, float32", peak / domain.mask.size, "B/voxel", "", "<= 32", peak / domain.mask.size <= 32)
+
+
+def against_py_pde(n: int, days: float) -> None:
+    """An unmasked box against py-pde's fourth-order Runge-Kutta solver, compiled by numba, at equal error."""
+    try:
+        import pde
+    except ImportError:
+        print("py-pde is skipped: install the extra `bench`")
+        return
+    domain = Domain.uniform(Grid.regular((n, n, n)))
+    model = Model(domain, GrowthParameters(diffusivity=0.1, proliferation_rate=0.05))
+    density = ellipsoid_seed(domain, domain.grid.center, n / 5)
+    exact = simulate(model, density, 0, days, dt=0.1, dtype=np.float64, eps=0).fields[-1]
+
+    def error(u: NDArray[np.floating]) -> float:
+        return float(np.linalg.norm(u - exact) / np.linalg.norm(exact))
+
+    ours = error(simulate(model, density, 0, days).fields[-1])
+    grid = pde.CartesianGrid([[0, n]] * 3, [n] * 3)
+    start = pde.ScalarField(grid, density)
+    equation = pde.PDE({"u": "0.1 * laplace(u) + 0.05 * u * (1 - u)"}, bc="neumann")
+    solver = pde.RungeKuttaSolver(equation, backend="numba")
+
+    def stepper(steps: int) -> Callable[..., object]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            step = solver.make_stepper(start, dt=days / steps)
+        step(start.copy(), 0.0, days)  # compiles
+        return step
+
+    for steps in (90, 180, 360, 720, 1440):
+        step, state = stepper(steps), start.copy()
+        step(state, 0.0, days)
+        if error(state.data) <= ours:  # not where it is unstable
+            break
+
+    def theirs() -> None:
+        step(start.copy(), 0.0, days)
+
+    ratio, own = pairwise(lambda: simulate(model, density, 0, days), theirs)
+    name = f"whole solve, unmasked box of {n}^3, {days:g} days"
+    note(name, own, "s", f"error {ours:.1e}")
+    note(name, ratio, "x faster", f"py-pde, numba, {steps} steps", "> 1", ratio > 1)
+
+
+def scaling(plot: Path | None, finest: float) -> None:
+    """Cost of a solve against the number of voxels and against days, with exponents."""
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", sharey=True)
+    curves = []
+    points = []
+    for spacing in (h for h in (4.0, 3.0, 2.0, 1.4, 1.0) if h >= finest):
+        domain = brain(spacing)
+        model, density = course(domain, False), seed(domain)
+        points.append((np.count_nonzero(domain.mask) / 1e6,
+                       min(seconds(lambda m=model, u=density: simulate(m, u, 0, 180.0)) for _ in range(3))))
+    curves.append((points, "voxels in the brain, millions", "180 days, by voxel size"))
+    domain = brain(2.0)
+    model, density = course(domain, False), seed(domain)
+    curves.append(([(days, min(seconds(lambda t=days: simulate(model, density, 0, t)) for _ in range(3)))
+                    for days in (45.0, 90.0, 180.0, 360.0, 720.0)], "days", "2 mm, by length"))
+    for ax, (points, label, title) in zip(axes, curves, strict=True):
+        x, y = np.array(points).T
+        slope, offset = np.polyfit(np.log(x), np.log(y), 1)
+        note(f"exponent of the cost: {title}", slope, "", f"{len(points)} points, D 0.1, rho 0.05")
+        ax.loglog(x, y, "o")
+        ax.loglog(x, np.exp(offset) * x**slope, "-", lw=1, label=f"exponent {slope:.2f}")
+        ax.set(xlabel=label, title=title)
+        ax.set_xticks(x, [f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in x])
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False)
+    axes[0].set_ylabel("s, one thread")
+    if plot:
+        fig.savefig(plot, dpi=120)
 
 
 def crank_nicolson(model: Model, density: NDArray[np.float64], stop: float, steps: int) -> NDArray[np.float64]:
@@ -177,14 +335,20 @@ def main() -> None:
     """Run all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--plot", type=Path, help="draw the cost against size and days")
     parser.add_argument("--quick", action="store_true", help="2 mm only")
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, numpy {np.__version__}")
     sweeps(2.0)
+    roofline(2.0)
+    memory(2.0)
+    against_py_pde(48, 180.0)
+    scaling(arguments.plot, 2.0 if arguments.quick else 1.0)
     at_equal_error(2.0, 180.0)
     clinical(2.0, 260.0, None, d=0.1, rho=0.05)
     if not arguments.quick:
         sweeps(1.0)
+        roofline(1.0)
         clinical(1.0, 260.0, None, d=0.1, rho=0.05)
         clinical(1.0, 365.0, 1.0, d=0.1, rho=0.05)
         clinical(1.0, 365.0, 2.5, d=0.5, rho=0.03)
