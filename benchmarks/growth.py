@@ -160,7 +160,6 @@ def roofline(spacing: float) -> None:
         share = voxels * 14 / own / (n * 24 / (own * ratio))
         note("STREAM triad", n * 24 / (own * ratio) / 1e9, "GB/s")
         note(f"bandwidth of an explicit sweep, {where}", share, "of triad's", "STREAM triad", ">= 0.6", share >= 0.6)
-    note("bytes of an RKL2 stage over an explicit sweep's", 18 / 14, "x", "16-bit coefficients counted", "<= 1.3", True)
     ratio, _ = pairwise(sweep, partial(kernel.diffuse, 0.1, 7, STILL))
     note(f"time of an RKL2 stage of seven, {where}", ratio / 7, "sweeps", "explicit sweep", "<= 1.3", ratio / 7 <= 1.3)
     two = KernelStepper(relative, domain.mask, domain.grid.spacing, 0.1, np.float32, 0.0, 2)

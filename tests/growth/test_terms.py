@@ -173,3 +173,11 @@ def test_bad_companions_are_refused(wrong) -> None:
 def test_a_drug_without_a_sensitivity_is_a_finding(domain) -> None:
     model = Model(domain, GrowthParameters(diffusivity=1.0), administrations=(dose(0, drug="newdrug"),))
     assert [f.what for f in model.findings()] == ["no sensitivity to newdrug is given"]
+
+
+def test_whole_numbers_of_milligrams_lose_nothing():
+    def kill(kind: type) -> float:
+        doses = [Administration(day, "temozolomide", kind(75), DoseUnit.MG) for day in (0.0, 0.5, 1.0)]
+        return DrugKill(doses, {"temozolomide": 1e-3}, {"temozolomide": 0.7}).between(0.7, 4.0)
+
+    assert kill(int) == kill(float)

@@ -185,7 +185,11 @@ def last_scores(report: BoardReport) -> tuple[Score, ...]:
 def score_cells(score: Score) -> tuple[str, str, str, str]:
     """Method, Dice, volume (with its interval) and relative error."""
     return (score.method, "–" if score.dice is None else f"{score.dice:.2f}", predicted_ml(score),
-            "–" if score.error_percent is None else f"{score.error_percent:+.0f} %".replace("-", "−"))
+            "–" if score.error_percent is None else _error(score.error_percent))
+
+
+def _error(percent: float) -> str:
+    return "> +999 %" if percent > 999 else f"{percent:+.0f} %".replace("-", "−")
 
 
 def score_table(report: BoardReport) -> Table:

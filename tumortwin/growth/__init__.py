@@ -1,10 +1,12 @@
 """How the tumor grows: the reaction-diffusion equation, its kernel and its solver."""
 
+from tumortwin.growth.adjoint import LossGradient, simulate_with_gradient
 from tumortwin.growth.model import Model, model_of
 from tumortwin.growth.parameters import SOURCES, UNITS, GrowthParameters
 from tumortwin.growth.scheme import Step, StepPlan
 from tumortwin.growth.seed import ellipsoid_seed
 from tumortwin.growth.solver import Simulation, simulate
+from tumortwin.growth.tangent import TangentSimulation, simulate_with_tangents
 from tumortwin.growth.terms.companions import DeadCells, Necrosis
 from tumortwin.growth.terms.diffusion import TissueDiffusion, UniformDiffusion, VoxelDiffusion
 from tumortwin.growth.terms.laws import Exponential, Gompertz, Logistic
@@ -13,6 +15,7 @@ from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill, survival
 
 __all__ = [
     "DECAY_RATES", "SOURCES", "UNITS", "DeadCells", "DrugKill", "Exponential", "Gompertz", "GrowthParameters",
-    "Logistic", "Model", "Necrosis", "Simulation", "Step", "StepPlan", "TensorDiffusion", "TissueDiffusion",
-    "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed", "model_of", "simulate", "survival",
+    "Logistic", "LossGradient", "Model", "Necrosis", "Simulation", "Step", "StepPlan", "TangentSimulation",
+    "TensorDiffusion", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed", "model_of",
+    "simulate", "simulate_with_gradient", "simulate_with_tangents", "survival",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Sweeps over the active box of a density and its derivatives together. Python callers validate; see columns.py.
 
-Arrays are (z, y, column, x) with a margin of one voxel of zeros on every side in space; column 0 is the density, the others are
-derivatives. `lo` and `hi` are each row's first voxel in the domain and the one after its last; `rows` is room for six
-rows. The GIL is released, denormals are flushed, nothing is allocated.
+Arrays are (z, y, column, x) with a margin of one voxel of zeros on every side in space; column 0 is the density, the
+others are derivatives. `lo` and `hi` are each row's first voxel in the domain and the one after its last; `rows` is
+room for six rows. The GIL is released, denormals are flushed, nothing is allocated.
 """
 
 ctypedef fused real:
@@ -134,7 +134,7 @@ def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] odd, real[:, :, :, ::1] eve
 
 def react(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, law, const real[:, ::1] push,
           real[:, ::1] rows):
-    """The pointwise map of column 0, and what it makes of the derivatives: slope w + push . (derivatives by numbers)."""
+    """The pointwise map of column 0, and what it makes of the derivatives: slope w + push . (those by numbers)."""
     cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, z, y, begin, end
     cdef int map
     cdef double growth, crowding, exponent
@@ -147,7 +147,8 @@ def react(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box,
             for y in range(first_y, end_y):
                 begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
                 if begin < end:
-                    mapped(map, <int>u.shape[2], end - begin, u.shape[3], &u[z, y, 0, begin], growth, crowding, exponent,
+                    mapped(map, <int>u.shape[2], end - begin, u.shape[3], &u[z, y, 0, begin], growth, crowding,
+                           exponent,
                            &push[0, 0], &rows[2, 0], &rows[3, 0], &rows[4, 0], &rows[5, 0])
         restore_denormals(before)
 

@@ -63,6 +63,8 @@ class ColumnStepper:
     def __init__(self, model: Model, plan: StepPlan, names: Sequence[str], dtype: type[np.floating]) -> None:
         if not isinstance(model.diffusion, UniformDiffusion | TissueDiffusion | VoxelDiffusion):
             raise InputError(f"there are no derivatives of {type(model.diffusion).__name__}")
+        if model.companion is not None or model.rate_factor is not None:
+            raise InputError("there are no derivatives of a model with a companion field or a rate by voxel")
         domain, self._model, self.dtype = model.domain, model, dtype
         self._kill = model.kill
         self._units = {drug: DrugKill([d for d in model.administrations if d.drug == drug], {drug: 1.0},

@@ -150,7 +150,7 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     ----------
     Strang 1968, doi:10.1137/0705041. Meyer, Balsara & Aslam 2014, doi:10.1016/j.jcp.2013.08.021.
     """
-    saves = _checked_times(start, stop, save_at)
+    saves = checked_times(start, stop, save_at)
     for name, value in (("dt", dt), ("rtol", rtol)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is a finite number > 0, not {value}")
@@ -161,7 +161,7 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     if not 0 <= eps < 0.1:
         raise InputError(f"eps is a small density, 0 <= eps < 0.1, not {eps}")
     domain = model.domain
-    density, findings = _checked_density(model, np.asarray(initial))
+    density, findings = checked_density(model, np.asarray(initial))
     diffusivity = model.parameters.diffusivity
     stepper: KernelStepper | TensorStepper
     if isinstance(model.diffusion, TensorDiffusion):
@@ -241,7 +241,7 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
                       steps.time_error, march.lowest, steps, tuple(findings), tuple(companions), cancelled)
 
 
-def _checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
+def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
     if not (math.isfinite(start) and math.isfinite(stop) and stop > start):
         raise InputError(f"a solve runs from a finite day to a later one, not from {start} to {stop}")
     saves = sorted({float(t) for t in save_at} | {float(stop)})
@@ -251,7 +251,7 @@ def _checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[
     return saves
 
 
-def _checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
+def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
     mask = model.domain.mask
     if density.shape != mask.shape:
         raise InputError(f"the initial density has shape {density.shape}, the domain's grid {mask.shape}")

@@ -12,7 +12,7 @@ from tumortwin.errors import InputError
 from tumortwin.growth.columns import ColumnStepper, checked_names
 from tumortwin.growth.model import Model
 from tumortwin.growth.scheme import StepPlan
-from tumortwin.growth.solver import UNDERSHOOT, Simulation, _checked_density, _checked_times, simulate
+from tumortwin.growth.solver import UNDERSHOOT, Simulation, checked_density, checked_times, simulate
 from tumortwin.growth.tape import Apply, Diffuse, Operation, React, tape_of
 from tumortwin.imaging.findings import Finding
 from tumortwin.progress import Progress, silent
@@ -161,8 +161,8 @@ def frozen(model: Model, initial: NDArray[np.floating], start: float, stop: floa
            save_at: Iterable[float], plan: StepPlan | None, rtol: float, dtype: type[np.floating],
            progress: Progress) -> FrozenSolve:
     """Check a solve's values, and find its plan if none is given."""
-    saves = _checked_times(start, stop, save_at)
-    density, findings = _checked_density(model, np.asarray(initial))
+    saves = checked_times(start, stop, save_at)
+    density, findings = checked_density(model, np.asarray(initial))
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise InputError(f"dtype is float32 or float64, not {np.dtype(dtype)}")
     if plan is None:

@@ -75,7 +75,7 @@ class DrugKill:
                 raise InputError(f"{drug} has a sensitivity but no decay rate > 0 per day (decay_rates): {decay}")
             given.sort(key=lambda d: d.day)
             times = np.array([d.day for d in given])
-            amounts = np.array([d.amount for d in given])
+            amounts = np.array([d.amount for d in given], float)
             present = amounts.copy()
             for i in range(1, len(given)):
                 present[i] += present[i - 1] * np.exp(-decay * (times[i] - times[i - 1]))
