@@ -48,8 +48,11 @@ notebooks: $(VENV)/installed-test
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
 validate: $(VENV)/installed-test
+	$(BIN)/pip install -q -e '.[bench]'
 	$(BIN)/python -m pytest tests/physics -q --write-validation docs/validation.md
-	for study in benchmarks/*.py; do $(BIN)/python $$study || exit 1; done
+	$(BIN)/python benchmarks/patients.py --write docs/validation.md
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/sensitivities.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
