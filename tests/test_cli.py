@@ -93,6 +93,15 @@ def test_results_are_not_written_over_a_folder_of_other_things(capsys, sample, t
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_place_that_cannot_be_written_is_named(capsys, sample):
+    assert "/proc/nowhere" in refused(capsys, "run", sample, "--out", "/proc/nowhere")
+
+
+def test_more_visits_than_there_are_is_said_before_the_work(capsys, sample, tmp_path):
+    assert "6 visits" in refused(capsys, "run", sample, "--out", tmp_path / "out", "--visits", 9)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_misspelled_option_is_exit_code_2():
     run = tumortwin("run", "x", "--outt", "y")
     assert run.returncode == 2

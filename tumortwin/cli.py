@@ -37,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.close()
         print(f"tumortwin: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        # a disk that is full, a folder that may not be written: the user's to mend, not a bug
+        progress.close()
+        print(f"tumortwin: {error.strerror or error}: {error.filename or 'a file'}: choose another place, or make room "
+              "and rights", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         progress.close()
         print("tumortwin: interrupted; no file is half-written, and what was finished is kept", file=sys.stderr)

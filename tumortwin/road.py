@@ -104,6 +104,8 @@ def run(
              f"{len(patient.findings)} finding(s)")
     if not patient.visits:
         raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
+    if visits is not None:
+        calibration_visits(len(patient.visits), visits)  # what cannot be is said before the work, not after it
     results = _Results(target, _key(patient, visits, strict, seed), overwrite)
     left_out: list[str] = []
 
@@ -161,8 +163,8 @@ def calibration_visits(available: int, asked: int | None) -> int:
     if asked is None:
         return min(available, max(2, available - 2))
     if not 2 <= asked <= available:
-        raise InputError(f"--visits {asked}: this patient has {available} visits with a visible tumor, "
-                         "and a calibration needs at least 2")
+        raise InputError(f"--visits {asked}: this patient has {available} visits that can be used, and a calibration "
+                         "needs at least 2 of them")
     return asked
 
 
