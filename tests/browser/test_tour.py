@@ -25,5 +25,5 @@ def test_a_move_of_the_slider_redraws_the_curve(page, run_notebook):
 
 
 def volume(summary: str) -> float:
-    """mL at the end, from the summary's text."""
-    return float(summary.split("at the end", 1)[1].split("mL", 1)[0])
+    """mL of the whole tumor at the end, from the summary's text."""
+    return float(summary.split("whole tumor (FLAIR)", 1)[1].split("mL", 1)[0])

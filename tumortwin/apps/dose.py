@@ -7,6 +7,7 @@ from math import isinf
 import ipywidgets as widgets
 
 from tumortwin.board.scenarios import scenario_png
+from tumortwin.board.wording import name_of
 from tumortwin.calibration import Calibration
 from tumortwin.planning.scenario import Scenario, ScenarioMaker
 from tumortwin.therapy.schedule import Prescription
@@ -45,19 +46,22 @@ class DoseApp:
             value=len(delivered.doses), min=1, max=40, description="fractions", continuous_update=False, style=wide,
         )
         self._summary = widgets.HTML()
-        self._picture = widgets.Image(format="png")
+        self._picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
         for widget, name in ((self.dose, "dose"), (self.fractions, "fractions"), (self._summary, "summary"),
                              (self._picture, "curve")):
             widget.add_class(f"tumortwin-{name}")
         controls = widgets.VBox([self.dose, self.fractions, self._summary], layout=widgets.Layout(flex="0 0 340px"))
-        self.ui = widgets.HBox([controls, self._picture])
+        # the picture takes what is left of a narrow page, and shrinks rather than being cut off
+        picture = widgets.Box([self._picture], layout=widgets.Layout(flex="1 1 0%", min_width="0"))
+        self.ui = widgets.HBox([controls, picture])
         self.dose.observe(self._redraw, "value")
         self.fractions.observe(self._redraw, "value")
         self._redraw()
 
     def _redraw(self, _change: object = None) -> None:
         n, dose = self.fractions.value, self.dose.value
-        self.scenario = self._maker.prescribed(Prescription(f"{n} x {dose:.1f} Gy", dose, n))
+        asked = Prescription(f"{n} x {dose:.1f} Gy", dose, n) if dose > 0 else Prescription("no radiotherapy", 0.0, 0)
+        self.scenario = self._maker.prescribed(asked)
         self._summary.value = summary_html(self.scenario)
         self._picture.value = scenario_png(self.scenario, self._given)
 
@@ -66,10 +70,11 @@ def summary_html(scenario: Scenario) -> str:
     """A scenario's numbers for people: dose to the tumor, limits of organs, volume at the end."""
     when = "beyond the horizon" if isinf(scenario.progression) else f"day {scenario.progression:.0f} of treatment"
     broken = [str(tick) for organ in scenario.organs for tick in organ.ticks if not tick.met]
+    volumes = ", ".join(f"{name_of(q)} <b>{v[-1]:.1f} mL</b>" for q, v in scenario.volumes_ml.items())
     limits = "all limits kept" if not broken else "limits broken:<br>" + "<br>".join(broken)
     return (
         f"<b>{scenario.schedule.total:.1f} Gy</b> in {len(scenario.schedule.doses)} fractions, "
         f"tumor EQD2 {scenario.tumor_eqd2:.1f} Gy<br>"
-        f"enhancing volume at the end <b>{scenario.volumes_ml['enhancing'][-1]:.1f} mL</b><br>"
+        f"at the end: {volumes}<br>"
         f"progression: {when}<br>{limits}<br><i>Most probable parameters. Research use only.</i>"
     )

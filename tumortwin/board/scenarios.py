@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 
+import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tumortwin.board.charts import QUANTITY_COLORS, QUIET, page_style, plain
+from tumortwin.board.charts import QUANTITY_COLORS, page_style, plain
+from tumortwin.board.wording import name_of
 from tumortwin.planning.scenario import Scenario
 
 
 def show_scenario(ax: Axes, scenario: Scenario, given: Scenario) -> list[Artist]:
-    """Enhancing volume of a schedule over time, with the given course behind it.
+    """Volumes of a schedule over time, dashed those of the given course.
 
     Parameters
     ----------
@@ -23,14 +25,16 @@ def show_scenario(ax: Axes, scenario: Scenario, given: Scenario) -> list[Artist]
         What is asked about, and the course as delivered.
     """
     artists: list[Artist] = []
-    artists += ax.plot(given.days, given.volumes_ml["enhancing"], color=QUIET, linewidth=1.5, linestyle="--",
-                       label="as delivered")
-    artists += ax.plot(scenario.days, scenario.volumes_ml["enhancing"], color=QUANTITY_COLORS["enhancing"],
-                       linewidth=2.2, label=scenario.schedule.name)
-    top = 1.15 * max(given.volumes_ml["enhancing"].max(), 1.0)
-    ax.set(xlabel="days since the first scan", ylabel="enhancing volume (mL)", xlim=(given.days[0], given.days[-1]))
+    for quantity in scenario.volumes_ml:
+        color, name = QUANTITY_COLORS[quantity], name_of(quantity)
+        artists += ax.plot(given.days, given.volumes_ml[quantity], color=color, linewidth=1.2, linestyle="--",
+                           label=f"{name}, as delivered")
+        artists += ax.plot(scenario.days, scenario.volumes_ml[quantity], color=color, linewidth=2.2,
+                           label=f"{name}, {scenario.schedule.name}")
+    ax.set(xlabel="days since the first scan", ylabel="volume (mL)", xlim=(given.days[0], given.days[-1]))
     # a fixed scale lets the eye compare positions of the slider; only a worse course than the given one enlarges it
-    ax.set_ylim(0, max(top, 1.05 * scenario.volumes_ml["enhancing"].max()))
+    highest = max(v.max() for v in scenario.volumes_ml.values())
+    ax.set_ylim(0, max(1.15, 1.15 * max(v.max() for v in given.volumes_ml.values()), 1.05 * highest))
     plain(ax)
     ax.legend(frameon=False, loc="upper left")
     return artists
@@ -38,8 +42,6 @@ def show_scenario(ax: Axes, scenario: Scenario, given: Scenario) -> list[Artist]
 
 def scenario_png(scenario: Scenario, given: Scenario) -> bytes:
     """The picture of :func:`show_scenario` as PNG."""
-    import matplotlib as mpl
-
     with mpl.rc_context(page_style()):
         figure = Figure(figsize=(6.4, 3.6), dpi=110, layout="constrained")
         show_scenario(figure.add_subplot(), scenario, given)
