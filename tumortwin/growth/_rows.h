@@ -5,9 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* glibc resolves clones when a program starts; other systems get the baseline, or what the compiler was told */
+/* glibc resolves clones when a program starts; other systems get the baseline, or what the compiler was told. Clones are
+   named by their instructions: "arch=haswell" would be taken on that very model only. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDE __attribute__((target_clones("default", "arch=haswell")))
+#define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define WIDE
 #endif
