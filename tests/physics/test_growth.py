@@ -73,7 +73,8 @@ def test_growth_under_a_drug(verify, law) -> None:
     got = simulate(model, np.full(grid.shape, 0.2), 0, 6, dtype=np.float64).fields[-1][0, 0, 0]
 
     def slope(t: float, u: np.ndarray) -> np.ndarray:
-        kill = 6e-3 * 75 * 9.24 * sum(np.exp(-9.24 * (t - d.day)) for d in doses if t >= d.day)
+        decay = np.log(2) / (1.8 / 24)  # 1/day: a half-life of 1.8 h
+        kill = 6e-3 * 75 * decay * sum(np.exp(-decay * (t - d.day)) for d in doses if t >= d.day)
         growth = {Logistic: 1 - u, Exponential: 1.0, Gompertz: -np.log(np.maximum(u, 1e-3))}[type(law)]
         return (0.15 * growth - kill) * u
 

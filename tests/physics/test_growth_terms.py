@@ -17,6 +17,7 @@ BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # fibers oblique to all axes, (z, y, x): 12 times as diffusive along as across
 ALONG = np.array([1.0, 2.0, 1.5]) / np.linalg.norm([1.0, 2.0, 1.5])
 FIBER = 0.08 * np.eye(3) + 0.92 * np.outer(ALONG, ALONG)
+DECAY = np.log(2) / (1.8 / 24)  # temozolomide's, 1/day: a half-life of 1.8 h
 ORACLE = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14}
 
 
@@ -82,7 +83,7 @@ def test_rates_by_voxel(verify, dtype) -> None:
     u = np.full(shape, 0.2).ravel()
     for t0, t1, survivors in [(0, 0.5, 1), (0.5, 3, 1), (3, 4, np.exp(-0.12 * 2 * 1.25)), (4, 8, 1)]:
         def slope(t: float, u: np.ndarray, t1: float = t1) -> np.ndarray:
-            kill = 2e-3 * 75 * 9.24 * sum(np.exp(-9.24 * (t - d)) for d in (0.5, 3.0) if d <= t and d < t1)
+            kill = 2e-3 * 75 * DECAY * sum(np.exp(-DECAY * (t - d)) for d in (0.5, 3.0) if d <= t and d < t1)
             return (0.08 * factor.ravel() * (1 - u) - kill) * u
         u = solve_ivp(slope, (t0, t1), u, **ORACLE).y[:, -1] * survivors
     verify(f"logistic growth at each voxel's own rate, largest error, {np.dtype(dtype).name}", expected=0,
@@ -114,7 +115,7 @@ def test_dead_cells_of_a_drug(verify) -> None:
         got[dt] = run.companions[-1][0, 0, 0]
 
     def slope(t: float, y: np.ndarray, t1: float) -> list[float]:
-        kill = 3e-3 * 75 * 9.24 * sum(np.exp(-9.24 * (t - d)) for d in days if d <= t and d < t1)
+        kill = 3e-3 * 75 * DECAY * sum(np.exp(-DECAY * (t - d)) for d in days if d <= t and d < t1)
         return [(0.1 * (1 - y[0]) - kill) * y[0], kill * y[0] - np.log(2) / 5 * y[1]]
 
     y = np.array([0.4, 0.0])

@@ -18,6 +18,7 @@ from tumortwin.calibration.unknowns import SHAPES
 from tumortwin.growth.model import model_of
 from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.growth.scheme import StepPlan
+from tumortwin.growth.seed import ellipsoid_distance, shape_matrix, shape_numbers
 from tumortwin.growth.solver import simulate
 from tumortwin.growth.terms.treatment import survival
 from tumortwin.imaging.findings import Finding
@@ -140,14 +141,13 @@ class Course:
 
     def seed(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """The ellipsoid that the tumor grows from: 1 inside, falling over the front width, 0 outside the domain."""
-        spacing = np.array(self.twin.domain.grid.spacing)
+        grid = self.twin.domain.grid
+        turn = grid.affine[:3, :3] / grid.spacing  # from the grid's own axes, in which the unknowns are, to the world's
         offset = np.array([values[f"seed_{axis}"] for axis in "zyx"])
-        points = (np.indices(self.twin.domain.grid.shape).reshape(3, -1).T - self.center) * spacing - offset
-        eigenvalues, vectors = np.linalg.eigh(shape_matrix([values[name] for name in SHAPES]))
-        scaled = (points @ vectors) * np.exp(-eigenvalues)
-        distance = np.linalg.norm(scaled, axis=1) - SEED_SHARE * values["seed_radius"]
-        density = ndtr(-distance / values["front_width"])
-        return density.reshape(self.twin.domain.grid.shape) * self.twin.domain.mask
+        shape = turn @ shape_matrix([values[name] for name in SHAPES]) @ turn.T
+        distance = ellipsoid_distance(grid, grid.to_world(self.center) + turn @ offset, shape_numbers(shape))
+        inward = SEED_SHARE * values["seed_radius"] - distance
+        return ndtr(inward / values["front_width"]) * self.twin.domain.mask
 
 
 def growth_parameters(values: Mapping[str, float]) -> GrowthParameters:
@@ -162,18 +162,6 @@ def spin_up_days(values: Mapping[str, float]) -> float:
     """Days from the seed to the first scan: the grown part of the radius over the front's speed 2 sqrt(D rho)."""
     speed = 2 * np.sqrt(values["diffusivity"] * values["proliferation_rate"])
     return float((1 - SEED_SHARE) * values["seed_radius"] / speed)
-
-
-def shape_matrix(numbers: Sequence[float]) -> NDArray[np.float64]:
-    """The traceless symmetric matrix of five numbers: the log of an ellipsoid's axes over its mean radius."""
-    a, b, c, d, e = numbers
-    return np.array([[a, c, d], [c, b, e], [d, e, -a - b]])
-
-
-def shape_numbers(matrix: NDArray[np.float64]) -> tuple[float, ...]:
-    """The five numbers of a symmetric matrix's traceless part."""
-    m = matrix - np.eye(3) * np.trace(matrix) / 3
-    return float(m[0, 0]), float(m[1, 1]), float(m[0, 1]), float(m[0, 2]), float(m[1, 2])
 
 
 def slices_of(box: Box) -> Window:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tumortwin.calibration.course import Box, shape_numbers
+from tumortwin.calibration.course import Box
 from tumortwin.calibration.observation import QUANTITIES, contour_share
 from tumortwin.errors import InputError
+from tumortwin.growth.seed import shape_numbers
 from tumortwin.twin import Observation, Twin
 
 

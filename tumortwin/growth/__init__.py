@@ -4,7 +4,7 @@ from tumortwin.growth.adjoint import LossGradient, simulate_with_gradient
 from tumortwin.growth.model import Model, model_of
 from tumortwin.growth.parameters import SOURCES, UNITS, GrowthParameters
 from tumortwin.growth.scheme import Step, StepPlan
-from tumortwin.growth.seed import ellipsoid_seed
+from tumortwin.growth.seed import SEED_NUMBERS, ellipsoid_seed, ellipsoid_seed_tangents
 from tumortwin.growth.solver import Simulation, simulate
 from tumortwin.growth.tangent import TangentSimulation, simulate_with_tangents
 from tumortwin.growth.terms.companions import DeadCells, Necrosis
@@ -14,8 +14,8 @@ from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill, survival
 
 __all__ = [
-    "DECAY_RATES", "SOURCES", "UNITS", "DeadCells", "DrugKill", "Exponential", "Gompertz", "GrowthParameters",
-    "Logistic", "LossGradient", "Model", "Necrosis", "Simulation", "Step", "StepPlan", "TangentSimulation",
-    "TensorDiffusion", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed", "model_of",
-    "simulate", "simulate_with_gradient", "simulate_with_tangents", "survival",
+    "DECAY_RATES", "SEED_NUMBERS", "SOURCES", "UNITS", "DeadCells", "DrugKill", "Exponential", "Gompertz",
+    "GrowthParameters", "Logistic", "LossGradient", "Model", "Necrosis", "Simulation", "Step", "StepPlan",
+    "TangentSimulation", "TensorDiffusion", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed",
+    "ellipsoid_seed_tangents", "model_of", "simulate", "simulate_with_gradient", "simulate_with_tangents", "survival",
 ]  # fmt: skip

@@ -9,18 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.growth.parameters import GrowthParameters
+from tumortwin.therapy import linear_quadratic
+from tumortwin.therapy.drugs import DRUGS
 from tumortwin.twin import Administration
 
-DECAY_RATES: Mapping[str, float] = {"temozolomide": 9.24}
-"""Elimination rate of each drug, 1/day. Temozolomide: a half-life of 1.8 h, commonly quoted (e.g. Baker 1999,
-Clin Cancer Res 5:309)."""
+DECAY_RATES: Mapping[str, float] = {name: drug.decay_rate for name, drug in DRUGS.items()}
+"""Elimination rate of each drug with a known half-life (:data:`tumortwin.therapy.DRUGS`), 1/day."""
 
 # a concentration's time scales after a dose, in 1/decay: between these a ten-point rule meets round-off
 _LAYERS = np.array([0.0, 1.0, 3.0, 7.0, 15.0, 31.0])
 
 
 def survival(parameters: GrowthParameters, dose: ArrayLike) -> NDArray[np.float64]:
-    """Share of cells that survive one fraction: S = exp(-alpha d - beta d^2).
+    """Share of cells that survive one fraction, by the radiosensitivity of these parameters.
 
     Parameters
     ----------
@@ -29,12 +30,11 @@ def survival(parameters: GrowthParameters, dose: ArrayLike) -> NDArray[np.float6
     dose : float or array
         Dose of the fraction, Gy.
 
-    References
-    ----------
-    Fowler 1989, doi:10.1259/0007-1285-62-740-679
+    See Also
+    --------
+    tumortwin.therapy.survival : the linear-quadratic equation.
     """
-    d = np.asarray(dose, np.float64)
-    return np.exp(-parameters.alpha * d * (1 + d / parameters.alpha_beta))
+    return np.asarray(linear_quadratic.survival(dose, parameters.alpha, parameters.beta))
 
 
 class DrugKill:
