@@ -4,8 +4,10 @@
    a row lie side by side and are done before the next row, so that what they share (face coefficients, the density's own
    flow) is read from memory once. Faces have one column: strides `fsz` and `fsy`. Those of the active box's edge hold 0. */
 
-static inline REAL NAMED(net)(const REAL *p, ptrdiff_t i, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz, ptrdiff_t fsy,
-                              const REAL *fz, const REAL *fy, const REAL *fx)
+/* always inlined: a loop with a call in it is not vectorized */
+static inline __attribute__((always_inline)) REAL NAMED(net)(
+    const REAL *p, ptrdiff_t i, ptrdiff_t sz, ptrdiff_t sy, ptrdiff_t fsz, ptrdiff_t fsy, const REAL *fz,
+    const REAL *fy, const REAL *fx)
 {
     const REAL c = p[i];
     return ((p[i - sz] - c) * fz[i - fsz] + (p[i + sz] - c) * fz[i])
@@ -51,6 +53,7 @@ WIDE static void NAMED(stage_columns)(
     const REAL *gz, const REAL *gy, const REAL *gx, REAL b, REAL e, REAL share, const REAL *pull, REAL *flow,
     REAL *changed)
 {
+    n = n / BLOCK * BLOCK;
 #define ARGUMENTS columns, n, sc, sz, sy, fsz, fsy, p, q, out, fz, fy, fx, changing, gz, gy, gx, b, e, share, pull,    \
                   flow, changed
     if (kind == 1) NAMED(columns)(1, ARGUMENTS);
@@ -86,6 +89,7 @@ static inline __attribute__((always_inline)) void NAMED(pushed)(
 WIDE static void NAMED(moebius_columns)(int columns, ptrdiff_t n, ptrdiff_t sc, REAL *u, REAL growth, REAL crowding,
                                         const REAL *push, REAL *slope, REAL *x, REAL *y)
 {
+    n = n / BLOCK * BLOCK;
     IVDEP
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL v = u[i], r = 1 / (1 + crowding * v);
@@ -117,6 +121,7 @@ static void NAMED(power_columns)(int columns, ptrdiff_t n, ptrdiff_t sc, REAL *u
 WIDE static void NAMED(scale_columns)(int columns, ptrdiff_t n, ptrdiff_t sc, REAL *u, const REAL *factor,
                                       const REAL *dose, const REAL *push)
 {
+    n = n / BLOCK * BLOCK;
     REAL *w = u;
     IVDEP
     for (ptrdiff_t i = 0; i < n; i++) u[i] *= factor[i];

@@ -1,8 +1,8 @@
 """Sweeps over the active box of a density and its derivatives together. Python callers validate; see columns.py.
 
-Arrays are (z, y, column, x) with a margin of one voxel of zeros on every side in space; column 0 is the density, the
-others are derivatives. `lo` and `hi` are each row's first voxel in the domain and the one after its last; `rows` is
-room for six rows. The GIL is released, denormals are flushed, nothing is allocated.
+Arrays are (z, y, column, x) with a margin of zeros, one voxel and at the end of rows what makes them whole blocks;
+column 0 is the density, the others are derivatives. `lo` and `hi` are each row's first voxel in the domain and the one
+after its last; `rows` is room for six rows. The GIL is released, denormals are flushed, nothing is allocated.
 """
 
 ctypedef fused real:
@@ -10,6 +10,7 @@ ctypedef fused real:
     double
 
 cdef extern from "_columns.h" nogil:
+    Py_ssize_t BLOCK
     unsigned long long flush_denormals()
     void restore_denormals(unsigned long long before)
     void stage_columns_float(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -76,7 +77,7 @@ def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] odd, real[:, :, :, ::1] eve
     The stages run as a wave over the planes in strips of rows, each one plane and one row behind the stage before it:
     what a stage has written is still in the cache when the next ones read it.
     """
-    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, front, tile, z, y, n, begin, end, at, face
+    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, front, tile, z, y, n, begin, at, face
     cdef int map, columns = <int>u.shape[2], stages = <int>coefficients.shape[0], j, kind
     cdef double growth, crowding, exponent, b, e, low = 0
     z0, z1, first_y, end_y, x0, x1 = box
@@ -105,10 +106,10 @@ def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] odd, real[:, :, :, ::1] eve
                     kind = min(j, 3) if j < stages else 5 if stages == 2 else 4
                     b, e = coefficients[j - 1, 0], coefficients[j - 1, 1] * step
                     for y in range(max(tile - (j - 1), first_y), min(tile + strip - (j - 1), end_y)):
-                        begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
-                        if begin >= end:
+                        begin, n = blocks(max(x0, lo[z, y]), min(x1, hi[z, y]))
+                        if n == 0:
                             continue
-                        n, at, face = end - begin, z * sz + y * sy + begin, z * fsz + y * fsy + begin
+                        at, face = z * sz + y * sy + begin, z * fsz + y * fsy + begin
                         if real is float:
                             stage_columns_float(kind, columns, n, sc, sz, sy, fsz, fsy, p + at, q + at, out + at,
                                                 &fz[0, 0, face], &fy[0, 0, face], &fx[0, 0, face], changing,
@@ -135,7 +136,7 @@ def diffuse(real[:, :, :, ::1] u, real[:, :, :, ::1] odd, real[:, :, :, ::1] eve
 def react(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box, law, const real[:, ::1] push,
           real[:, ::1] rows):
     """The pointwise map of column 0, and what it makes of the derivatives: slope w + push . (those by numbers)."""
-    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, z, y, begin, end
+    cdef Py_ssize_t z0, z1, first_y, end_y, x0, x1, z, y, begin, n
     cdef int map
     cdef double growth, crowding, exponent
     z0, z1, first_y, end_y, x0, x1 = box
@@ -145,9 +146,9 @@ def react(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box,
         before = flush_denormals()
         for z in range(z0, z1):
             for y in range(first_y, end_y):
-                begin, end = max(x0, lo[z, y]), min(x1, hi[z, y])
-                if begin < end:
-                    mapped(map, <int>u.shape[2], end - begin, u.shape[3], &u[z, y, 0, begin], growth, crowding,
+                begin, n = blocks(max(x0, lo[z, y]), min(x1, hi[z, y]))
+                if n > 0:
+                    mapped(map, <int>u.shape[2], n, u.shape[3], &u[z, y, 0, begin], growth, crowding,
                            exponent,
                            &push[0, 0], &rows[2, 0], &rows[3, 0], &rows[4, 0], &rows[5, 0])
         restore_denormals(before)
@@ -164,8 +165,7 @@ def scale(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box,
         before = flush_denormals()
         for z in range(z0, z1):
             for y in range(first_y, end_y):
-                begin = max(x0, lo[z, y])
-                n = min(x1, hi[z, y]) - begin
+                begin, n = blocks(max(x0, lo[z, y]), min(x1, hi[z, y]))
                 if n > 0:
                     if real is float:
                         scale_columns_float(columns, n, u.shape[3], &u[z, y, 0, begin], &factor[z, y, begin],
@@ -174,6 +174,12 @@ def scale(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, box,
                         scale_columns_double(columns, n, u.shape[3], &u[z, y, 0, begin], &factor[z, y, begin],
                                              &dose[z, y, begin], &push[0, 0])
         restore_denormals(before)
+
+
+cdef inline (Py_ssize_t, Py_ssize_t) blocks(Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """The first voxel of a row's blocks that hold those from `begin` to `end`, and how many voxels they are."""
+    cdef Py_ssize_t first = begin // BLOCK * BLOCK
+    return first, (end - first + BLOCK - 1) // BLOCK * BLOCK if begin < end else 0
 
 
 cdef inline void mapped(int map, int columns, Py_ssize_t n, Py_ssize_t sc, real *u, double growth, double crowding,

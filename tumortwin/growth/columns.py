@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
-from tumortwin.growth import _sensitivity
+from tumortwin.growth import _kernel, _sensitivity
 from tumortwin.growth.flow_derivatives import RATE, flow_derivatives
 from tumortwin.growth.model import Model
 from tumortwin.growth.reference import Faces, largest_rate
 from tumortwin.growth.scheme import SAFETY, Box, StepPlan, legendre_stages, stage_limit
+from tumortwin.growth.stepper import aligned_zeros
 from tumortwin.growth.tape import Apply, Diffuse, React
 from tumortwin.growth.terms.diffusion import TissueDiffusion, UniformDiffusion, VoxelDiffusion
 from tumortwin.growth.terms.laws import Moebius
@@ -35,7 +37,7 @@ _STILL: Law = (0, 1.0, 0.0, 0.0)
 class ColumnStepper:
     """Steps stacks of (z, y, x) fields, the first a density and the others its derivatives.
 
-    Fields are held on the last box of the plan with a margin of one voxel. The methods change a stack in place. The
+    Fields are held on the last box of the plan with a margin, as in :class:`KernelStepper`. The methods change a stack in place. The
     derivative of a column by a parameter is driven by the density; columns with another name are carried along.
 
     Parameters
@@ -78,22 +80,27 @@ class ColumnStepper:
             raise InputError("the plan was made for another domain: make a new plan")
         self._window = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
         self._offset = [b - 1 for b in box[::2] for _ in range(2)]
-        self._inside = np.pad(domain.mask[self._window], 1)
+        # whole blocks of voxels in a row
+        nx = end[2] - begin[2]
+        self._margin = ((1, 1), (1, 1), (1, 1 + -(nx + 2) % _kernel.BLOCK))
+        self._inner = (slice(1, -1), slice(1, -1), slice(1, nx + 1))
+        self._inside = self._pad(domain.mask)
         self._first = self._local(plan.segments[0][0].box)
         last = self._inside.shape[2] - np.argmax(self._inside[..., ::-1], axis=2)
         self._lo = np.argmax(self._inside, axis=2).astype(np.intc)
         self._hi = np.where(self._inside.any(axis=2), last, 0).astype(np.intc)
         p = model.parameters
-        relative = np.pad(model.diffusion.relative(domain, p)[self._window], 1)
+        relative = self._pad(model.diffusion.relative(domain, p))
         grey = np.zeros_like(relative)
         if isinstance(model.diffusion, TissueDiffusion):
-            grey = np.pad((domain.grey * domain.mask)[self._window].astype(np.float64), 1)
+            grey = self._pad((domain.grey * domain.mask).astype(np.float64))
         # face coefficients, and their derivatives by the grey ratio
-        self._faces, self._changed = (_three(grey.shape, dtype) for _ in range(2))
+        self._faces, self._changed = (cast(Faces, tuple(aligned_zeros(grey.shape, dtype) for _ in range(3)))
+                                      for _ in range(2))
         _sensitivity.faces(relative, grey, *domain.grid.spacing, *self._faces, *self._changed)
         self._rate = largest_rate(self._faces) * p.diffusivity
         self._work: dict[int, tuple[Array, Array]] = {}
-        self._rows = np.zeros((6, self._inside.shape[2]), dtype)
+        self._rows = aligned_zeros((6, self._inside.shape[2]), dtype)
         self._sealed: list[tuple[Array, tuple[slice | int, ...], Array]] = []
         self._box: Box | None = None
         self._prepared: dict[tuple[type, int], tuple[Array, Array]] = {}
@@ -102,12 +109,16 @@ class ColumnStepper:
     def stack(self, count: int) -> Array:
         """`count` fields of zeros: (z, y, count, x), so that a row's columns lie side by side."""
         nz, ny, nx = self._inside.shape
-        return np.zeros((nz, ny, count, nx), self.dtype)
+        return aligned_zeros((nz, ny, count, nx), self.dtype)
+
+    def _pad(self, field: NDArray[Any]) -> NDArray[Any]:
+        """A (z, y, x) field of the whole grid on the last box, with its margin."""
+        return np.pad(field[self._window], self._margin)
 
     def load(self, u: Array, column: int, field: Array) -> None:
         """Take a (z, y, x) field where there is domain in the first step's box; elsewhere it is 0."""
         box = tuple(slice(self._first[2 * k], self._first[2 * k + 1]) for k in range(3))
-        values = np.pad(np.asarray(field)[self._window], 1)[box]
+        values = self._pad(np.asarray(field))[box]
         u[:, :, column] = 0
         u[:, :, column][box] = np.where(self._inside[box], values, 0)
 
@@ -120,13 +131,13 @@ class ColumnStepper:
 
     def add(self, u: Array, column: int, field: Array) -> None:
         """Add a (z, y, x) field where there is domain in the last box."""
-        inside = self._inside[1:-1, 1:-1, 1:-1]
-        u[1:-1, 1:-1, column, 1:-1] += np.where(inside, np.asarray(field)[self._window], 0).astype(self.dtype)
+        inner = u[:, :, column][self._inner]
+        inner += np.where(self._inside[self._inner], np.asarray(field)[self._window], 0).astype(self.dtype)
 
     def field(self, u: Array, column: int = 0) -> Array:
         """A (z, y, x) copy of a column on the whole grid."""
         full = np.zeros(self._model.domain.grid.shape, self.dtype)
-        full[self._window] = u[1:-1, 1:-1, column, 1:-1]
+        full[self._window] = u[:, :, column][self._inner]
         return full
 
     def react(self, u: Array, operation: React, names: Sequence[str] = ()) -> None:
@@ -193,9 +204,9 @@ class ColumnStepper:
             values = np.asarray(given, np.float64)
             if values.ndim == 0:
                 values = np.broadcast_to(values, self._model.domain.mask.shape)
-            values = np.pad(values[self._window], 1)
+            values = self._pad(values)
             factor = 1 - values if isinstance(event, Removal) else survival(self._model.parameters, values)
-            self._prepared[key] = factor.astype(self.dtype), values.astype(self.dtype)
+            self._prepared[key] = _aligned(factor, self.dtype), _aligned(values, self.dtype)
         return self._prepared[key]
 
     def _local(self, box: Box) -> Box:
@@ -219,8 +230,10 @@ class ColumnStepper:
                     face[slab] = 0
 
 
-def _three(shape: tuple[int, ...], dtype: type[np.floating]) -> Faces:
-    return np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
+def _aligned(field: NDArray[Any], dtype: type[np.floating]) -> Array:
+    copy = aligned_zeros(field.shape, dtype)
+    copy[...] = field
+    return copy
 
 
 def drugs_of(model: Model) -> set[str]:

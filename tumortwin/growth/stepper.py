@@ -71,7 +71,7 @@ class KernelStepper:
         self._inside, self._margin = inside, margin
         # the sweep is bound by memory: single precision keeps an axis' coefficients as 16-bit multiples of a quantum
         coefficient = np.uint16 if dtype == np.float32 else np.float64
-        fz, fy, fx = self._faces = tuple(_zeros(inside.shape, coefficient) for _ in range(3))
+        fz, fy, fx = self._faces = tuple(aligned_zeros(inside.shape, coefficient) for _ in range(3))
         padded = np.pad(relative[self._crop], margin)
         self._units = tuple(_kernel.faces(padded, axis, face) / h**2
                             for axis, (face, h) in enumerate(zip(self._faces, spacing, strict=True)))
@@ -83,7 +83,7 @@ class KernelStepper:
         self.sweeps = 0
         self.eps = eps
         # the density, and the stages' arrays; those that a solve does not need are never touched
-        self._u, self._odd, self._even, self._kept = (_zeros(inside.shape, dtype) for _ in range(4))
+        self._u, self._odd, self._even, self._kept = (aligned_zeros(inside.shape, dtype) for _ in range(4))
         self._place: NDArray[np.uint16] | None = None
         self._second: NDArray[Any] | None = None
         self._kept_second: NDArray[Any] | None = None
@@ -274,7 +274,7 @@ class KernelStepper:
         return [work(*these) for these in arguments[:1]] + [other.result() for other in others]
 
 
-def _zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
     """An array of zeros that begins where a line of the cache does."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(size + 64, np.uint8)
