@@ -1,6 +1,6 @@
 """How fast the growth engine is, beside what a user would pick instead.
 
-    OMP_NUM_THREADS=1 python benchmarks/growth.py [--json FILE] [--plot FILE] [--quick]
+    OMP_NUM_THREADS=1 python benchmarks/growth.py [--json FILE] [--write FILE] [--plot FILE] [--quick]
 
 Ratios are taken pairwise in one run, the median of seven; times are of one thread, CPU time of the process. The C
 stencil and the STREAM triad (stencil.c) are compiled by `cc` in the run; py-pde and numba are the extra `bench`. What
@@ -9,11 +9,8 @@ is missing is skipped, and said.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -34,6 +31,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import cg
+from tables import finish, machine, note, parser
 
 from tumortwin.geometry.domain import Domain
 from tumortwin.growth import GrowthParameters, Logistic, Model, TissueDiffusion, ellipsoid_seed, simulate
@@ -46,15 +44,6 @@ from tumortwin.therapy.events import DoseUnit
 from tumortwin.twin import Administration, Irradiation
 
 STILL = Moebius(1.0, 0.0)
-rows: list[dict[str, object]] = []
-
-
-def note(name: str, value: float, unit: str, against: str = "", target: str = "", holds: bool | None = None) -> None:
-    """One row of the table."""
-    rows.append({"name": name, "value": float(value), "unit": unit, "against": against, "target": target,
-                 "holds": None if holds is None else bool(holds)})
-    verdict = {None: "", True: "holds", False: "MISSED"}[holds]
-    print(f"{name:62} {value:10.4g} {unit:10} {against:34} {target:12} {verdict}", flush=True)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -351,12 +340,11 @@ def clinical(spacing: float, stop: float, target: float | None, **rates: float) 
 
 def main() -> None:
     """Run all and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--plot", type=Path, help="draw the cost against size and days")
-    parser.add_argument("--quick", action="store_true", help="2 mm only")
-    arguments = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, numpy {np.__version__}")
+    options = parser(__doc__ or "")
+    options.add_argument("--plot", type=Path, help="draw the cost against size and days")
+    options.add_argument("--quick", action="store_true", help="2 mm only")
+    arguments, begun_on = options.parse_args(), machine()
+    print(begun_on)
     sweeps(2.0)
     roofline(2.0)
     memory(2.0)
@@ -370,8 +358,7 @@ def main() -> None:
         clinical(1.0, 260.0, None, d=0.1, rho=0.05)
         clinical(1.0, 365.0, 1.0, d=0.1, rho=0.05)
         clinical(1.0, 365.0, 2.5, d=0.5, rho=0.03)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    finish("growth", arguments, begun_on)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What derivatives of a solve cost, in solves.
 
-    OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--json FILE] [--quick]
+    OMP_NUM_THREADS=1 python benchmarks/sensitivities.py [--json FILE] [--write FILE] [--quick]
 
 Ratios are taken pairwise in one run, the median of five; times are of one thread, CPU time of the process. A solve is
 one with the same frozen plan, so without the steps that an adaptive solve takes twice to measure its error.
@@ -8,15 +8,11 @@ one with the same frozen plan, so without the steps that an adaptive solve takes
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-from growth import brain, course, note, pairwise, rows, seed
+from growth import brain, course, pairwise, seed
+from tables import finish, machine, note, parser
 
 from tumortwin.growth import simulate
 from tumortwin.growth.adjoint import simulate_with_gradient
@@ -62,11 +58,10 @@ def gradient(spacing: float, memory_mb: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--quick", action="store_true", help="2 mm only")
-    arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    options = parser(__doc__ or "")
+    options.add_argument("--quick", action="store_true", help="2 mm only")
+    arguments, begun_on = options.parse_args(), machine()
+    print(begun_on)
     jacobian(2.0, (1, 2, 4, 6, 12), treated=True)
     jacobian(2.0, (2,), treated=False)
     gradient(2.0, 1024.0)
@@ -75,8 +70,7 @@ def main() -> None:
         jacobian(1.0, (2, 6), treated=True)
         jacobian(1.0, (2, 6), treated=True, d=0.5, rho=0.03)
         gradient(1.0, 1024.0)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    finish("sensitivities", arguments, begun_on)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ _STILL: Law = (0, 1.0, 0.0, 0.0)
 class ColumnStepper:
     """Steps stacks of (z, y, x) fields, the first a density and the others its derivatives.
 
-    Fields are held on the last box of the plan with a margin, as in :class:`KernelStepper`. The methods change a stack in place. The
-    derivative of a column by a parameter is driven by the density; columns with another name are carried along.
+    Fields are held on the last box of the plan with a margin, as in :class:`KernelStepper`. The methods change a stack
+    in place. The derivative of a column by a parameter is driven by the density; columns with another name are carried
+    along.
 
     Parameters
     ----------
