@@ -41,6 +41,13 @@ def face_coefficients(diffusivity: NDArray[np.floating], spacing: tuple[float, f
     return faces[0], faces[1], faces[2]
 
 
+def quantized(faces: Faces) -> Faces:
+    """The coefficients that single precision keeps: each axis' whole multiples of 1/65535 of its largest."""
+    units = [float(face.max()) / 65535 or 1.0 for face in faces]
+    rounded = [np.floor(face / unit + 0.5) * unit for face, unit in zip(faces, units, strict=True)]
+    return rounded[0], rounded[1], rounded[2]
+
+
 def divergence(u: NDArray[np.floating], faces: Faces) -> NDArray[np.floating]:
     """div(D grad u) by finite volumes: what flows into each voxel through its six faces, 1/day."""
     out = np.zeros_like(u)
@@ -85,6 +92,8 @@ class ReferenceStepper:
     def __init__(self, relative: NDArray[np.float64], mask: NDArray[np.bool_], spacing: tuple[float, float, float],
                  diffusivity: float, dtype: type[np.floating], eps: float = 0.0, threads: int = 1) -> None:
         faces = face_coefficients(relative * diffusivity, spacing)
+        if dtype == np.float32:
+            faces = quantized(faces)
         self.rate = largest_rate(faces)
         self.rounding = float(np.finfo(dtype).eps)
         self.sweeps = 0

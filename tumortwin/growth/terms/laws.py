@@ -60,6 +60,8 @@ class MoebiusMap(NamedTuple):
 class RateMap:
     """Growth at each voxel's own rate: the rates that occur, as a table of levels and each voxel's place in it.
 
+    A place is kept in 16 bits: rates are whole multiples of 1/65535 of the map's range above its lowest.
+
     Parameters
     ----------
     factor : (z, y, x) array
@@ -71,8 +73,9 @@ class RateMap:
 
     def __init__(self, factor: NDArray[np.floating]) -> None:
         low, high = float(factor.min()), float(factor.max())
-        self.levels = np.linspace(low, high, self.LEVELS)
-        self.place = (np.asarray(factor, np.float64) - low) / ((high - low) or 1.0) * (self.LEVELS - 1)
+        quantum = (high - low) / 65535
+        self.levels = low + quantum * 256 * np.arange(self.LEVELS)
+        self.place = np.rint((np.asarray(factor, np.float64) - low) / (quantum or 1.0)) / 256
 
     def flow(self, law: GrowthLaw, rate: float, t0: float, t1: float, kill: DrugKill) -> MoebiusMap:
         """Flow of all voxels from `t0` to `t1` (days) with `rate` (1/day) times each one's factor."""
