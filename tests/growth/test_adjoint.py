@@ -19,7 +19,7 @@ from tumortwin.progress import CancelToken
 from tumortwin.therapy.events import DoseUnit
 from tumortwin.twin import Administration, Irradiation, Removal
 
-NAMES = ("diffusivity", "grey_ratio", "proliferation_rate", "alpha", "alpha_beta", "temozolomide")
+NAMES = ("diffusivity", "grey_ratio", "proliferation_rate", "capacity", "alpha", "alpha_beta", "temozolomide")
 SAVES = (0.0, 13.0, 18.0)
 LAWS = [Logistic(), Gompertz(), Exponential()]
 
@@ -42,7 +42,7 @@ def problems(draw: st.DrawFn) -> tuple[Model, np.ndarray, np.random.Generator]:
     density = np.where(mask, 0.05 + 0.6 * rng.random(shape), 0)
     doses = [rng.uniform(0, 3, shape).astype(np.float32), 2.0]
     return Model(
-        domain, GrowthParameters(0.3, 0.06), draw(st.sampled_from(LAWS)),
+        domain, GrowthParameters(0.3, 0.06, capacity=0.9), draw(st.sampled_from(LAWS)),
         irradiations=tuple(Irradiation(day, doses[day > 3]) for day in (1.0, 2.0, 2.25, 4.0)),
         administrations=tuple(Administration(day, "temozolomide", 75, DoseUnit.MG_PER_M2) for day in (1.5, 3.0, 3.9)),
         removals=(Removal(3.0, rng.random(shape).astype(np.float32)),),

@@ -9,8 +9,10 @@ from tumortwin.errors import Cancelled, InputError
 from tumortwin.geometry.domain import Domain
 from tumortwin.growth import (
     DeadCells,
+    Exponential,
     Gompertz,
     GrowthParameters,
+    Logistic,
     Model,
     Necrosis,
     StepPlan,
@@ -180,7 +182,9 @@ def test_a_companion_is_cut_and_cancelled_like_the_density(treated_model) -> Non
     run = simulate(dead, density, 0, 30, save_at=(12, 20))
     assert len(run.companions) == len(run.visible) == 3
     np.testing.assert_array_equal(run.visible[1], run.fields[1] + run.companions[1])
-    np.testing.assert_allclose(run.fields[-1], simulate(model, density, 0, 30).fields[-1], atol=2e-4)
+    alone = simulate(model, density, 0, 30)
+    np.testing.assert_array_equal(alone.visible, alone.fields)
+    np.testing.assert_allclose(run.fields[-1], alone.fields[-1], atol=2e-4)
 
 
 def test_a_tensor_without_direction_is_isotropic_diffusion(treated_model) -> None:
@@ -219,6 +223,36 @@ def test_cells_outside_the_domain_are_a_finding(treated_model) -> None:
     run = simulate(model, np.where(model.domain.mask, density, 0.5), 0, 1)
     assert [f.severity for f in run.findings if "outside the domain" in f.what] == [Severity.LEFT_OUT]
     assert not run.fields[-1][~model.domain.mask].any()
+
+
+CAPACITIES = {"logistic": {}, "Gompertz": {"law": Gompertz()}, "dead cells": {"companion": DeadCells(10.0)},
+              "necrosis": {"companion": Necrosis(0.1, 0.3)}, "rates": {"rate_factor": np.full((15, 22, 24), 0.5)}}
+
+
+@pytest.mark.parametrize("terms", CAPACITIES.values(), ids=CAPACITIES)
+def test_capacity_is_the_scale_of_the_density(treated_model, terms) -> None:
+    """u / K of any K is u of K = 1: whatever the law, companion and treatment."""
+    model, density = treated_model
+    model = dataclasses.replace(model, **terms)
+    other = dataclasses.replace(model, parameters=dataclasses.replace(model.parameters, capacity=0.4))
+    options = {"eps": 0, "dtype": np.float64, "plan": simulate(model, density, 0, 20, eps=0).plan}
+    one, scaled = simulate(model, density, 0, 20, **options), simulate(other, 0.4 * density, 0, 20, **options)
+    np.testing.assert_allclose(scaled.visible[-1] / 0.4, one.visible[-1], rtol=0, atol=1e-14)
+
+
+def test_growth_stops_at_capacity_but_exponential_growth_does_not(small) -> None:
+    domain, density = small
+    quick = GrowthParameters(diffusivity=0.0, proliferation_rate=0.5, capacity=0.7)
+    for law in (Logistic(), Gompertz()):
+        top = simulate(Model(domain, quick, law), density, 0, 60, dtype=np.float64).fields[-1]
+        np.testing.assert_allclose(top[density > 0], 0.7, rtol=1e-6)
+        with pytest.raises(InputError, match=r"within 0\.\.0\.7.*capacity.*0\.5.*0\.8"):
+            simulate(Model(domain, quick, law), np.where(density, 0.8, -0.5), 0, 1)
+        simulate(Model(domain, quick, law), top, 60, 61)  # what a solve returns may be given to the next
+    grown = simulate(Model(domain, quick, Exponential()), density, 0, 2).fields[-1]
+    assert grown.max() == pytest.approx(0.5 * np.e, rel=1e-5)
+    again = simulate(Model(domain, quick, Exponential()), grown, 2, 4).fields[-1]
+    assert again.max() == pytest.approx(0.5 * np.e**2, rel=1e-5)
 
 
 @pytest.mark.parametrize(("change", "said"), [

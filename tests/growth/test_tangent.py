@@ -29,7 +29,7 @@ from tumortwin.progress import CancelToken
 from tumortwin.therapy.events import DoseUnit
 from tumortwin.twin import Administration, Irradiation, Removal
 
-NAMES = ("diffusivity", "grey_ratio", "proliferation_rate", "alpha", "alpha_beta", "temozolomide")
+NAMES = ("diffusivity", "grey_ratio", "proliferation_rate", "capacity", "alpha", "alpha_beta", "temozolomide")
 SAVES = (0.0, 13.0, 18.0)
 LAWS = [Logistic(), Gompertz(), Exponential()]
 DOUBLE = {"dtype": np.float64, "save_at": SAVES}
@@ -66,7 +66,7 @@ def problems(draw: st.DrawFn) -> tuple[Model, np.ndarray]:
     density = np.where(mask, 0.05 + 0.6 * rng.random(shape), 0)
     doses = [rng.uniform(0, 3, shape).astype(np.float32), 2.0]
     return Model(
-        domain, GrowthParameters(0.3, 0.06), draw(st.sampled_from(LAWS)),
+        domain, GrowthParameters(0.3, 0.06, capacity=0.9), draw(st.sampled_from(LAWS)),
         irradiations=tuple(Irradiation(day, doses[day > 3]) for day in (1.0, 2.0, 2.25, 4.0)),
         administrations=tuple(Administration(day, "temozolomide", 75, DoseUnit.MG_PER_M2) for day in (1.5, 3.0, 3.9)),
         removals=(Removal(3.0, rng.random(shape).astype(np.float32)),),
@@ -213,8 +213,8 @@ def test_a_plan_is_found_if_none_is_given(treated_model) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(law=st.sampled_from(LAWS), rate=st.sampled_from([0.0, 0.01, 0.3]), span=st.sampled_from([0.01, 1.0, 25.0]),
-       seed=st.integers(0, 1000))
-def test_derivatives_of_flows(law, rate, span, seed) -> None:
+       capacity=st.sampled_from([0.7, 1.0, 3.0]), seed=st.integers(0, 1000))
+def test_derivatives_of_flows(law, rate, span, capacity, seed) -> None:
     if law == Gompertz() and rate == 0:
         rate = 0.1  # at 0, where it has no lower neighbor, the two branches of its flow are one
     rng = np.random.default_rng(seed)
@@ -223,16 +223,18 @@ def test_derivatives_of_flows(law, rate, span, seed) -> None:
     sensitivity = {"a": 2e-3, "b": 1e-3}
     alone = {drug: DrugKill([d for d in doses if d.drug == drug], {drug: 1.0}, decay) for drug in decay}
 
-    def flow(by_rate: float = 0.0, **by: float) -> tuple[float, ...]:
+    def flow(**by: float) -> tuple[float, ...]:
         given = {drug: s + by.get(drug, 0.0) for drug, s in sensitivity.items()}
-        return law.flow(rate + by_rate, 0.0, span, DrugKill(doses, given, decay))
+        return law.flow(rate + by.get("proliferation_rate", 0.0), 0.0, span, DrugKill(doses, given, decay),
+                        capacity + by.get("capacity", 0.0))
 
-    exact, pushes = flow_derivatives(law, rate, 0.0, span, DrugKill(doses, sensitivity, decay), alone)
+    exact, pushes = flow_derivatives(law, rate, 0.0, span, DrugKill(doses, sensitivity, decay), alone, capacity)
+    assert set(pushes) == {"proliferation_rate", "capacity", "a", "b"}
+    assert exact == flow()
     u = np.array([1e-7, 0.02, 0.5, 0.9])
     for name, (first, second, third) in pushes.items():
-        h = 1e-6 if name == "proliferation_rate" else 1e-7
-        steps = [{"by_rate": s} if name == "proliferation_rate" else {name: s} for s in (h, -h)]
-        above, below = (type(exact)(*flow(**s))(u) for s in steps)
+        h = 1e-7 if name in alone else 1e-6
+        above, below = (type(exact)(*flow(**{name: s}))(u) for s in (h, -h))
         if isinstance(law, Gompertz):
             grown = exact.factor * u**exact.exponent
             power = grown < exact.linear * u

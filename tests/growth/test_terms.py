@@ -22,6 +22,7 @@ from tumortwin.growth import (
     VoxelDiffusion,
     survival,
 )
+from tumortwin.growth.terms.laws import RateMap
 from tumortwin.growth.terms.tensor import selling
 from tumortwin.therapy.events import DoseUnit
 from tumortwin.twin import Administration, Irradiation, Removal
@@ -43,7 +44,8 @@ def test_every_parameter_has_a_unit_and_a_source() -> None:
 @pytest.mark.parametrize(("values", "said"), [
     ({"diffusivity": -0.1}, "diffusivity.*-0.1"), ({"proliferation_rate": np.nan}, "proliferation_rate.*nan"),
     ({"grey_ratio": np.inf}, "grey_ratio.*inf"), ({"alpha": -1}, "alpha.*-1"), ({"alpha_beta": 0}, "alpha_beta.*0"),
-    ({"drug_sensitivity": {"x": -2.0}}, "to x.*-2"),
+    ({"drug_sensitivity": {"x": -2.0}}, "to x.*-2"), ({"capacity": 0}, "capacity.*0"),
+    ({"capacity": np.inf}, "capacity.*inf"),
 ])  # fmt: skip
 def test_bad_parameters_are_named(values, said) -> None:
     with pytest.raises(InputError, match=said):
@@ -68,26 +70,49 @@ def test_bad_diffusion_maps_are_named(domain, factor, said) -> None:
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
 @pytest.mark.parametrize("rate", [0.05, -0.05, 0.0])
-def test_flows_solve_their_equation_also_a_little_outside(law, rate) -> None:
-    u0 = np.array([-0.01, 0.0, 1e-6, 0.02, 0.5, 1.0, 1.02])
-    slopes = {Logistic: lambda u: u * (1 - u), Exponential: lambda u: u,
-              Gompertz: lambda u: -u * np.log(np.maximum(u, 1e-4))}
+@pytest.mark.parametrize("capacity", [1.0, 0.3, 2.5])
+def test_flows_solve_their_equation_also_a_little_outside(law, rate, capacity) -> None:
+    u0 = np.array([-0.01, 0.0, 1e-6, 0.02, 0.5, 1.0, 1.02]) * capacity
+    slopes = {Logistic: lambda u: u * (1 - u / capacity), Exponential: lambda u: u,
+              Gompertz: lambda u: -u * np.log(np.maximum(u / capacity, 1e-4))}
     if isinstance(law, Gompertz) and rate < 0:
         with pytest.raises(InputError, match=r"Gompertz.*-0\.05"):
-            law.flow(rate, 2.0, 7.0, NO_KILL)
+            law.flow(rate, 2.0, 7.0, NO_KILL, capacity)
         return
-    got = law.flow(rate, 2.0, 7.0, NO_KILL)(u0)
+    got = law.flow(rate, 2.0, 7.0, NO_KILL, capacity)(u0)
     oracle = solve_ivp(lambda t, u: rate * slopes[type(law)](u), (2, 7), u0, rtol=1e-11, atol=1e-15)
     np.testing.assert_allclose(got, oracle.y[:, -1], rtol=1e-7, atol=1e-12)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
-def test_flows_compose_whatever_the_drugs(law) -> None:
+@pytest.mark.parametrize("capacity", [1.0, 2.5])
+def test_flows_compose_whatever_the_drugs(law, capacity) -> None:
     kill = DrugKill([dose(0.3), dose(1.2, 150), dose(5.0)], {"temozolomide": 5e-3}, {"temozolomide": 9.24})
     u = np.array([0.05, 0.4, 0.9])
-    through = law.flow(0.1, 0, 6, kill)(u)
+    through = law.flow(0.1, 0, 6, kill, capacity)(u)
     for cut in (0.29, 0.31, 1.25, 4.0):
-        np.testing.assert_allclose(law.flow(0.1, cut, 6, kill)(law.flow(0.1, 0, cut, kill)(u)), through, rtol=1e-10)
+        first, second = law.flow(0.1, 0, cut, kill, capacity), law.flow(0.1, cut, 6, kill, capacity)
+        np.testing.assert_allclose(second(first(u)), through, rtol=1e-10)
+
+
+@pytest.mark.parametrize("law", [Logistic(), Exponential()], ids=lambda law: type(law).__name__)
+def test_a_table_of_rates_holds_each_rate_s_own_flow(law) -> None:
+    kill = DrugKill([dose(0.3), dose(1.2, 150)], {"temozolomide": 5e-3}, {"temozolomide": 9.24})
+    table = RateMap(np.array([[[0.2, 3.0]]]))
+    flows = table.flow(law, 0.1, 0.0, 6.0, kill, 0.8)
+    for k in (0, 100, 256):
+        one = law.flow(0.1 * table.levels[k], 0.0, 6.0, kill, 0.8)
+        assert (flows.growth[k], flows.crowding[k]) == pytest.approx(one, rel=1e-13, abs=1e-15)
+    # the lowest and highest rate are kept exactly, the others to half of 1/65535 of the range
+    np.testing.assert_allclose(np.interp(table.place, np.arange(257), table.levels), [[[0.2, 3.0]]], rtol=1e-14)
+    many = 0.2 + np.random.default_rng(0).random((3, 4, 5))
+    kept = np.interp(RateMap(many).place, np.arange(257), RateMap(many).levels)
+    assert np.abs(kept - many).max() <= 0.5 / 65535 * np.ptp(many) * (1 + 1e-9)
+
+
+def test_a_floor_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match=r"floor.*0 < floor < 1.*1\.5"):
+        Gompertz(1.5)
 
 
 def test_log_kill_is_the_integral_of_the_concentration() -> None:

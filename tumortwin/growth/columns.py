@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.growth import _kernel, _sensitivity
-from tumortwin.growth.flow_derivatives import RATE, flow_derivatives
+from tumortwin.growth.flow_derivatives import CAPACITY, RATE, flow_derivatives
 from tumortwin.growth.model import Model
 from tumortwin.growth.reference import Faces, largest_rate
 from tumortwin.growth.scheme import SAFETY, Box, StepPlan, legendre_stages, stage_limit
@@ -21,7 +21,7 @@ from tumortwin.growth.terms.laws import Moebius
 from tumortwin.growth.terms.treatment import DrugKill, survival
 from tumortwin.twin import Irradiation, Removal
 
-SCALARS = ("diffusivity", "grey_ratio", RATE, "alpha", "alpha_beta")
+SCALARS = ("diffusivity", "grey_ratio", RATE, CAPACITY, "alpha", "alpha_beta")
 """Parameters with a derivative; beside them each drug's sensitivity, by the drug's name."""
 
 Array = NDArray[np.floating]
@@ -186,14 +186,15 @@ class ColumnStepper:
     def _flow(self, operation: React, count: int, names: Sequence[str]) -> tuple[Law, Array]:
         """The kernel's numbers of the pointwise map, and of its derivatives."""
         model, times = self._model, (operation.begin, operation.end)
-        rate, push = model.parameters.proliferation_rate, np.zeros((count, 3), self.dtype)
+        rate, capacity = model.parameters.proliferation_rate, model.parameters.capacity
+        push = np.zeros((count, 3), self.dtype)
         drugs = {drug: unit for drug, unit in self._units.items() if drug in names}
-        if drugs or RATE in names:
-            flow, slopes = flow_derivatives(model.law, rate, *times, self._kill, drugs)
+        if drugs or RATE in names or CAPACITY in names:
+            flow, slopes = flow_derivatives(model.law, rate, *times, self._kill, drugs, capacity)
             for k, name in enumerate(names, 1):
                 push[k] = slopes.get(name, 0.0)
         else:
-            flow = model.law.flow(rate, *times, self._kill)
+            flow = model.law.flow(rate, *times, self._kill, capacity)
         law: Law = (1, *flow, 0.0) if isinstance(flow, Moebius) else (2, *flow)
         return law, push
 

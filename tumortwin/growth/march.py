@@ -81,7 +81,7 @@ class March:
 
     def __init__(self, model: Model, stepper: ReferenceStepper | KernelStepper, density: NDArray[np.floating],
                  start: float, stop: float, dt: float | None, rtol: float, eps: float, progress: Progress) -> None:
-        rate, kill = model.parameters.proliferation_rate, model.kill
+        rate, capacity, kill = model.parameters.proliferation_rate, model.parameters.capacity, model.kill
         rates = model.rates
         fastest = rate if rates is None else rate * (rates.levels[-1] if rate > 0 else rates.levels[0])
         # a density below this at `day` cannot be above eps at `stop`
@@ -89,9 +89,9 @@ class March:
         stepper.eps = self._negligible(start)
         stepper.load(density)
         self._flow: Callable[[float, float], Flow] = (
-            (lambda t0, t1: model.law.flow(rate, t0, t1, kill)) if rates is None else
-            (lambda t0, t1: rates.flow(model.law, rate, t0, t1, kill)))
-        self._companion, self._rate, self._kill = model.companion, rate, kill
+            (lambda t0, t1: model.law.flow(rate, t0, t1, kill, capacity)) if rates is None else
+            (lambda t0, t1: rates.flow(model.law, rate, t0, t1, kill, capacity)))
+        self._companion, self._parameters, self._kill = model.companion, model.parameters, kill
         self._stepper, self._progress = stepper, progress
         self._start, self._stop, self._dt, self._budget = start, stop, dt, _AIM * rtol
         self._day = self._reacted = start
@@ -202,7 +202,7 @@ class March:
             self._stepper.react(flow)
             return
         u, second = self._stepper.pair
-        self._companion.react(u, second, lambda: self._stepper.react(flow), self._rate, t0, t1, self._kill)
+        self._companion.react(u, second, lambda: self._stepper.react(flow), self._parameters, t0, t1, self._kill)
 
     def _measure(self, leg: _Leg) -> list[tuple[Box, float, float, int]]:
         """Take a step whole and in halves; go on with the halves if the whole is not good enough."""

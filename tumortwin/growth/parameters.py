@@ -35,6 +35,8 @@ class GrowthParameters:
     drug_sensitivity : mapping of str to float
         Log-kill of each drug per unit of the amount given: one dose's survival is exp(-sensitivity * amount).
         A drug without an entry has no effect.
+    capacity : float
+        Density at which growth stops, > 0, in units of the density that u = 1 stands for. Exponential growth has none.
 
     Raises
     ------
@@ -57,6 +59,8 @@ class GrowthParameters:
             "source": "assumed: a 75 mg/m2 dose undoes one day of growth at the default rate; no value is agreed on",
         },
     )
+    capacity: float = _parameter(
+        1.0, "1", "by definition: densities are given over the one at which growth stops, unless another is chosen")
 
     def __post_init__(self) -> None:
         for name, low in (("diffusivity", 0.0), ("grey_ratio", 0.0), ("alpha", 0.0), ("proliferation_rate", -math.inf)):
@@ -65,10 +69,13 @@ class GrowthParameters:
                 wanted = "a finite number" if low == -math.inf else "a finite number >= 0"
                 raise InputError(f"{name} is {wanted} in {UNITS[name]}, not {value}")
             object.__setattr__(self, name, value)
-        ratio = float(self.alpha_beta)
+        ratio, capacity = float(self.alpha_beta), float(self.capacity)
         if not ratio > 0:
             raise InputError(f"alpha_beta is a number of Gy > 0, not {ratio}")
+        if not (math.isfinite(capacity) and capacity > 0):
+            raise InputError(f"capacity is a finite density > 0, not {capacity}")
         object.__setattr__(self, "alpha_beta", ratio)
+        object.__setattr__(self, "capacity", capacity)
         for drug, value in self.drug_sensitivity.items():
             if not math.isfinite(value) or value < 0:
                 raise InputError(f"the sensitivity to {drug} is a finite number >= 0, not {value}")

@@ -20,6 +20,7 @@ from tumortwin.growth.model import Model
 from tumortwin.growth.scheme import StepPlan
 from tumortwin.growth.stepper import KernelStepper
 from tumortwin.growth.tensor_stepper import TensorStepper
+from tumortwin.growth.terms.laws import Exponential
 from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.growth.terms.treatment import survival
 from tumortwin.imaging.findings import Finding, Severity
@@ -42,8 +43,8 @@ class Simulation:
     times : (n,) array
         Days of the saved fields, ascending: those asked for, and always the last day.
     fields : tuple of n (z, y, x) arrays
-        Cell density, 0..1 up to the scheme's error, exactly 0 outside the domain. A field saved at the time of an
-        event is the density after it.
+        Cell density, from 0 to the capacity up to the scheme's error, exactly 0 outside the domain. A field saved at
+        the time of an event is the density after it.
     steps, sweeps : int
         Time steps, and sweeps of the active box (RKL2 stages).
     time_error : float
@@ -76,7 +77,9 @@ class Simulation:
     @property
     def visible(self) -> tuple[NDArray[np.floating], ...]:
         """What a scan sees at the saved times: living cells and companion together."""
-        return tuple(u + v for u, v in zip(self.fields, self.companions, strict=True)) or self.fields
+        if not self.companions:
+            return self.fields
+        return tuple(u + v for u, v in zip(self.fields, self.companions, strict=True))
 
     def at(self, day: float) -> NDArray[np.floating]:
         """The density saved at `day`.
@@ -112,7 +115,8 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     model : Model
         The equation.
     initial : (z, y, x) array
-        Cell density at `start` (after events at `start`), 0..1, on the domain's grid.
+        Cell density at `start` (after events at `start`) on the domain's grid, from 0 to the capacity, which is 1 if
+        not set; exponential growth has none.
     start, stop : float
         Days on the twin's clock.
     save_at : iterable of float
@@ -259,8 +263,11 @@ def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArra
         raise InputError(f"{np.count_nonzero(~np.isfinite(density))} values of the initial density are not finite")
     # what a solve returns may be given to the next: allow for the scheme's own error
     low, high = density.min(), density.max()
-    if low < -UNDERSHOOT or high > 1 + UNDERSHOOT:
-        raise InputError(f"the initial density is 0..1, but reaches from {low} to {high}")
+    capacity = math.inf if isinstance(model.law, Exponential) else model.parameters.capacity
+    if low < -UNDERSHOOT or high > capacity * (1 + UNDERSHOOT):
+        allowed = "not negative" if capacity == math.inf else f"within 0..{capacity:g} (capacity)"
+        raise InputError(f"the initial density is {allowed}, but reaches from {low} to {high}: give it as a fraction "
+                         "of the density that u = 1 stands for")
     outside = np.count_nonzero(density[~mask])
     if not outside:
         return density, []

@@ -53,7 +53,7 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
         As for :func:`~tumortwin.growth.solver.simulate`.
     parameters : sequence of str
         Any of "diffusivity" (of white matter; grey matter's follows by its ratio), "grey_ratio", "proliferation_rate",
-        "alpha" (alpha/beta held), "alpha_beta" (alpha held), and names of drugs for their sensitivities.
+        "capacity", "alpha" (alpha/beta held), "alpha_beta" (alpha held), and names of drugs for their sensitivities.
     initial_tangents : mapping of str to (z, y, x) array, optional
         Derivative of the initial density by each number that it depends on. A name that is also among `parameters`
         gives the derivative by that parameter where the initial density depends on it too; other names are added.

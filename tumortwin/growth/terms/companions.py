@@ -6,26 +6,28 @@ pair is stepped with the second order of the scheme. What a scan sees is living 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from tumortwin.errors import InputError
+from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.growth.terms.treatment import DrugKill
 
+Field = NDArray[np.floating]
 
-def _pulse(kill: DrugKill, t0: float, t1: float) -> tuple[float, float]:
+
+def pulse(kill: DrugKill, t0: float, t1: float) -> tuple[float, float]:
     """Log-kill between two days, and when within them its half is done, 0..1."""
     total = kill.between(t0, t1)
     if total <= 0:
         return 0.0, 0.5
-    low, high = 0.0, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if kill.between(t0, t0 + middle * (t1 - t0)) < total / 2 else (low, middle)
-    return total, (low + high) / 2
+    return total, brentq(lambda share: kill.between(t0, t0 + share * (t1 - t0)) - total / 2, 0.0, 1.0, xtol=1e-14)
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,36 @@ class DeadCells:
         Days, > 0.
     """
 
+    numbers: ClassVar[tuple[str, ...]] = ("half_time",)
+    """Names of its parameters, in a derivative."""
+
     half_time: float
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.half_time) and self.half_time > 0):
             raise InputError(f"dead cells clear with a half-time > 0 days, not {self.half_time}")
 
-    def react(self, u: NDArray[np.floating], v: NDArray[np.floating], grow: Callable[[], None], rate: float, t0: float,
-              t1: float, kill: DrugKill) -> None:
+    def react(self, u: Field, v: Field, grow: Callable[[], None], parameters: GrowthParameters, t0: float, t1: float,
+              kill: DrugKill) -> None:
         """Advance both arrays in place; `grow` advances `u` by the growth law and the drugs."""
-        total, share = _pulse(kill, t0, t1)
-        before = u.copy() if total else u
+        stays, of_before, of_after = self.shares(t0, t1, *pulse(kill, t0, t1))
+        before = u.copy() if of_before or of_after else u
         grow()
-        v *= 0.5 ** ((t1 - t0) / self.half_time)
-        if total:
-            # exact for a kill at one instant at either end, and of second order between
-            killed = (1 - share) * -np.expm1(-total) * before + share * np.expm1(total) * u
-            v += killed * 0.5 ** ((1 - share) * (t1 - t0) / self.half_time)
+        v *= stays
+        if of_before or of_after:
+            v += of_before * before + of_after * u
 
-    def irradiated(self, v: NDArray[np.floating], lost: NDArray[np.floating]) -> None:
+    def shares(self, t0: float, t1: float, total: float, share: float) -> tuple[float, float, float]:
+        """Shares of the dead cells, of the living ones at `t0` and of those at `t1` that are dead cells at `t1`.
+
+        `total` is the log-kill, and `share` when within the interval its half is done. Exact for a kill at one instant
+        at either end, and of second order between.
+        """
+        late = 0.5 ** ((1 - share) * (t1 - t0) / self.half_time)
+        stays = 0.5 ** ((t1 - t0) / self.half_time)
+        return stays, late * (1 - share) * -math.expm1(-total), late * share * math.expm1(total)
+
+    def irradiated(self, v: Field, lost: Field) -> None:
         """Take what a fraction killed."""
         v += lost
 
@@ -67,21 +80,24 @@ class DeadCells:
 class Necrosis:
     """Cells that die where density stays high, and never leave: the necrotic core.
 
-    With c = u + v, du/dt = rho u (1 - c) - k u - d(c) u and dv/dt = d(c) u, where d(c) = rate * s^2 (3 - 2 s) with
-    s = (c - threshold) / (1 - threshold) within 0..1: a simplification of the hypoxia-driven necrosis of Swanson et al.
-    Only for logistic growth at one rate.
+    With c = (u + v) / K, du/dt = rho u (1 - c) - k u - d(c) u and dv/dt = d(c) u, where d(c) = rate * s^2 (3 - 2 s),
+    s = (c - threshold) / (1 - threshold) within 0..1 and K is the capacity: a simplification of the hypoxia-driven
+    necrosis of Swanson et al. Only for logistic growth at one rate.
 
     Parameters
     ----------
     rate : float
         Death rate at full density, 1/day, >= 0.
     threshold : float
-        Total density from which cells begin to die, 0..1.
+        Total density over capacity from which cells begin to die, 0..1.
 
     References
     ----------
     Swanson et al. 2011, doi:10.1158/0008-5472.CAN-11-1399
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("necrosis_rate", "necrosis_threshold")
+    """Names of its parameters, in a derivative."""
 
     rate: float = 0.05
     threshold: float = 0.7
@@ -91,26 +107,36 @@ class Necrosis:
             raise InputError("necrosis has a rate >= 0 /day and a threshold within 0 <= t < 1, not "
                              f"{self.rate} and {self.threshold}")
 
-    def react(self, u: NDArray[np.floating], v: NDArray[np.floating], grow: Callable[[], None], rate: float, t0: float,
-              t1: float, kill: DrugKill) -> None:
+    def react(self, u: Field, v: Field, grow: Callable[[], None], parameters: GrowthParameters, t0: float, t1: float,
+              kill: DrugKill) -> None:
         """Advance both arrays in place: half of the dying, growth into the room that is left, half of the dying."""
-        total, share = _pulse(kill, t0, t1)
-        self._die(u, v, (t1 - t0) / 2)
-        net = rate * (1 - v)
-        for span, survivors in ((share * (t1 - t0), np.exp(-total)), ((1 - share) * (t1 - t0), 1.0)):
-            room = np.where(np.abs(net * span) > 1e-6, net, 1.0)
-            integral = np.where(room == net, np.expm1(net * span) / room, span)
-            u *= survivors * np.exp(net * span) / (1 + rate * integral * u)
-        self._die(u, v, (t1 - t0) / 2)
+        total, share = pulse(kill, t0, t1)
+        self._die(u, v, (t1 - t0) / 2, parameters.capacity)
+        for span, log_kill in ((share * (t1 - t0), total), ((1 - share) * (t1 - t0), 0.0)):
+            growth, crowding = self.room(v, span, log_kill, parameters)
+            u *= growth / (1 + crowding * u)
+        self._die(u, v, (t1 - t0) / 2, parameters.capacity)
 
-    def _die(self, u: NDArray[np.floating], v: NDArray[np.floating], span: float) -> None:
+    def room(self, v: Field, span: float, log_kill: float, parameters: GrowthParameters) -> tuple[Field, Field]:
+        """Growth and crowding of the flow u -> growth u / (1 + crowding u) of `span` days into the room that necrotic
+        cells leave, followed by a kill."""
+        net = parameters.proliferation_rate * (1 - v / parameters.capacity)
+        still = net * span == 0
+        integral = np.where(still, span, np.expm1(net * span) / np.where(still, 1, net))
+        return np.exp(net * span - log_kill), parameters.proliferation_rate / parameters.capacity * integral
+
+    def stress(self, u: Field, v: Field, capacity: float) -> Field:
+        """How far total density is above the threshold, over how far it can be: s, 0..1."""
+        return np.clip(((u + v) / capacity - self.threshold) / (1 - self.threshold), 0, 1)
+
+    def _die(self, u: Field, v: Field, span: float, capacity: float) -> None:
         # total density is constant while cells die
-        s = np.clip((u + v - self.threshold) / (1 - self.threshold), 0, 1)
+        s = self.stress(u, v, capacity)
         dead = -np.expm1(-self.rate * span * s * s * (3 - 2 * s)) * u
         u -= dead
         v += dead
 
-    def irradiated(self, v: NDArray[np.floating], lost: NDArray[np.floating]) -> None:
+    def irradiated(self, v: Field, lost: Field) -> None:
         """What radiotherapy kills is taken to clear, not to be necrosis."""
 
 
