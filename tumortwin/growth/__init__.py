@@ -1,6 +1,7 @@
 """How the tumor grows: the reaction-diffusion equation, its kernel and its solver."""
 
 from tumortwin.growth.adjoint import LossGradient, simulate_with_gradient
+from tumortwin.growth.front import Front, equivalent_radius, front_of, recent_speed
 from tumortwin.growth.model import Model, model_of
 from tumortwin.growth.parameters import SOURCES, UNITS, GrowthParameters
 from tumortwin.growth.scheme import Step, StepPlan
@@ -14,8 +15,9 @@ from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.growth.terms.treatment import DECAY_RATES, DrugKill, survival
 
 __all__ = [
-    "DECAY_RATES", "SEED_NUMBERS", "SOURCES", "UNITS", "DeadCells", "DrugKill", "Exponential", "Gompertz",
+    "DECAY_RATES", "SEED_NUMBERS", "SOURCES", "UNITS", "DeadCells", "DrugKill", "Exponential", "Front", "Gompertz",
     "GrowthParameters", "Logistic", "LossGradient", "Model", "Necrosis", "Simulation", "Step", "StepPlan",
     "TangentSimulation", "TensorDiffusion", "TissueDiffusion", "UniformDiffusion", "VoxelDiffusion", "ellipsoid_seed",
-    "ellipsoid_seed_tangents", "model_of", "simulate", "simulate_with_gradient", "simulate_with_tangents", "survival",
+    "ellipsoid_seed_tangents", "equivalent_radius", "front_of", "model_of", "recent_speed", "simulate",
+    "simulate_with_gradient", "simulate_with_tangents", "survival",
 ]  # fmt: skip
