@@ -46,3 +46,13 @@ class Domain:
         inside = np.ones(grid.shape, bool) if mask is None else mask
         zeros = np.zeros(grid.shape, np.float32)
         return cls(grid, inside, inside.astype(np.float32), zeros, zeros)
+
+    def cropped(self, box: tuple[slice, slice, slice]) -> Domain:
+        """The part inside a box of slices, at the same place in the world; one slice of it is a 2-D problem.
+
+        Raises
+        ------
+        InputError
+            If the mask has no voxels there.
+        """
+        return Domain(self.grid.cropped(box), self.mask[box], self.white[box], self.grey[box], self.csf[box])

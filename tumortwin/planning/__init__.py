@@ -26,6 +26,7 @@ from tumortwin.planning.options import (
     time_to_progression,
 )
 from tumortwin.planning.plan_front import optimize_dose
+from tumortwin.planning.standard_care import StandardCare, with_care
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Quantity",
     "Schedule",
     "Source",
+    "StandardCare",
     "Tick",
     "dose_volume_histogram",
     "geud",
@@ -55,4 +57,5 @@ __all__ = [
     "organ_named",
     "tcp_poisson",
     "time_to_progression",
+    "with_care",
 ]
