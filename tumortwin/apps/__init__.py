@@ -1,5 +1,6 @@
 """What people touch: ipywidgets apps. They compute nothing themselves."""
 
 from tumortwin.apps.dose import DoseApp
+from tumortwin.apps.growth import GrowthApp
 
-__all__ = ["DoseApp"]
+__all__ = ["DoseApp", "GrowthApp"]
