@@ -42,8 +42,8 @@ EVERY = 5
 RTOL = 1e-2
 """Of the solves: an error that the eye does not see, in half of the time."""
 
-_NO, _SURGERY, _RADIOTHERAPY, _BOTH = "none", "resection", "radiotherapy, 30 × 2 Gy", "resection, then radiotherapy"
-_LIVING, _SEEN = "living cells", "living + dead cells"
+_NO, _SURGERY, _RADIOTHERAPY, _BOTH = "no treatment", "resection", "radiotherapy, 30 × 2 Gy", "resection, then radiotherapy"
+_LIVING, _SEEN = "living", "living + dead"
 
 
 class GrowthApp:
@@ -100,27 +100,27 @@ class GrowthApp:
         self._solve()
 
     def _controls(self, days: int) -> None:
-        wide = {"description_width": "10em"}
+        wide = {"description_width": "6.5em"}
         low, high = (math.log10(d) for d in DIFFUSIVITIES)
         # the front end holds a slider's moves back while a solve runs, and then sends the last
         self.diffusivity = widgets.FloatLogSlider(
             value=self._parameters.diffusivity, min=low, max=high, step=0.05, readout_format=".2g",
-            description="D, white (mm²/day)", style=wide)
+            description="D (mm²/day)", tooltip="diffusivity in white matter", style=wide)
         self.proliferation_rate = widgets.FloatSlider(
             value=self._parameters.proliferation_rate, min=RATES[0], max=RATES[1], step=0.005, readout_format=".3f",
-            description="ρ (1/day)", style=wide)
+            description="ρ (1/day)", tooltip="proliferation rate", style=wide)
         self.day = widgets.IntSlider(value=days // 2, min=0, max=days, step=EVERY, description="day", style=wide)
         self._play = widgets.Play(min=0, max=days, step=EVERY, value=days // 2, interval=150)
         widgets.jslink((self._play, "value"), (self.day, "value"))
         self.treatment = widgets.RadioButtons(options=[_NO, _SURGERY, _RADIOTHERAPY, _BOTH])
-        self.shown = widgets.ToggleButtons(options=[_LIVING, _SEEN], style={"button_width": "10em"})
-        self._readout = widgets.HTML()
+        self.shown = widgets.ToggleButtons(options=[_LIVING, _SEEN], style={"button_width": "9.5em"})
+        self._readout, self._findings = widgets.HTML(), widgets.HTML()
         pictures = [widgets.Image(format="png", layout=widgets.Layout(width="100%", object_fit="contain"))
                     for _ in range(2)]
         self._slice, self._curve = pictures
         named = {"diffusivity": self.diffusivity, "rate": self.proliferation_rate, "day": self.day, "play": self._play,
                  "treatment": self.treatment, "shown": self.shown, "readout": self._readout, "slice": self._slice,
-                 "front": self._curve}
+                 "front": self._curve, "findings": self._findings}
         for name, widget in named.items():
             widget.add_class(f"tumortwin-{name}")
         for slider in (self.diffusivity, self.proliferation_rate, self.day):
@@ -128,10 +128,12 @@ class GrowthApp:
         sliders = widgets.VBox([self.diffusivity, self.proliferation_rate, self.day, self._play, self.shown])
         row = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
         self.ui = widgets.VBox([
-            widgets.Box([_part([sliders], "0 1 370px"), _part([self.treatment], "0 0 220px"),
-                         _part([self._readout], "1 1 320px", min_height="175px")], layout=widgets.Layout(**row)),
+            widgets.Box([_part([sliders], "0 1 340px"), _part([self.treatment], "0 0 220px"),
+                         _part([self._readout], "1 1 350px")], layout=widgets.Layout(**row)),
             widgets.Box([_part([picture], "1 1 340px", max_width="550px") for picture in pictures],
                         layout=widgets.Layout(**row)),
+            # last, so that nothing jumps when one comes or goes
+            self._findings,
         ])
         for control in (self.diffusivity, self.proliferation_rate, self.treatment):
             control.observe(self._solve, "value")
@@ -161,38 +163,41 @@ class GrowthApp:
         what, fields, radii = ((_SEEN, self.run.visible, self._seen) if with_dead
                                else (_LIVING, self.run.fields, self._radii))
         p, fractions, removals = self.model.parameters, self.model.irradiations, self.model.removals
-        self._readout.value = growth_html(
-            f"day {day}, {what}", self.model, {name: r[i] for name, r in radii.items()},
-            recent_speed(self._days, radii["whole"])[i], self.run.time_error, (*self._left_out, *self.run.findings))
-        self._slice.value = self._density.show(fields[i], f"{what}, day {day}")
+        self._readout.value = numbers_html(f"day {day}, {what} cells", self.model,
+                                           {name: r[i] for name, r in radii.items()},
+                                           recent_speed(self._days, radii["whole"])[i], self.run.time_error)
+        self._findings.value = findings_html((*self._left_out, *self.run.findings))
+        self._slice.value = self._density.show(fields[i], f"{what} cells, day {day}")
         self._curve.value = self._front.show(
             self._radii, self._seen, front_of(p.diffusivity, p.proliferation_rate).speed, day,
             (fractions[0].day, fractions[-1].day) if fractions else None, removals[0].day if removals else None)
 
 
-def growth_html(title: str, model: Model, radii: Mapping[str, float], speed: float, error: float,
-                findings: Iterable[Finding]) -> str:
-    """A slice's numbers on one day for people: areas, the front's speed beside theory's, and what to know."""
+def numbers_html(title: str, model: Model, radii: Mapping[str, float], speed: float, error: float) -> str:
+    """A slice's numbers on one day for people: areas, and the front's speed beside theory's."""
     p, grid = model.parameters, model.domain.grid
     white = front_of(p.diffusivity, p.proliferation_rate)
     widest = max(h for h, n in zip(grid.spacing, grid.shape, strict=True) if n > 1)
     too_fast = front_of(p.diffusivity, p.proliferation_rate, widest).speed / white.speed - 1
-    theory = f"{white.speed:.3f}"
+    rows = {f"{name_of(name)}, above {100 * EDGES[name]:.0f} %": f"<b>{math.pi * r**2 / 100:.1f} cm²</b>"
+            for name, r in radii.items()}
+    rows["front, last 30 days"] = f"<b>{_signed(speed)} mm/day</b>"
+    rows["theory, 2 √(D ρ), white matter"] = f"{white.speed:.3f} mm/day"
     if p.grey_ratio > 0:
-        theory += f", grey matter {front_of(p.grey_ratio * p.diffusivity, p.proliferation_rate).speed:.3f}"
-    rows = [(f"{name_of(name)}, above {100 * EDGES[name]:.0f} %", f"<b>{math.pi * r**2 / 100:.1f} cm²</b>")
-            for name, r in radii.items()]
-    rows += [
-        ("front, last 30 days (mm/day)", f"<b>{_signed(speed)}</b>"),
-        ("theory, 2 √(D ρ), white matter", theory),
-        ("grid, ρ h² / D", f"{number(model.resolution)}: {100 * too_fast:.1f} % too fast"),
-    ]
+        rows["theory, grey matter"] = f"{front_of(p.grey_ratio * p.diffusivity, p.proliferation_rate).speed:.3f} mm/day"
+    rows["grid, ρ h² / D"] = f"{number(model.resolution)}: {100 * too_fast:.1f} % too fast"
     if not math.isnan(error):
-        rows.append(("error of the time steps", f"{100 * error:.1g} %"))
-    table = "".join(f"<tr><td style='padding-right:1em'>{name}</td><td>{value}</td></tr>" for name, value in rows)
+        rows["error of the time steps"] = f"{100 * error:.1g} %"
+    table = "".join(f"<tr><td style='padding:0 1em 0 0'>{name}</td>"
+                    f"<td style='padding:0;white-space:nowrap'>{value}</td></tr>"
+                    for name, value in rows.items())
+    return f"<div style='line-height:1.35'><b>{title}</b><table>{table}</table></div>"
+
+
+def findings_html(findings: Iterable[Finding]) -> str:
+    """What to know before believing what is shown."""
     notes = "".join(f"<div style='color:#9a5b00'>{escape(f.what)}; {escape(f.action)}</div>" for f in findings)
-    return (f"<div style='line-height:1.4'><b>{title}</b><table>{table}</table>{notes}"
-            "<i>Research use only.</i></div>")
+    return f"<div style='line-height:1.35'>{notes}<i>Research use only, not for clinical decisions.</i></div>"
 
 
 def _signed(speed: float) -> str:

@@ -308,7 +308,8 @@ def show_slice(ax: Axes, volume: Volume, cut: Cut | None = None, *, window: tupl
 
 
 def show_difference(ax: Axes, volume: Volume, difference: NDArray[np.floating], cut: Cut | None = None, *,
-                    limit: float, visible: float = 0.02) -> tuple[SliceArtists, AxesImage]:
+                    limit: float, visible: float = 0.02,
+                    window: tuple[float, float] | None = None) -> tuple[SliceArtists, AxesImage]:
     """Draw a difference over the anatomy, on a diverging map centred at 0.
 
     Parameters
@@ -325,6 +326,8 @@ def show_difference(ax: Axes, volume: Volume, difference: NDArray[np.floating], 
         The map runs from -limit to +limit.
     visible : float
         Share of `limit` below which nothing is drawn.
+    window : (float, float), optional
+        As for :func:`show_slice`.
 
     Returns
     -------
@@ -332,7 +335,7 @@ def show_difference(ax: Axes, volume: Volume, difference: NDArray[np.floating], 
         The anatomy's artists and the difference's image (for a color bar).
     """
     cut = cut_at(volume.grid) if cut is None else cut
-    artists = show_slice(ax, volume, cut)
+    artists = show_slice(ax, volume, cut, window=window)
     values = cut.picture(difference)
     values = np.ma.masked_where(~(np.abs(values) >= visible * limit), values)
     return artists, ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=cut.extent, alpha=0.85,
