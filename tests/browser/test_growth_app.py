@@ -95,6 +95,11 @@ def test_sliders_move_the_tumor(app):
     page.get_by_text("day 175, living + dead cells").first.wait_for()
     assert area(page, "whole tumor") >= living
 
+    # the film runs by itself
+    page.locator(".tumortwin-play button").first.click()
+    page.get_by_text("day 190, living + dead cells").first.wait_for()
+    page.locator(".tumortwin-play button").first.click()
+
     assert all_fits(page)
     page.set_viewport_size({"width": 800, "height": 1000})
     page.wait_for_function(f"() => {SLICE}.width < 400")

@@ -42,7 +42,8 @@ EVERY = 5
 RTOL = 1e-2
 """Of the solves: an error that the eye does not see, in half of the time."""
 
-_NO, _SURGERY, _RADIOTHERAPY, _BOTH = "no treatment", "resection", "radiotherapy, 30 × 2 Gy", "resection, then radiotherapy"
+_NO, _SURGERY = "no treatment", "resection"
+_RADIOTHERAPY, _BOTH = "radiotherapy, 30 × 2 Gy", "resection, then radiotherapy"
 _LIVING, _SEEN = "living", "living + dead"
 
 
