@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from tumortwin.errors import ReadError
 from tumortwin.imaging import segmentations, structures
 from tumortwin.imaging.diffusion import check_adc_unit, compute_adc, load_adc
+from tumortwin.imaging.filling import fill
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import Instance, read_whole, warnings_as_findings
 from tumortwin.imaging.inventory import DOSE, PLAN, RECORD, SEGMENTATION, STRUCTURES, Line, Reading, take_inventory
@@ -30,7 +31,7 @@ from tumortwin.imaging.radiotherapy import (
     total_doses,
 )
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.study import AcquiredImage, AcquiredMask, SeriesInfo, Study
+from tumortwin.imaging.study import AcquiredImage, AcquiredMask, AcquiredPoint, SeriesInfo, Study
 from tumortwin.imaging.volume import Grid, TotalDose
 from tumortwin.progress import Progress, silent
 
@@ -113,7 +114,7 @@ def read_folder(
             _read_image(line, reading, adc_unit)
         progress(len(wanted), len(wanted), "reading images")
         _add_computed_adc(reading)
-        segments, rois = _read_masks(reading)
+        segments, rois, points = _read_masks(reading)
         doses, plans, given = _read_radiotherapy(reading)
     study = Study(
         str(path),
@@ -127,6 +128,7 @@ def read_folder(
         tuple(given),
         tuple(reading.findings),
         dict(sorted(reading.sources.items())),
+        tuple(points),
     )
     if strict:
         study.refuse_findings()
@@ -171,8 +173,8 @@ def _add_computed_adc(reading: Reading) -> None:
             reading.findings.append(computed[1])
 
 
-def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask]]:
-    """Segmentations and structure sets, on the grids of the images they were drawn on (loaded or not)."""
+def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask], list[AcquiredPoint]]:
+    """Segmentations, structure sets and their points, on the grids of the images they were drawn on (loaded or not)."""
     grids: dict[str, list[Grid]] = defaultdict(list)
     home: dict[int, SeriesInfo] = {}
     for line in sorted(reading.lines, key=lambda line: not line.info.used):
@@ -181,6 +183,7 @@ def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask
             home[id(line.stack.grid)] = line.info
     segments: list[AcquiredMask] = []
     rois: list[AcquiredMask] = []
+    points: list[AcquiredPoint] = []
 
     def read_segments(line: Line, instance: Instance, data: Dataset) -> None:
         referenced = segmentations.referenced_series(data)
@@ -199,8 +202,15 @@ def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask
         reading.findings.extend(findings)
         elsewhere = set()
         for roi in drawn:
+            points.extend(AcquiredPoint(roi.name, (x, y, z), roi.frame, line.info.uid) for x, y, z in roi.points)
+            if len(roi.points):
+                said = ", ".join("(" + ", ".join(f"{v:.1f}" for v in p) + ")" for p in roi.points[:3])
+                what = f"ROI {roi.name!r}: {len(roi.points)} point(s) at {said} mm"
+                reading.findings.append(Finding(what, instance.name, "points have no volume: kept as points"))
+            if not roi.contours:
+                continue
             try:
-                mask, findings = structures.fill(roi, candidates, instance.uid)
+                mask, findings = fill(roi.name, roi.frame, roi.contours, candidates, instance.uid)
             except ReadError as error:
                 reading.findings.append(Finding(str(error), instance.name, "left out", Severity.LEFT_OUT))
                 continue
@@ -221,7 +231,7 @@ def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask
 
     for what, read in ((SEGMENTATION, read_segments), (STRUCTURES, read_structures)):
         _each(reading, what, read)
-    return segments, rois
+    return segments, rois, points
 
 
 def _read_radiotherapy(reading: Reading) -> tuple[list[TotalDose], list[PlanRecord], list[DeliveryRecord]]:

@@ -115,6 +115,28 @@ class AcquiredMask:
     kind: str = ""
 
 
+@dataclass(frozen=True)
+class AcquiredPoint:
+    """A point of an RTSTRUCT: an isocenter, a marker.
+
+    Parameters
+    ----------
+    name : str
+        ROI name as given.
+    position : tuple of float
+        LPS mm.
+    frame : str
+        Frame of reference UID.
+    series_uid : str
+        The series of the RTSTRUCT.
+    """
+
+    name: str
+    position: tuple[float, float, float]
+    frame: str
+    series_uid: str
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """Everything in a folder of one patient's DICOM files.
@@ -143,6 +165,8 @@ class Study:
         What was repaired, assumed or left out.
     sources : mapping of str to str
         Path relative to the folder of each file that was used, and its SHA-256.
+    points : tuple of AcquiredPoint
+        Points of RT Structure Sets.
     """
 
     folder: str
@@ -156,6 +180,7 @@ class Study:
     deliveries: tuple[DeliveryRecord, ...] = ()
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    points: tuple[AcquiredPoint, ...] = ()
 
     def refuse_findings(self) -> None:
         """Raise :class:`~tumortwin.errors.StrictError` if anything was repaired, assumed or left out."""
