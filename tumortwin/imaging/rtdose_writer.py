@@ -13,23 +13,22 @@ from pydicom.uid import RTDoseStorage
 from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
     RESEARCH_USE,
-    Source,
     decimal,
     item,
-    moment,
     new_instance,
-    read_header,
     reference,
     stamp,
     write_instance,
 )
+from tumortwin.imaging.dicom_source import DicomSource, Source
 from tumortwin.imaging.planes import planes_of
 from tumortwin.imaging.volume import FractionDose, TotalDose
 
 
 def write_dose(
-    dose: TotalDose | FractionDose, plan: Source, path: str | os.PathLike[str], *, bits: int = 16,
-    description: str = "Dose", when: datetime | None = None, series_number: int = 304, overwrite: bool = False,
+    dose: TotalDose | FractionDose, plan: DicomSource | Source, path: str | os.PathLike[str], *,
+    bits: int = 16, description: str = "Dose", when: datetime | None = None, series_number: int = 304,
+    overwrite: bool = False,
 ) -> Path:
     """Write a dose map on its own grid.
 
@@ -41,8 +40,9 @@ def write_dose(
     dose : TotalDose or FractionDose
         Its type decides what the file says: the dose of the whole plan (PLAN), or of one session of its first fraction
         group (FRACTION_SESSION). The grid may be oblique.
-    plan : file or header
-        The RT Plan that gives this dose, or, for a dose without a plan, an image of its study.
+    plan : DicomSource, file or header
+        The RT Plan that gives this dose, or, for a dose without a plan, an image of its study. A file keeps its
+        identity.
     path : path-like
         The file to write.
     bits : int
@@ -70,21 +70,21 @@ def write_dose(
         raise InputError(f"the dose {dose.name!r} has negative or non-finite values: it cannot be written")
     if not dose.frame:
         raise InputError(f"the dose {dose.name!r} has no frame of reference: give its grid the images' frame")
-    header = read_header(plan)
-    if dose.frame != header.get("FrameOfReferenceUID", dose.frame):
-        raise InputError(f"the dose is in frame of reference {dose.frame}, its plan in {header.FrameOfReferenceUID}: "
+    origin = DicomSource.of(plan)
+    header, grid, moment = origin.first, origin.place(dose.grid), origin.time(when)
+    if grid.frame != header.get("FrameOfReferenceUID", grid.frame):
+        raise InputError(f"the dose is in frame of reference {grid.frame}, its plan in {header.FrameOfReferenceUID}: "
                          "resample the dose onto a grid of the plan's frame first")
-    when = when or moment(header)
-    planes = planes_of(dose.grid)
+    planes = planes_of(grid)
     # frames follow each other along row x column, so that offsets rise
     step = 1 if planes.rising else -1
     values, positions = dose.array[::step], planes.positions[::step]
     # one count is kept free for the rounding of the decimal string
     scaling = decimal(max(float(values.max()), 1e-6) / (2**bits - 2))
 
-    dataset = new_instance(header, RTDoseStorage, "RTDOSE", description, when, series_number=series_number)
-    stamp(dataset, when, "Content")
-    dataset.FrameOfReferenceUID = dose.frame
+    dataset = new_instance(header, RTDoseStorage, "RTDOSE", description, moment, series_number=series_number)
+    stamp(dataset, moment, "Content")
+    dataset.FrameOfReferenceUID = grid.frame
     dataset.PositionReferenceIndicator = ""
     planes.write(dataset, 0 if planes.rising else -1)
     dataset.NumberOfFrames = len(values)

@@ -13,26 +13,24 @@ from pydicom.uid import RTPlanStorage
 from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
     RESEARCH_USE,
-    Source,
     decimal,
     hashed_uid,
     item,
-    moment,
     new_instance,
-    read_header,
     reference,
     stamp,
     write_instance,
 )
+from tumortwin.imaging.dicom_source import DicomSource, Source
 
 METERSET_PER_GY = 100.0
 """Monitor units per Gy of the placeholder beam: the usual calibration at depth of maximum dose."""
 
 
 def write_plan(
-    prescribed: float, fractions: int, structures: Source, path: str | os.PathLike[str], *, target: str = "PTV",
-    label: str = "Plan", isocenter: Sequence[float] = (0.0, 0.0, 0.0), when: datetime | None = None,
-    series_number: int = 303, overwrite: bool = False,
+    prescribed: float, fractions: int, structures: DicomSource | Source, path: str | os.PathLike[str], *,
+    target: str = "PTV", label: str = "Plan", isocenter: Sequence[float] = (0.0, 0.0, 0.0),
+    when: datetime | None = None, series_number: int = 303, overwrite: bool = False,
 ) -> Path:
     """Write the skeleton of a plan: prescription, fractions, and one placeholder beam that nobody could deliver.
 
@@ -42,8 +40,8 @@ def write_plan(
         Prescribed total dose in Gy.
     fractions : int
         Number of fractions planned.
-    structures : file or header
-        The RT Structure Set the plan is made on.
+    structures : DicomSource, file or header
+        The RT Structure Set the plan is made on; a file keeps its identity.
     path : path-like
         The file to write.
     target : str
@@ -68,18 +66,18 @@ def write_plan(
     """
     if not prescribed > 0 or fractions < 1:
         raise InputError(f"a plan has a positive dose in one fraction or more, not {prescribed} Gy in {fractions}")
-    header = read_header(structures)
-    rois = {roi.ROIName: roi.ROINumber for roi in header.StructureSetROISequence}
+    origin = DicomSource.of(structures)
+    header, moment = origin.first, origin.time(when)
+    rois = {roi.ROIName: roi.ROINumber for roi in header.get("StructureSetROISequence", ())}
     if target not in rois:
         raise InputError(f"the structure set has no ROI {target!r}: choose the target among {sorted(rois)}")
-    when = when or moment(header)
 
-    dataset = new_instance(header, RTPlanStorage, "RTPLAN", label, when, series_number=series_number)
+    dataset = new_instance(header, RTPlanStorage, "RTPLAN", label, moment, series_number=series_number)
     dataset.FrameOfReferenceUID = header.FrameOfReferenceUID
     dataset.PositionReferenceIndicator = ""
     dataset.RTPlanLabel = label[:16]
     dataset.RTPlanDescription = f"Skeleton with a placeholder beam, {RESEARCH_USE}"
-    stamp(dataset, when, "RTPlan")
+    stamp(dataset, moment, "RTPlan")
     dataset.PlanIntent = "RESEARCH"
     dataset.RTPlanGeometry = "PATIENT"
     dataset.ReferencedStructureSetSequence = [reference(header)]

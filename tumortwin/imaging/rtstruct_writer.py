@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,16 +15,8 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.contours import contours
-from tumortwin.imaging.dicom_header import (
-    Source,
-    item,
-    moment,
-    new_instance,
-    read_headers,
-    reference,
-    stamp,
-    write_instance,
-)
+from tumortwin.imaging.dicom_header import item, new_instance, reference, stamp, write_instance
+from tumortwin.imaging.dicom_source import DicomSource, Source
 from tumortwin.imaging.planes import images_of_planes
 from tumortwin.imaging.volume import Mask
 
@@ -43,9 +36,9 @@ def roi_type(name: str) -> str:
 
 
 def write_structures(
-    masks: Mapping[str, Mask], source: Iterable[Source], path: str | os.PathLike[str], *, label: str = "Structures",
-    types: Mapping[str, str] | None = None, generation: str = "", when: datetime | None = None,
-    series_number: int = 302, overwrite: bool = False,
+    masks: Mapping[str, Mask], source: DicomSource | Iterable[Source], path: str | os.PathLike[str], *,
+    label: str = "Structures", types: Mapping[str, str] | None = None, generation: str = "",
+    when: datetime | None = None, series_number: int = 302, overwrite: bool = False,
 ) -> Path:
     """Write masks as a structure set on the images they were drawn on.
 
@@ -57,14 +50,15 @@ def write_structures(
     ----------
     masks : mapping of str to Mask
         By ROI name, all on the grid of the source images.
-    source : files or headers
-        Images of the one series that the structures refer to: one for each plane, or a multi-frame one.
+    source : DicomSource, files or headers
+        Images of the one series that the structures refer to: one for each plane, or a multi-frame one; files keep
+        their identity.
     path : path-like
         The file to write.
     label : str
         Structure set label (cut to 16 characters) and series description.
     types : mapping of str to str, optional
-        RT ROI Interpreted Type by name where :func:`roi_type` would be wrong.
+        RT ROI Interpreted Type by name where :func:`roi_type` would be wrong; may be empty.
     generation : str
         How the ROIs were made: "MANUAL", "SEMIAUTOMATIC", "AUTOMATIC" or unknown.
     when : datetime, optional
@@ -81,15 +75,15 @@ def write_structures(
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
-    headers = read_headers(source)
-    when = when or max(moment(header) for header in headers)
-    dataset = new_instance(headers[0], RTStructureSetStorage, "RTSTRUCT", label, when, series_number=series_number,
+    origin = DicomSource.of(source)
+    headers, moment = origin.headers, origin.time(when)
+    dataset = new_instance(origin.first, RTStructureSetStorage, "RTSTRUCT", label, moment, series_number=series_number,
                            syntax=ImplicitVRLittleEndian)
-    frame = headers[0].get("FrameOfReferenceUID")
+    frame = origin.first.get("FrameOfReferenceUID")
     dataset.FrameOfReferenceUID = frame
     dataset.PositionReferenceIndicator = ""
     dataset.StructureSetLabel = label[:16]
-    stamp(dataset, when, "StructureSet")
+    stamp(dataset, moment, "StructureSet")
     dataset.ReferencedFrameOfReferenceSequence = [_referenced_frame(frame, headers)]
     dataset.StructureSetROISequence = []
     dataset.ROIContourSequence = []
@@ -100,11 +94,11 @@ def write_structures(
         ))
         dataset.ROIContourSequence.append(item(
             ReferencedROINumber=number, ROIDisplayColor=list(COLORS[(number - 1) % len(COLORS)]),
-            ContourSequence=_contour_items(name, mask, headers),
+            ContourSequence=_contour_items(name, replace(mask, grid=origin.place(mask.grid)), headers),
         ))
         dataset.RTROIObservationsSequence.append(item(
             ObservationNumber=number, ReferencedROINumber=number, ROIInterpreter="",
-            RTROIInterpretedType=(types or {}).get(name) or roi_type(name),
+            RTROIInterpretedType=(types or {}).get(name, roi_type(name)),
         ))
     return write_instance(dataset, path, overwrite=overwrite)
 

@@ -10,20 +10,21 @@ from pathlib import Path
 import highdicom
 import numpy as np
 from highdicom.seg import SegmentDescription
+from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
     MANUFACTURER,
-    RESEARCH_USE,
-    Source,
+    describe,
+    described,
     hashed_uid,
-    moment,
-    read_headers,
+    refusals,
     stamp,
     write_instance,
 )
+from tumortwin.imaging.dicom_source import DicomSource, Source
 from tumortwin.imaging.planes import images_of_planes
 from tumortwin.imaging.volume import Mask
 
@@ -41,7 +42,7 @@ SEGMENT_TYPES: Mapping[str, Code] = {
 
 
 def write_segmentation(
-    masks: Mapping[str, Mask], source: Iterable[Source], path: str | os.PathLike[str], *,
+    masks: Mapping[str, Mask], source: DicomSource | Iterable[Source], path: str | os.PathLike[str], *,
     description: str = "Segmentation", types: Mapping[str, Code] = SEGMENT_TYPES,
     algorithm: highdicom.AlgorithmIdentificationSequence | None = None,
     when: datetime | None = None, series_number: int = 301, overwrite: bool = False,
@@ -55,8 +56,8 @@ def write_segmentation(
     ----------
     masks : mapping of str to Mask
         By name; they may overlap. All on the grid of the source images.
-    source : files or headers
-        Images of the one series that the masks were drawn on.
+    source : DicomSource, files or headers
+        Images of the one series that the masks were drawn on; files keep their identity.
     path : path-like
         The file to write.
     description : str
@@ -84,40 +85,43 @@ def write_segmentation(
         raise InputError(f"no code is known for the segments {unknown}: use the names {list(types)}, or give types")
     if not any(mask.array.any() for mask in masks.values()):
         raise InputError(f"there is nothing to write: the masks {list(masks)} are empty")
-    headers = read_headers(source)
-    grid = next(iter(masks.values())).grid
+    origin = DicomSource.of(source)
+    first = next(iter(masks.values())).grid
     for name, mask in masks.items():
-        if not mask.grid.matches(grid):
+        if not mask.grid.matches(first):
             raise InputError(f"the mask {name!r} is on another grid than the first: resample it first")
-    images_of_planes(grid, headers)
-    when = when or max(moment(header) for header in headers)
+    grid = origin.place(first)
+    images_of_planes(grid, origin.headers)
+    moment = origin.time(when)
     volume = highdicom.Volume(
         np.stack([mask.array for mask in masks.values()], axis=-1).astype(np.uint8), grid.affine, "PATIENT",
         frame_of_reference_uid=grid.frame, channels={"SegmentNumber": list(range(1, len(masks) + 1))},
     )
-    segmentation = highdicom.seg.Segmentation(
-        source_images=headers, pixel_array=volume, segmentation_type="BINARY",
-        segment_descriptions=[_segment(n, name, types[name], algorithm) for n, name in enumerate(masks, 1)],
-        # real identifiers follow from the content, when it is complete
-        series_instance_uid=hashed_uid(), sop_instance_uid=hashed_uid(),
-        series_number=series_number, instance_number=1, manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER, software_versions=MANUFACTURER, device_serial_number=MANUFACTURER,
-        transfer_syntax_uid=ExplicitVRLittleEndian, content_label="SEGMENTATION",
-        content_description=f"{description[:40]}, {RESEARCH_USE}",
-        series_description=f"{description[:40]}, {RESEARCH_USE}",
-    )
-    stamp(segmentation, when, "InstanceCreation", "Series", "Content")
-    if "StudyDescription" in headers[0]:
-        segmentation.StudyDescription = headers[0].StudyDescription
+    with refusals("a Segmentation"):
+        segmentation = highdicom.seg.Segmentation(
+            source_images=origin.headers, pixel_array=volume, segmentation_type="BINARY",
+            segment_descriptions=[_segment(n, name, types[name], algorithm) for n, name in enumerate(masks, 1)],
+            # real identifiers follow from the content, when it is complete
+            series_instance_uid=hashed_uid(), sop_instance_uid=hashed_uid(), series_number=series_number,
+            instance_number=1, manufacturer=MANUFACTURER, manufacturer_model_name=MANUFACTURER,
+            software_versions=MANUFACTURER, device_serial_number=MANUFACTURER,
+            transfer_syntax_uid=ExplicitVRLittleEndian, content_label="SEGMENTATION",
+            content_description=described(description),
+        )
+    describe(segmentation, origin.first, description, moment, series_number=series_number)
+    stamp(segmentation, moment, "Content")
     segmentation.BodyPartExamined = "BRAIN"
-    # highdicom states its version and the time of day, and draws the organization's identifier at random
-    del segmentation.ContributingEquipmentSequence
-    organization = hashed_uid("dimensions", headers[0].SeriesInstanceUID, *masks)
-    segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
-    for index in segmentation.DimensionIndexSequence:
-        index.DimensionOrganizationUID = organization
+    name_dimensions(segmentation, origin.first.SeriesInstanceUID, *masks)
     del segmentation.SOPInstanceUID, segmentation.SeriesInstanceUID
     return write_instance(segmentation, path, overwrite=overwrite)
+
+
+def name_dimensions(dataset: Dataset, *parts: object) -> None:
+    """Give a multi-frame object's dimensions an identifier that follows from the parts; highdicom's is random."""
+    organization = hashed_uid("dimensions", *parts)
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
+    for index in dataset.DimensionIndexSequence:
+        index.DimensionOrganizationUID = organization
 
 
 def _segment(number: int, name: str, meaning: Code,
