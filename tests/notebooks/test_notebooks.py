@@ -45,3 +45,18 @@ def test_no_output_names_a_folder_of_the_machine_it_ran_on(notebook):
 def test_strict_nbval(notebook):
     run = strict_nbval(notebook)
     assert run.returncode == 0, run.stdout[-6000:]
+
+
+@pytest.mark.timeout(900)
+def test_a_spoiled_coefficient_turns_a_notebook_red(tmp_path):
+    startup = tmp_path / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00-spoil.py").write_text("""
+from tumortwin.growth import stepper
+
+right = stepper.legendre_stages
+stepper.legendre_stages = lambda stages: (right(stages)[0] * [1, 1.01], right(stages)[1])
+""")
+    run = strict_nbval(ROOT / "notebooks" / "02_growth.ipynb", IPYTHONDIR=str(tmp_path))
+    assert run.returncode == 1, run.stdout[-6000:]
+    assert "assert abs(measured[resolution] / late - 1) < 0.003" in run.stdout
