@@ -15,6 +15,9 @@ from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.phantom.mr import write_series
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
 
+KNOWN = ("RT", "Segmentation", "MRImage", "EnhancedMRImage", "ParametricMap", "EncapsulatedPDF", "SCImage",
+         "Comprehensive3DSR")
+
 
 @pytest.fixture(scope="session")
 def dicom_errors() -> Callable[[Path], list[str]]:
@@ -25,7 +28,7 @@ def dicom_errors() -> Callable[[Path], list[str]]:
         done = subprocess.run([program, path], capture_output=True, text=True, check=False)
         lines = (done.stdout + done.stderr).splitlines()
         # it names the kind of object when it knows it, and may abort without a word
-        known = any(line.startswith(("RT", "Segmentation", "MRImage", "EnhancedMRImage")) for line in lines)
+        known = any(line.startswith(KNOWN) for line in lines)
         trouble = [line for line in lines if line.startswith(("Error", "Abort"))]
         return trouble if known and done.returncode >= 0 else [*trouble, f"not validated: {lines}"]
 

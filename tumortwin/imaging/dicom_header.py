@@ -53,6 +53,11 @@ def described(description: str, length: int = 64) -> str:
     return f"{description[:length - len(RESEARCH_USE) - 2]}, {RESEARCH_USE}"
 
 
+def derived(derivation: str) -> str:
+    """How something was made, with the words "research use only", of at most 1024 characters."""
+    return f"{derivation[:1000]}; {RESEARCH_USE}"
+
+
 def item(**attributes: object) -> Dataset:
     """A dataset, or sequence item, with these attributes."""
     dataset = Dataset()
@@ -125,6 +130,14 @@ def new_instance(source: Dataset, sop_class: UID, modality: str, description: st
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     return dataset
+
+
+def name_dimensions(dataset: Dataset, *parts: object) -> None:
+    """Give a multi-frame object's dimensions an identifier that follows from the parts; highdicom's is random."""
+    organization = hashed_uid("dimensions", *parts)
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
+    for index in dataset.DimensionIndexSequence:
+        index.DimensionOrganizationUID = organization
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
     RESEARCH_USE,
     decimal,
+    described,
     item,
     new_instance,
     reference,
@@ -27,8 +28,8 @@ from tumortwin.imaging.volume import FractionDose, TotalDose
 
 def write_dose(
     dose: TotalDose | FractionDose, plan: DicomSource | Source, path: str | os.PathLike[str], *,
-    bits: int = 16, description: str = "Dose", when: datetime | None = None, series_number: int = 304,
-    overwrite: bool = False,
+    bits: int = 16, description: str = "Dose", derivation: str = "", when: datetime | None = None,
+    series_number: int = 304, overwrite: bool = False,
 ) -> Path:
     """Write a dose map on its own grid.
 
@@ -49,6 +50,8 @@ def write_dose(
         16 or 32.
     description : str
         Series description.
+    derivation : str
+        How the dose was made, for people: at most 45 characters.
     when : datetime, optional
         When it was computed; without it, the time of the plan.
     series_number : int
@@ -99,7 +102,7 @@ def write_dose(
     dataset.DoseUnits = "GY"
     dataset.DoseType = "PHYSICAL"
     dataset.DoseSummationType = "PLAN" if isinstance(dose, TotalDose) else "FRACTION_SESSION"
-    dataset.DoseComment = RESEARCH_USE
+    dataset.DoseComment = described(derivation) if derivation else RESEARCH_USE
     dataset.DoseGridScaling = scaling
     if header.get("Modality") == "RTPLAN":
         referenced = reference(header)

@@ -14,6 +14,7 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
     RESEARCH_USE,
     decimal,
+    derived,
     hashed_uid,
     item,
     new_instance,
@@ -29,7 +30,7 @@ METERSET_PER_GY = 100.0
 
 def write_plan(
     prescribed: float, fractions: int, structures: DicomSource | Source, path: str | os.PathLike[str], *,
-    target: str = "PTV", label: str = "Plan", isocenter: Sequence[float] = (0.0, 0.0, 0.0),
+    target: str = "PTV", label: str = "Plan", derivation: str = "", isocenter: Sequence[float] = (0.0, 0.0, 0.0),
     when: datetime | None = None, series_number: int = 303, overwrite: bool = False,
 ) -> Path:
     """Write the skeleton of a plan: prescription, fractions, and one placeholder beam that nobody could deliver.
@@ -48,6 +49,8 @@ def write_plan(
         Name of the ROI the dose is prescribed to.
     label : str
         RT plan label (cut to 16 characters) and series description.
+    derivation : str
+        How the course was chosen, for people.
     isocenter : (3,) sequence
         Isocenter (x, y, z) in LPS mm.
     when : datetime, optional
@@ -77,6 +80,8 @@ def write_plan(
     dataset.PositionReferenceIndicator = ""
     dataset.RTPlanLabel = label[:16]
     dataset.RTPlanDescription = f"Skeleton with a placeholder beam, {RESEARCH_USE}"
+    if derivation:
+        dataset.RTPlanDescription = derived(f"{derivation}; skeleton with a placeholder beam")
     stamp(dataset, moment, "RTPlan")
     dataset.PlanIntent = "RESEARCH"
     dataset.RTPlanGeometry = "PATIENT"

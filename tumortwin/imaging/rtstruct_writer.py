@@ -15,7 +15,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.contours import contours
-from tumortwin.imaging.dicom_header import item, new_instance, reference, stamp, write_instance
+from tumortwin.imaging.dicom_header import derived, item, new_instance, reference, stamp, write_instance
 from tumortwin.imaging.dicom_source import DicomSource, Source
 from tumortwin.imaging.planes import images_of_planes
 from tumortwin.imaging.volume import Mask
@@ -37,7 +37,7 @@ def roi_type(name: str) -> str:
 
 def write_structures(
     masks: Mapping[str, Mask], source: DicomSource | Iterable[Source], path: str | os.PathLike[str], *,
-    label: str = "Structures", types: Mapping[str, str] | None = None, generation: str = "",
+    label: str = "Structures", types: Mapping[str, str] | None = None, generation: str = "", derivation: str = "",
     when: datetime | None = None, series_number: int = 302, overwrite: bool = False,
 ) -> Path:
     """Write masks as a structure set on the images they were drawn on.
@@ -61,6 +61,8 @@ def write_structures(
         RT ROI Interpreted Type by name where :func:`roi_type` would be wrong; may be empty.
     generation : str
         How the ROIs were made: "MANUAL", "SEMIAUTOMATIC", "AUTOMATIC" or unknown.
+    derivation : str
+        The same for people.
     when : datetime, optional
         When they were made; without it, the time of the latest source image.
     series_number : int
@@ -83,6 +85,8 @@ def write_structures(
     dataset.FrameOfReferenceUID = frame
     dataset.PositionReferenceIndicator = ""
     dataset.StructureSetLabel = label[:16]
+    if derivation:
+        dataset.StructureSetDescription = derived(derivation)
     stamp(dataset, moment, "StructureSet")
     dataset.ReferencedFrameOfReferenceSequence = [_referenced_frame(frame, headers)]
     dataset.StructureSetROISequence = []

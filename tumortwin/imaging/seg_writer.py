@@ -10,16 +10,17 @@ from pathlib import Path
 import highdicom
 import numpy as np
 from highdicom.seg import SegmentDescription
-from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
     MANUFACTURER,
+    derived,
     describe,
     described,
     hashed_uid,
+    name_dimensions,
     refusals,
     stamp,
     write_instance,
@@ -43,7 +44,7 @@ SEGMENT_TYPES: Mapping[str, Code] = {
 
 def write_segmentation(
     masks: Mapping[str, Mask], source: DicomSource | Iterable[Source], path: str | os.PathLike[str], *,
-    description: str = "Segmentation", types: Mapping[str, Code] = SEGMENT_TYPES,
+    description: str = "Segmentation", derivation: str = "", types: Mapping[str, Code] = SEGMENT_TYPES,
     algorithm: highdicom.AlgorithmIdentificationSequence | None = None,
     when: datetime | None = None, series_number: int = 301, overwrite: bool = False,
 ) -> Path:
@@ -62,6 +63,8 @@ def write_segmentation(
         The file to write.
     description : str
         Series description.
+    derivation : str
+        How the masks were made, for people.
     types : mapping of str to Code
         What each name means; see :data:`SEGMENT_TYPES`.
     algorithm : highdicom.AlgorithmIdentificationSequence, optional
@@ -108,20 +111,15 @@ def write_segmentation(
             transfer_syntax_uid=ExplicitVRLittleEndian, content_label="SEGMENTATION",
             content_description=described(description),
         )
+    if derivation:
+        for segment in segmentation.SegmentSequence:
+            segment.SegmentDescription = derived(derivation)
     describe(segmentation, origin.first, description, moment, series_number=series_number)
     stamp(segmentation, moment, "Content")
     segmentation.BodyPartExamined = "BRAIN"
     name_dimensions(segmentation, origin.first.SeriesInstanceUID, *masks)
     del segmentation.SOPInstanceUID, segmentation.SeriesInstanceUID
     return write_instance(segmentation, path, overwrite=overwrite)
-
-
-def name_dimensions(dataset: Dataset, *parts: object) -> None:
-    """Give a multi-frame object's dimensions an identifier that follows from the parts; highdicom's is random."""
-    organization = hashed_uid("dimensions", *parts)
-    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
-    for index in dataset.DimensionIndexSequence:
-        index.DimensionOrganizationUID = organization
 
 
 def _segment(number: int, name: str, meaning: Code,
