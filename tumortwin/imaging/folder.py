@@ -17,7 +17,17 @@ from tumortwin.imaging.diffusion import check_adc_unit, compute_adc, load_adc
 from tumortwin.imaging.filling import fill
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import Instance, read_whole, warnings_as_findings
-from tumortwin.imaging.inventory import DOSE, PLAN, RECORD, SEGMENTATION, STRUCTURES, Line, Reading, take_inventory
+from tumortwin.imaging.inventory import (
+    DOSE,
+    PLAN,
+    RECORD,
+    REGISTRATION,
+    SEGMENTATION,
+    STRUCTURES,
+    Line,
+    Reading,
+    take_inventory,
+)
 from tumortwin.imaging.pixels import load
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.radiotherapy import (
@@ -31,6 +41,7 @@ from tumortwin.imaging.radiotherapy import (
     total_doses,
 )
 from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.spatial_registration import FrameLink, read_registration
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, AcquiredPoint, SeriesInfo, Study
 from tumortwin.imaging.volume import Grid, TotalDose
 from tumortwin.progress import Progress, silent
@@ -114,7 +125,8 @@ def read_folder(
             _read_image(line, reading, adc_unit)
         progress(len(wanted), len(wanted), "reading images")
         _add_computed_adc(reading)
-        segments, rois, points = _read_masks(reading)
+        links = _read_registrations(reading)
+        segments, rois, points = _read_masks(reading, links)
         doses, plans, given = _read_radiotherapy(reading)
     study = Study(
         str(path),
@@ -129,6 +141,7 @@ def read_folder(
         tuple(reading.findings),
         dict(sorted(reading.sources.items())),
         tuple(points),
+        tuple(links),
     )
     if strict:
         study.refuse_findings()
@@ -173,7 +186,9 @@ def _add_computed_adc(reading: Reading) -> None:
             reading.findings.append(computed[1])
 
 
-def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask], list[AcquiredPoint]]:
+def _read_masks(
+    reading: Reading, links: list[FrameLink]
+) -> tuple[list[AcquiredMask], list[AcquiredMask], list[AcquiredPoint]]:
     """Segmentations, structure sets and their points, on the grids of the images they were drawn on (loaded or not)."""
     grids: dict[str, list[Grid]] = defaultdict(list)
     home: dict[int, SeriesInfo] = {}
@@ -209,6 +224,11 @@ def _read_masks(reading: Reading) -> tuple[list[AcquiredMask], list[AcquiredMask
                 reading.findings.append(Finding(what, instance.name, "points have no volume: kept as points"))
             if not roi.contours:
                 continue
+            roi, way = structures.brought_to(roi, [g.frame for g in candidates], links)
+            if way:
+                reading.findings.append(
+                    Finding(f"ROI {roi.name!r}: no image of its frame of reference", instance.name, f"{way}")
+                )
             try:
                 mask, findings = fill(roi.name, roi.frame, roi.contours, candidates, instance.uid)
             except ReadError as error:
@@ -259,6 +279,18 @@ def _read_radiotherapy(reading: Reading) -> tuple[list[TotalDose], list[PlanReco
     given, more = deliveries(records)
     reading.findings.extend(findings + more)
     return doses, [p.record for p in plans], given
+
+
+def _read_registrations(reading: Reading) -> list[FrameLink]:
+    links: list[FrameLink] = []
+
+    def read(line: Line, instance: Instance, data: Dataset) -> None:
+        found, findings = read_registration(instance, data)
+        links.extend(found)
+        reading.findings.extend(findings)
+
+    _each(reading, REGISTRATION, read)
+    return links
 
 
 def _each(reading: Reading, what: str, read: Callable[[Line, Instance, Dataset], None]) -> None:

@@ -21,12 +21,13 @@ from tumortwin.progress import Progress
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _IMAGES = {_STORAGE + n for n in ("2", "2.1", "2.2", "4", "4.1", "4.4")}
 """CT and MR: classic, enhanced, legacy converted enhanced."""
-SEGMENTATION, STRUCTURES, DOSE, PLAN, RECORD = (
+SEGMENTATION, STRUCTURES, DOSE, PLAN, RECORD, REGISTRATION = (
     "segmentation",
     "structure set",
     "dose",
     "plan",
     "treatment record",
+    "registration",
 )
 _OBJECTS = {
     _STORAGE + n: what
@@ -37,6 +38,7 @@ _OBJECTS = {
         ("481.2", DOSE),
         ("481.5", PLAN),
         ("481.4", RECORD),
+        ("66.1", REGISTRATION),
     )
 }
 _MISSED = {
@@ -46,9 +48,10 @@ _MISSED = {
         ("481.9", "an ion treatment record"),
         ("481.6", "a brachytherapy treatment record"),
         ("481.7", "a treatment summary record"),
+        ("66.3", "a deformable registration"),
     )
 }
-"""Radiotherapy that this reader cannot read: a treatment is not to be lost silently."""
+"""What this reader cannot read and what is not to be lost silently: a treatment, a registration."""
 
 
 @dataclass(eq=False)
@@ -231,7 +234,7 @@ def _object_line(what: str, members: list[Instance], findings: list[Finding]) ->
             Finding(
                 f"{_MISSED[first.sop_class]}, which cannot be read",
                 first.name,
-                "left out: give the treatment another way",
+                "left out: give what it says another way",
                 Severity.LEFT_OUT,
             )
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydicom.dataset import Dataset
 from tumortwin.imaging.filling import Contour
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import DAMAGED, Instance, number, text, value
+from tumortwin.imaging.spatial_registration import FrameLink, links_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,3 +121,16 @@ def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64],
         else:
             contours.append(Contour(found, shape == "CLOSEDPLANAR_XOR"))
     return contours, np.concatenate(points), dropped
+
+
+def brought_to(roi: Roi, frames: Several[str | None], links: Several[FrameLink]) -> tuple[Roi, str]:
+    """A region whose frame of reference has no image, moved to one that has; and by which registration."""
+    if roi.frame in frames:
+        return roi, ""
+    ways = links_from(roi.frame, links)
+    way = next((ways[frame] for frame in frames if frame in ways), None)
+    if way is None:
+        return roi, ""
+    turn, shift = way.matrix[:3, :3], way.matrix[:3, 3]
+    contours = tuple(Contour(c.points @ turn.T + shift, c.xor) for c in roi.contours)
+    return replace(roi, frame=way.target, contours=contours), f"brought to the image by {way.name}"

@@ -9,6 +9,7 @@ from datetime import datetime
 from tumortwin.imaging.findings import Finding, refuse_findings
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.spatial_registration import FrameLink
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 
 
@@ -167,6 +168,8 @@ class Study:
         Path relative to the folder of each file that was used, and its SHA-256.
     points : tuple of AcquiredPoint
         Points of RT Structure Sets.
+    links : tuple of FrameLink
+        Rigid motions between frames of reference, of Spatial Registration objects.
     """
 
     folder: str
@@ -181,6 +184,7 @@ class Study:
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     points: tuple[AcquiredPoint, ...] = ()
+    links: tuple[FrameLink, ...] = ()
 
     def refuse_findings(self) -> None:
         """Raise :class:`~tumortwin.errors.StrictError` if anything was repaired, assumed or left out."""

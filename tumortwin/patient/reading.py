@@ -22,6 +22,7 @@ from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
 from tumortwin.imaging.volume import FractionDose, Mask, TotalDose, Volume
 from tumortwin.patient.clinical import ClinicalFile, read_clinical
+from tumortwin.patient.frames import moved, ways_to_visits
 from tumortwin.patient.timeline import Clinical, Patient, Visit
 from tumortwin.progress import Progress, silent
 from tumortwin.therapy.events import Fraction
@@ -106,6 +107,10 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     dose = _the_dose(study.doses, plan, findings)
     drawn, structures = _split_structures(study.structures, dose)
     visits = _with_masks(visits, used, [*study.segmentations, *drawn], findings)
+    planned = [s.mask.frame for s in structures] + ([dose.frame] if dose is not None else [])
+    ways = ways_to_visits(planned, visits, study.links, _planning_date(plan, structures), findings)
+    structures = [replace(s, mask=moved(s.mask, ways)) for s in structures]
+    dose = moved(dose, ways) if dose is not None else None
     treatments = [*_fractions(plan, dose, study.deliveries, findings), *clinical.treatments]
     return Patient(
         id=identity, visits=tuple(visits), treatments=tuple(sorted(treatments, key=lambda t: t.time)),
@@ -208,6 +213,12 @@ def _split_structures(structures: Iterable[AcquiredMask], dose: TotalDose | None
     planning = dose.frame if dose is not None and dose.frame in frames else max(frames, key=lambda f: frames[f],
                                                                                 default=None)
     return ([s for s in structures if s.mask.frame != planning], [s for s in structures if s.mask.frame == planning])
+
+
+def _planning_date(plan: PlanRecord | None, structures: list[AcquiredMask]) -> datetime | None:
+    if plan is not None and plan.date is not None:
+        return plan.date
+    return min((s.date for s in structures if s.date is not None), default=None)
 
 
 def _the_plan(plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...],
