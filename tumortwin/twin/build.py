@@ -35,6 +35,7 @@ from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress, silent
 from tumortwin.threads import pool_of
 from tumortwin.twin.model import Observation, Twin
+from tumortwin.twin.planning_ct import place_planning_ct
 from tumortwin.twin.therapy import place_therapy
 
 PADDING = 2
@@ -95,9 +96,10 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
     chosen = _reference(patient, reference)
     findings = list(patient.findings)
-    count = len(patient.visits)
+    # a CT alone is no look at the tumor: it only says where the plan lies
+    others = [i for i, v in enumerate(patient.visits) if i != chosen and set(v.images) != {Sequence.CT}]
+    count = 1 + len(others)
     progress(0, count, "geometry")
-    others = [i for i in range(count) if i != chosen]
     with pool_of(threads) as pool:
         head, seen = _first_look(patient, chosen, findings)
         progress(1, count, "geometry")
@@ -114,6 +116,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     transforms = {image.frame: look.transform for look in looks for image in look.visit.images.values()}
     # structures and dose share the reference's frame even where several visits carry its UID
     transforms[domain.grid.frame] = np.eye(4)
+    transforms |= place_planning_ct(patient, head, transforms, findings)
     structures = {}
     for name, mask in patient.structures.items():
         if mask.frame in transforms:
