@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from tumortwin.errors import ReadError
 from tumortwin.imaging import segmentations, structures
 from tumortwin.imaging.diffusion import check_adc_unit, compute_adc, load_adc
+from tumortwin.imaging.doses import DosePart, read_dose, total_doses
 from tumortwin.imaging.filling import fill
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import Instance, read_whole, warnings_as_findings
@@ -32,13 +33,10 @@ from tumortwin.imaging.pixels import load
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.radiotherapy import (
     Delivered,
-    DosePart,
     Plan,
     deliveries,
-    read_dose,
     read_plan,
     read_record,
-    total_doses,
 )
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.spatial_registration import FrameLink, read_registration
@@ -258,14 +256,23 @@ def _read_radiotherapy(reading: Reading) -> tuple[list[TotalDose], list[PlanReco
     plans: list[Plan] = []
     parts: list[tuple[str, DosePart]] = []
     records: list[Delivered] = []
+    refused: set[str] = set()
 
     def read_a_plan(line: Line, instance: Instance, data: Dataset) -> None:
-        plan, findings = read_plan(instance, data)
+        try:
+            plan, findings = read_plan(instance, data)
+        except ReadError:
+            refused.add(instance.uid)
+            raise
         plans.append(plan)
         reading.findings.extend(findings)
 
     def read_a_dose(line: Line, instance: Instance, data: Dataset) -> None:
-        parts.append((instance.name, read_dose(instance, data)))
+        part, findings = read_dose(instance, data)
+        if refused.intersection(part.plans):
+            raise ReadError(f"{instance.name}: the dose of a plan that is not used")
+        parts.append((instance.name, part))
+        reading.findings.extend(findings)
 
     def read_a_record(line: Line, instance: Instance, data: Dataset) -> None:
         record = read_record(instance, data)

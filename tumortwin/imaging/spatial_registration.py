@@ -41,7 +41,8 @@ class FrameLink:
 
     def reversed(self) -> FrameLink:
         """The way back."""
-        return FrameLink(self.target, self.source, np.linalg.inv(self.matrix), self.name, self.date)
+        back = np.asarray(np.linalg.inv(self.matrix), np.float64)
+        return FrameLink(self.target, self.source, back, self.name, self.date)
 
 
 def read_registration(instance: Instance, data: Dataset) -> tuple[list[FrameLink], list[Finding]]:

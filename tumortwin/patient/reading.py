@@ -8,30 +8,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import groupby
 from pathlib import Path
-
-import numpy as np
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.headers import CLINICAL_NAME
-from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
-from tumortwin.imaging.volume import FractionDose, Mask, TotalDose, Volume
+from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.clinical import ClinicalFile, read_clinical
 from tumortwin.patient.frames import moved, ways_to_visits
+from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
 from tumortwin.progress import Progress, silent
-from tumortwin.therapy.events import Fraction
-from tumortwin.therapy.schedule import weekday_times
 
 SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
-
-ASSUMED_CALENDAR = "assumed: weekday calendar"
 
 
 def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress: Progress = silent,
@@ -103,15 +96,13 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
         kept = _one_frame(group, findings)
         visits.append(Visit(group[0].date, _one_of_each(kept, findings)))
         used.append(kept)
-    plan = _the_plan(study.plans, study.deliveries, findings)
-    dose = _the_dose(study.doses, plan, findings)
-    drawn, structures = _split_structures(study.structures, dose)
+    drawn, structures = _split_structures(study.structures, study.doses)
     visits = _with_masks(visits, used, [*study.segmentations, *drawn], findings)
-    planned = [s.mask.frame for s in structures] + ([dose.frame] if dose is not None else [])
-    ways = ways_to_visits(planned, visits, study.links, _planning_date(plan, structures), findings)
+    planned = [*(s.mask.frame for s in structures), *(d.frame for d in study.doses)]
+    ways = ways_to_visits(planned, visits, study.links, _planning_date(study), findings)
     structures = [replace(s, mask=moved(s.mask, ways)) for s in structures]
-    dose = moved(dose, ways) if dose is not None else None
-    treatments = [*_fractions(plan, dose, study.deliveries, findings), *clinical.treatments]
+    plan, dose, fractions = radiotherapy_of(study, [moved(d, ways) for d in study.doses], findings)
+    treatments = [*fractions, *clinical.treatments]
     return Patient(
         id=identity, visits=tuple(visits), treatments=tuple(sorted(treatments, key=lambda t: t.time)),
         structures=_named(structures, "structures", findings), dose=dose, plan=plan, clinical=clinical.clinical,
@@ -202,119 +193,23 @@ def _named(masks: Iterable[AcquiredMask], where: str, findings: list[Finding]) -
     return named
 
 
-def _split_structures(structures: Iterable[AcquiredMask], dose: TotalDose | None,
+def _split_structures(structures: Iterable[AcquiredMask], doses: Iterable[TotalDose],
                       ) -> tuple[list[AcquiredMask], list[AcquiredMask]]:
     """Contours of follow-up scans (which are masks of a visit) apart from the planning structures.
 
-    Planning structures share the dose's frame of reference; without a dose, the frame with most contours.
+    Planning structures share a dose's frame of reference; without one, the frame with most contours.
     """
     structures = list(structures)
     frames = Counter(s.mask.frame for s in structures)
-    planning = dose.frame if dose is not None and dose.frame in frames else max(frames, key=lambda f: frames[f],
-                                                                                default=None)
-    return ([s for s in structures if s.mask.frame != planning], [s for s in structures if s.mask.frame == planning])
+    planning = {d.frame for d in doses} & frames.keys() or {max(frames, key=lambda f: frames[f], default=None)}
+    return ([s for s in structures if s.mask.frame not in planning],
+            [s for s in structures if s.mask.frame in planning])
 
 
-def _planning_date(plan: PlanRecord | None, structures: list[AcquiredMask]) -> datetime | None:
-    if plan is not None and plan.date is not None:
-        return plan.date
-    return min((s.date for s in structures if s.date is not None), default=None)
-
-
-def _the_plan(plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...],
-              findings: list[Finding]) -> PlanRecord | None:
-    """The plan that was delivered most; without records the latest."""
-    if not plans:
-        return None
-    given = Counter(d.plan_uid for d in deliveries)
-    plan = max(plans, key=lambda p: (given[p.uid], p.date or datetime.min))
-    for other in plans:
-        if other is not plan:
-            what = f"another plan ({other.label or other.uid}, {given[other.uid]} records of delivery)"
-            findings.append(Finding(what, f"plan {plan.label or plan.uid}", "only this plan is used",
-                                    Severity.LEFT_OUT))
-    return plan
-
-
-def _the_dose(doses: tuple[TotalDose, ...], plan: PlanRecord | None, findings: list[Finding]) -> TotalDose | None:
-    if not doses:
-        return None
-    dose = next((d for d in doses if plan is not None and plan.uid in d.source), doses[0])
-    if len(doses) > 1:
-        findings.append(Finding(f"{len(doses)} dose maps", f"dose {dose.name}",
-                                "this one is used: the plan's, or else the first", Severity.LEFT_OUT))
-    return dose
-
-
-def _fractions(plan: PlanRecord | None, dose: TotalDose | None, deliveries: tuple[DeliveryRecord, ...],
-               findings: list[Finding]) -> list[Fraction]:
-    """Dated fractions: of the records of delivery, else on an assumed weekday calendar from the plan's date."""
-    where = f"plan {plan.label or plan.uid}" if plan else "radiotherapy"
-    records = [d for d in deliveries if plan is None or d.plan_uid in (plan.uid, None)]
-    if len(records) < len(deliveries):
-        findings.append(Finding(f"{len(deliveries) - len(records)} records of delivery are of other plans", where,
-                                "left out", Severity.LEFT_OUT))
-    given = _sittings(records, where, findings)
-    number = plan.fractions if plan else None
-    if number is None and given:
-        number = len(given)
-        findings.append(Finding("the number of planned fractions is not given", where,
-                                f"the {number} delivered ones are taken for all", Severity.ASSUMED))
-    whole = _dose_of_a_fraction(plan, dose, number)
-    if number is None or whole is None:
-        if plan is not None or dose is not None or given:
-            findings.append(Finding("dose or number of fractions is unknown", where, "no fraction could be dated",
-                                    Severity.LEFT_OUT))
-        return []
-    if not given:
-        if plan is None or plan.date is None:
-            findings.append(Finding("neither records of delivery nor a date of the plan", where,
-                                    "no fraction could be dated", Severity.LEFT_OUT))
-            return []
-        times = weekday_times(plan.date, number)
-        findings.append(Finding("no records of delivery", where,
-                                f"{number} fractions on weekdays from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} "
-                                "are assumed, starting on the plan's date", Severity.ASSUMED))
-        return [Fraction(time, whole, ASSUMED_CALENDAR) for time in times]
-    total = sum(share for _, share, _ in given)
-    if abs(total - number) > 0.005 * number:
-        findings.append(Finding(f"{total:.4g} of {number} planned fractions were delivered", where,
-                                "as delivered is simulated"))
-    return [Fraction(time, _share_of(whole, share), source) for time, share, source in given]
-
-
-def _sittings(records: list[DeliveryRecord], where: str, findings: list[Finding]) -> list[tuple[datetime, float, str]]:
-    """Time, share and source of each fraction; records of single beams of one fraction count once."""
-    records = sorted(records, key=lambda d: (d.time.date(), d.fraction or 0, d.time))
-    sittings, several = [], 0
-    for (_, fraction), group in groupby(records, key=lambda d: (d.time.date(), d.fraction)):
-        members = list(group)
-        for same in [members] if fraction is not None else [[m] for m in members]:
-            share = sum(d.delivered_share for d in same)
-            share = share if len(same) == 1 else min(share, 1.0)
-            several += len(same) > 1
-            if share > 0:
-                sittings.append((same[0].time, share, same[0].uid))
-    if several:
-        findings.append(Finding(f"{several} fractions have several records on a day (one a beam, or resumed)", where,
-                                "each is counted as one fraction, at most whole", Severity.ASSUMED))
-    return sorted(sittings)
-
-
-def _dose_of_a_fraction(plan: PlanRecord | None, dose: TotalDose | None,
-                        number: int | None) -> FractionDose | float | None:
-    if not number:
-        return None
-    if dose is not None:
-        return dose.per_fraction(number)
-    return plan.prescribed / number if plan is not None and plan.prescribed else None
-
-
-def _share_of(dose: FractionDose | float, share: float) -> FractionDose | float:
-    """The same object for a whole fraction, so that thirty fractions hold one map."""
-    if abs(share - 1) < 1e-6:
-        return dose
-    return dose.with_array(dose.array * np.float32(share)) if isinstance(dose, FractionDose) else dose * share
+def _planning_date(study: Study) -> datetime | None:
+    """When treatment was planned: the latest plan's date, else when the first structure's image was acquired."""
+    plans = [p.date for p in study.plans if p.date is not None]
+    return max(plans) if plans else min((s.date for s in study.structures if s.date is not None), default=None)
 
 
 def _when(date: datetime) -> str:

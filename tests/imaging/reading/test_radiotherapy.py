@@ -73,9 +73,10 @@ def counts(grid):
     return np.random.default_rng(0).integers(0, 60000, grid.shape)
 
 
-@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("bits", [8, 16, 32])
 @pytest.mark.parametrize("convention", ["relative", "absolute", "falling", "prone"])
 def test_a_dose_lies_where_its_offsets_say(tmp_path, save_dicom, grid, counts, bits, convention):
+    counts = counts % 2**bits
     origin = grid.affine[:3, 3]
     offsets, position, stored = 3.0 * np.arange(4), origin, counts
     if convention == "absolute":
@@ -112,7 +113,9 @@ def test_an_oblique_dose(tmp_path, save_dicom, counts):
         ({"DoseUnits": "RELATIVE"}, "dose units RELATIVE"),
         ({"DoseType": "EFFECTIVE"}, "dose type EFFECTIVE"),
         ({"DoseGridScaling": "0"}, "DoseGridScaling 0"),
-        ({"GridFrameOffsetVector": [0, 3, 7, 9]}, "unevenly"),
+        ({"GridFrameOffsetVector": [0, 3, 2, 9]}, "neither rise nor fall"),
+        ({"GridFrameOffsetVector": [0, 3, 3, 9]}, "neither rise nor fall"),
+        ({"PixelRepresentation": 1}, "negative in places"),
         ({"GridFrameOffsetVector": [5, 8, 11, 14]}, "neither 0 nor"),
         ({"GridFrameOffsetVector": [0, 3]}, "without as many frame offsets"),
         ({"PixelData": b"\0" * 20}, "cannot be decoded"),
@@ -195,6 +198,123 @@ def record(day, fraction, beams, **changes):
     for keyword, value in changes.items():
         setattr(data, keyword, value)
     return data
+
+
+GROUPS = [
+    item(FractionGroupNumber=1, NumberOfFractionsPlanned=23, NumberOfBeams=2,
+         ReferencedBeamSequence=[item(ReferencedBeamNumber=1), item(ReferencedBeamNumber=2)]),
+    item(FractionGroupNumber=2, NumberOfFractionsPlanned=7, NumberOfBeams=1,
+         ReferencedBeamSequence=[item(ReferencedBeamNumber=3)]),
+]
+
+
+def part(counts, grid, summation, group=None, beams=(), plan_uid=PLAN):
+    beams = [item(ReferencedBeamNumber=b) for b in beams]
+    groups = [] if group is None else [item(ReferencedFractionGroupNumber=group, ReferencedBeamSequence=beams)]
+    plans = [item(ReferencedSOPInstanceUID=plan_uid, ReferencedFractionGroupSequence=groups)]
+    return dose(counts, grid, 3.0 * np.arange(len(counts)), grid.affine[:3, 3], DoseSummationType=summation,
+                ReferencedRTPlanSequence=plans)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "weights"),
+    [
+        ([("FRACTION", 1, ()), ("FRACTION", 2, ())], (1, 1)),
+        ([("FRACTION_SESSION", 2, ()), ("FRACTION_SESSION", 1, ())], (7, 23)),
+        ([("BEAM", 1, (1, 2)), ("BEAM", 2, (3,))], (1, 1)),
+        ([("BEAM_SESSION", 1, (1,)), ("BEAM_SESSION", 1, (2,)), ("BEAM_SESSION", 2, (3,))], (23, 23, 7)),
+        ([("FRACTION", 1, ()), ("FRACTION", 1, ())], None),  # one group twice is not the plan
+        ([("FRACTION", 1, ())], None),
+        ([("BEAM", 1, (1,)), ("BEAM", 1, (1, 2)), ("BEAM", 2, (3,))], None),
+        ([("BEAM", 1, (1,)), ("BEAM", 1, (2,))], None),
+        ([("FRACTION_SESSION", None, ()), ("FRACTION_SESSION", None, ())], None),
+    ],
+)
+def test_parts_that_make_the_whole_plan_are_added_and_others_are_not(tmp_path, save_dicom, grid, counts, pieces,
+                                                                      weights):
+    save_dicom(plan(FractionGroupSequence=GROUPS, DoseReferenceSequence=[]), tmp_path / "plan.dcm")
+    arrays = [counts // (k + 2) for k in range(len(pieces))]
+    for k, ((summation, group, beams), array) in enumerate(zip(pieces, arrays, strict=True)):
+        save_dicom(part(array, grid, summation, group, beams), tmp_path / f"{k}.dcm")
+    study = read_folder(tmp_path)
+    if weights is None:
+        assert study.doses == ()
+        assert any("not the dose of a plan" in f.action for f in study.findings)
+    else:
+        expected = sum(w * a for w, a in zip(weights, arrays, strict=True)) * 0.001
+        np.testing.assert_allclose(study.doses[0].array, expected, rtol=1e-6)
+        assert any("added up" in f.action for f in study.findings)
+
+
+def test_parts_on_unlike_grids_are_brought_together(tmp_path, save_dicom, grid):
+    save_dicom(plan(FractionGroupSequence=GROUPS, DoseReferenceSequence=[]), tmp_path / "plan.dcm")
+    fine = Grid.regular((7, 9, 11), (1.5, 1.25, 1), (-10, -20, 30), grid.frame)
+    z, y, x = np.indices(grid.shape)
+    save_dicom(part(1000 * (1 + x + y + z), grid, "FRACTION", 1), tmp_path / "1.dcm")
+    small = np.full(fine.shape, 5000)
+    data = dose(small, fine, 1.5 * np.arange(7), fine.affine[:3, 3], DoseSummationType="FRACTION")
+    data.ReferencedRTPlanSequence[0].ReferencedFractionGroupSequence = [item(ReferencedFractionGroupNumber=2)]
+    save_dicom(data, tmp_path / "2.dcm")
+    study = read_folder(tmp_path)
+    assert study.doses[0].grid.matches(fine)
+    z, y, x = np.indices(fine.shape) / 2
+    np.testing.assert_allclose(study.doses[0].array, 6 + x + y + z, rtol=1e-5)
+    assert any("unlike grids" in f.what for f in study.findings)
+
+
+def test_uneven_planes_are_interpolated(tmp_path, save_dicom, grid):
+    offsets = np.array([0, 3.0, 7.5, 9])
+    linear = np.round(1000 * (10 + offsets))[:, None, None] * np.ones(grid.shape)
+    save_dicom(dose(linear.astype(int), grid, offsets, grid.affine[:3, 3]), tmp_path / "dose.dcm")
+    study = read_folder(tmp_path)
+    (total,) = study.doses
+    assert total.grid.shape == (7, 5, 6)
+    np.testing.assert_allclose(total.array[:, 0, 0], 10 + total.grid.to_world([(k, 0, 0) for k in range(7)])[:, 2] - 30,
+                               atol=1e-3)
+    assert [f.severity for f in study.findings] == [Severity.REPAIRED]
+
+
+def test_a_dose_of_one_fraction_that_says_it_is_the_plans(tmp_path, save_dicom, grid):
+    save_dicom(plan(), tmp_path / "plan.dcm")
+    flat = np.full(grid.shape, 2100)
+    save_dicom(part(flat, grid, "PLAN"), tmp_path / "dose.dcm")
+    study = read_folder(tmp_path)
+    np.testing.assert_allclose(study.doses[0].array, 63, rtol=1e-6)
+    assert [(f.action, f.severity) for f in study.findings] == [("taken 30 times", Severity.ASSUMED)]
+    save_dicom(part(flat * 10, grid, "PLAN"), tmp_path / "dose.dcm")
+    study = read_folder(tmp_path)
+    np.testing.assert_allclose(study.doses[0].array, 21, rtol=1e-6)
+    assert "the highest dose is 21 Gy, 60 Gy are prescribed" in study.findings[0].what
+    save_dicom(part(flat * 29, grid, "PLAN"), tmp_path / "dose.dcm")
+    assert read_folder(tmp_path, strict=True).doses[0].array.max() == pytest.approx(60.9)
+
+
+@pytest.mark.parametrize("change", [{"PlanIntent": "VERIFICATION"}, {"ApprovalStatus": "REJECTED"}])
+def test_nobody_is_treated_by_a_rejected_or_verification_plan(tmp_path, save_dicom, grid, counts, change):
+    save_dicom(plan(**change), tmp_path / "plan.dcm")
+    save_dicom(part(counts, grid, "PLAN"), tmp_path / "dose.dcm")
+    study = read_folder(tmp_path)
+    assert study.plans == study.doses == ()
+    assert [f.severity for f in study.findings] == [Severity.LEFT_OUT] * 2
+
+
+@pytest.mark.parametrize(
+    ("references", "group", "prescribed"),
+    [
+        ([], {"ReferencedDoseReferenceSequence": [item(ReferencedDoseReferenceNumber=1, TargetPrescriptionDose="54")]},
+         54),
+        ([item(DoseReferenceNumber=1, DoseReferenceType="ORGAN_AT_RISK")],
+         {"ReferencedDoseReferenceSequence": [item(ReferencedDoseReferenceNumber=1, TargetPrescriptionDose="54")],
+          "ReferencedBeamSequence": [item(ReferencedBeamNumber=1, BeamDose="1.2"),
+                                     item(ReferencedBeamNumber=2, BeamDose="0.8")]}, 60),
+        ([], {"ReferencedBeamSequence": [item(ReferencedBeamNumber=1, BeamDose="1.2"),
+                                         item(ReferencedBeamNumber=2)]}, None),
+    ],
+)
+def test_where_a_prescription_may_stand(tmp_path, save_dicom, references, group, prescribed):
+    groups = [item(FractionGroupNumber=1, NumberOfFractionsPlanned=30, NumberOfBeams=2, **group)]
+    save_dicom(plan(DoseReferenceSequence=references, FractionGroupSequence=groups), tmp_path / "plan.dcm")
+    assert read_folder(tmp_path).plans[0].prescribed == prescribed
 
 
 def test_fractions_as_delivered(tmp_path, save_dicom):
