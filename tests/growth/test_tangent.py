@@ -282,10 +282,3 @@ def test_plans_that_do_not_fit_are_refused(treated_model) -> None:
     for other, start, arguments in cases:
         with pytest.raises(InputError, match=r"make a (new )?plan"):
             simulate_with_tangents(other, start, 0, 20, plan=plan, **arguments)
-
-
-def test_terms_without_a_derivative_are_refused():
-    domain = Domain.uniform(Grid.regular((5, 6, 7)))
-    model = Model(domain, rate_factor=np.ones(domain.grid.shape, np.float32))
-    with pytest.raises(InputError, match="rate by voxel"):
-        simulate_with_tangents(model, np.full(domain.grid.shape, 0.1), 0.0, 5.0, parameters=("diffusivity",))

@@ -5,6 +5,8 @@ column 0 is the density, the others are derivatives. `lo` and `hi` are each row'
 after its last; `rows` is room for six rows. The GIL is released, denormals are flushed, nothing is allocated.
 """
 
+from libc.stdint cimport uint16_t
+
 ctypedef fused real:
     float
     double
@@ -194,3 +196,34 @@ cdef inline void mapped(int map, int columns, Py_ssize_t n, Py_ssize_t sc, real 
             moebius_columns_double(columns, n, sc, u, growth, crowding, push, slope, x, y)
         else:
             power_columns_double(columns, n, sc, u, growth, crowding, exponent, push, slope, x, y, z)
+
+
+def react_by(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, const uint16_t[:, :, ::1] place, box,
+             const real[:, :, ::1] table):
+    """The map u -> growth u / (1 + crowding u) with numbers of each voxel's own, and what it makes of the derivatives.
+
+    `place` is 256 times where in the table a voxel is. A row of the table has growth and crowding, then their
+    derivatives by the number of each column.
+    """
+    cdef Py_ssize_t z0, z1, y0, y1, x0, x1, z, y, x, j, k
+    cdef Py_ssize_t columns = u.shape[2]
+    cdef real share, v, growth, crowding, r, more, tighter
+    z0, z1, y0, y1, x0, x1 = box
+    cdef unsigned long long before
+    with nogil:
+        before = flush_denormals()
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                    k, share = place[z, y, x] >> 8, <real>(place[z, y, x] & 255) / 256
+                    growth = table[k, 0, 0] + share * (table[k + 1, 0, 0] - table[k, 0, 0])
+                    crowding = table[k, 0, 1] + share * (table[k + 1, 0, 1] - table[k, 0, 1])
+                    v = u[z, y, 0, x]
+                    r = 1 / (1 + crowding * v)
+                    for j in range(1, columns):
+                        more = table[k, j, 0] + share * (table[k + 1, j, 0] - table[k, j, 0])
+                        tighter = table[k, j, 1] + share * (table[k + 1, j, 1] - table[k, j, 1])
+                        u[z, y, j, x] = (growth * u[z, y, j, x]
+                                         + v * (more + v * (more * crowding - growth * tighter))) * r * r
+                    u[z, y, 0, x] = growth * v / (1 + crowding * v)
+        restore_denormals(before)

@@ -20,7 +20,8 @@ from tumortwin.growth.tape import Apply, Diffuse, Operation, React, Save
 from tumortwin.progress import Progress, silent
 
 Field = NDArray[np.floating]
-Loss = Callable[[Simulation], tuple[float, Sequence[Field | None]]]
+Derivatives = Sequence[Field | None]
+Loss = Callable[[Simulation], tuple[float, Derivatives] | tuple[float, Derivatives, Derivatives]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ def simulate_with_gradient(model: Model, initial: Field, start: float, stop: flo
     model, initial, start, stop, save_at, dtype, progress
         As for :func:`~tumortwin.growth.solver.simulate`.
     loss : callable
-        Takes the Simulation; returns the loss and its derivative by each saved field, (z, y, x) arrays or None.
+        Takes the Simulation; returns the loss and its derivative by each saved field, (z, y, x) arrays or None. Where
+        the model has a companion, a third value may be its derivative by each saved companion.
     parameters : sequence of str
         Derivatives by these numbers as well, named as in
         :func:`~tumortwin.growth.tangent.simulate_with_tangents`, at about half a solve each.
@@ -88,8 +90,9 @@ def simulate_with_gradient(model: Model, initial: Field, start: float, stop: flo
     -----
     Finite volumes of one size make the diffusion operator M symmetric. A step of RKL2 is a polynomial in M, so its
     transpose is itself; the transposed recurrence is the recurrence. Reactions and events are pointwise, their
-    transposes multiply by the same slopes. So the adjoint steps backwards by the forward kernel, and needs the density
-    only where reactions begin. Checkpoints are placed by the binomial schedule, which repeats least.
+    transposes multiply by the same slopes, of a companion by their transposed matrix. So the adjoint steps backwards by
+    the forward kernel, and needs the density only where reactions begin. Checkpoints are placed by the binomial
+    schedule, which repeats least.
 
     References
     ----------
@@ -100,8 +103,8 @@ def simulate_with_gradient(model: Model, initial: Field, start: float, stop: flo
         raise InputError(f"memory_mb is a number of MB > 0, not {memory_mb}")
     solve = frozen(model, initial, start, stop, names, save_at, plan, rtol, dtype, progress)
     reverse = _Reverse(solve.stepper, solve.tape, names, memory_mb, progress)
-    run = solve.solution(reverse.forward(solve.density))
-    value, derivatives = loss(run)
+    run = solve.solution(*reverse.forward(solve.density))
+    value, *derivatives = loss(run)
     adjoint = reverse.backward(_checked_derivatives(run, derivatives))
     return LossGradient(run, float(value), adjoint, reverse.gradient, reverse.sweeps - run.sweeps)
 
@@ -136,19 +139,19 @@ class _Reverse:
         }
         self._names[React] = [n for n in names if n not in self._names[Diffuse] + self._names[Apply]]
 
-    def forward(self, density: Field) -> list[Field]:
-        """The saved fields; leaves the first checkpoints."""
+    def forward(self, density: Field) -> list[list[Field]]:
+        """The saved fields, and the saved companions where there are any; leaves the first checkpoints."""
         begin = self._stepper.stack(1)
         self._stepper.load(begin, 0, density)
         self._checkpoints.append((0, begin))
-        saved: list[Field] = []
+        saved: list[list[Field]] = [[] for _ in begin]
         last = len(self._pieces) - 1
         self._run(self._reach(last, saved), last, last + 1, saved)
         return saved
 
-    def backward(self, derivatives: Sequence[Field | None]) -> Field:
-        """The loss's derivative by the initial density, from those by the saved fields."""
-        stepper, adjoint, pair = self._stepper, self._stepper.stack(1), self._stepper.stack(2)
+    def backward(self, derivatives: Sequence[Derivatives]) -> Field:
+        """The loss's derivative by the initial density, from those by the saved fields and companions."""
+        stepper, adjoint = self._stepper, self._stepper.stack(1)
         for k in reversed(range(len(self._pieces))):
             u = self._reach(k)
             if self._checkpoints[-1][0] == k:
@@ -159,17 +162,18 @@ class _Reverse:
                 self._do(befores[-1], operation)
             for i, operation in reversed(list(enumerate(self._pieces[k]))):
                 if isinstance(operation, Save):
-                    if (derivative := derivatives[operation.index]) is not None:
-                        stepper.add(adjoint, 0, derivative)
+                    for which, by_save in enumerate(derivatives):
+                        if (derivative := by_save[operation.index]) is not None:
+                            stepper.add(adjoint, 0, derivative, which)
                     continue
                 if self._names[type(operation)]:
                     self._account(befores[i], operation, adjoint)
                 if isinstance(operation, React):
-                    pair[:, :, :1], pair[:, :, 1:] = u, adjoint
-                    stepper.react(pair, operation)
-                    adjoint[:] = pair[:, :, 1:]
+                    stepper.react_back(u, adjoint, operation)
+                elif isinstance(operation, Apply):
+                    stepper.apply_back(adjoint, operation)
                 else:
-                    self._do(adjoint, operation)
+                    stepper.diffuse(adjoint, operation)
             self._progress(len(self._pieces) - k, len(self._pieces), "gradient")
         stepper.load(u, 0, stepper.field(adjoint))
         return stepper.field(u)
@@ -178,10 +182,10 @@ class _Reverse:
         """Add what one operation contributes to the derivatives by parameters."""
         names = self._names[type(operation)]
         u = self._stepper.stack(1 + len(names))
-        u[:, :, :1] = before
+        u[..., :1, :] = before
         self._do(u, operation, names)
         for k, name in enumerate(names, 1):
-            self.gradient[name] += float(np.sum(u[:, :, k] * adjoint[:, :, 0], dtype=np.float64))
+            self.gradient[name] += float(np.sum(u[..., k, :] * adjoint[..., 0, :], dtype=np.float64))
 
     def _do(self, u: Field, operation: Operation, names: Sequence[str] = ()) -> None:
         if isinstance(operation, React):
@@ -191,7 +195,7 @@ class _Reverse:
         elif isinstance(operation, Apply):
             self._stepper.apply(u, operation, names)
 
-    def _reach(self, target: int, saved: list[Field] | None = None) -> Field:
+    def _reach(self, target: int, saved: list[list[Field]] | None = None) -> Field:
         """The density where piece `target` begins, from the last checkpoint; leaves checkpoints on the way."""
         at, u = self._checkpoints[-1][0], self._checkpoints[-1][1].copy()
         while at < target:
@@ -203,14 +207,15 @@ class _Reverse:
                 self._checkpoints.append((at, u.copy()))
         return u
 
-    def _run(self, u: Field, begin: int, end: int, saved: list[Field] | None) -> None:
+    def _run(self, u: Field, begin: int, end: int, saved: list[list[Field]] | None) -> None:
         for i in range(begin, end):
             for operation in self._pieces[i]:
                 self._do(u, operation)
                 if isinstance(operation, Diffuse):
                     self.sweeps += operation.stages
                 if saved is not None and isinstance(operation, Save):
-                    saved.append(self._stepper.field(u))
+                    for which, fields in enumerate(saved):
+                        fields.append(self._stepper.field(u, 0, which))
             if saved is not None:
                 self._progress(i + 1, len(self._pieces), "growth")
 
@@ -237,13 +242,20 @@ def first_part(pieces: int, checkpoints: int) -> int:
     return max(pieces - comb(s + r - 1, s - 1), comb(s + r - 2, s), 1)
 
 
-def _checked_derivatives(run: Simulation, derivatives: Sequence[Field | None]) -> list[Field | None]:
-    found = [None if d is None else np.asarray(d) for d in derivatives]
-    if len(found) != len(run.times):
-        raise InputError(f"the loss gave {len(found)} derivatives, one for each of {len(run.times)} saved fields is "
-                         "needed (None where it does not depend on one)")
-    for day, derivative in zip(run.times, found, strict=True):
-        if derivative is not None and (derivative.shape != run.grid.shape or not np.isfinite(derivative).all()):
-            raise InputError(f"the loss's derivative by the density at day {day:g} is finite and of shape "
-                             f"{run.grid.shape}; it has shape {derivative.shape}")
-    return found
+def _checked_derivatives(run: Simulation, derivatives: Sequence[Derivatives]) -> list[list[Field | None]]:
+    kinds = ("field", "companion") if run.companions else ("field",)
+    if not 1 <= len(derivatives) <= len(kinds):
+        raise InputError("the loss is to give its value and its derivatives by each saved "
+                         f"{' and by each saved '.join(kinds)}, not {1 + len(derivatives)} values")
+    checked = []
+    for kind, given in zip(kinds, derivatives, strict=False):
+        found = [None if d is None else np.asarray(d) for d in given]
+        if len(found) != len(run.times):
+            raise InputError(f"the loss gave {len(found)} derivatives, one for each of {len(run.times)} saved {kind}s "
+                             "is needed (None where it does not depend on one)")
+        for day, derivative in zip(run.times, found, strict=True):
+            if derivative is not None and (derivative.shape != run.grid.shape or not np.isfinite(derivative).all()):
+                raise InputError(f"the loss's derivative by the {kind} at day {day:g} is finite and of shape "
+                                 f"{run.grid.shape}; it has shape {derivative.shape}")
+        checked.append(found)
+    return checked

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.growth.columns import ColumnStepper, checked_names
+from tumortwin.growth.face_columns import FaceColumns
 from tumortwin.growth.model import Model
 from tumortwin.growth.scheme import StepPlan
 from tumortwin.growth.solver import UNDERSHOOT, Simulation, checked_density, checked_times, simulate
 from tumortwin.growth.tape import Apply, Diffuse, Operation, React, tape_of
+from tumortwin.growth.tensor_columns import TensorColumns
+from tumortwin.growth.terms.tensor import TensorDiffusion
 from tumortwin.imaging.findings import Finding
 from tumortwin.progress import Progress, silent
 
@@ -31,10 +34,21 @@ class TangentSimulation:
         The solution.
     tangents : mapping of str to tuple of n (z, y, x) arrays
         Derivative of each saved field by each parameter, in density per the parameter's unit.
+    companion_tangents : mapping of str to tuple of n (z, y, x) arrays
+        The same of the model's companion; empty without one.
     """
 
     simulation: Simulation
     tangents: Mapping[str, tuple[NDArray[np.floating], ...]]
+    companion_tangents: Mapping[str, tuple[NDArray[np.floating], ...]] = field(default_factory=dict)
+
+    @property
+    def visible_tangents(self) -> Mapping[str, tuple[NDArray[np.floating], ...]]:
+        """Derivatives of what a scan sees: living cells and companion together."""
+        if not self.companion_tangents:
+            return self.tangents
+        return {name: tuple(u + v for u, v in zip(columns, self.companion_tangents[name], strict=True))
+                for name, columns in self.tangents.items()}
 
 
 def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: float, stop: float, *,
@@ -53,7 +67,8 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
         As for :func:`~tumortwin.growth.solver.simulate`.
     parameters : sequence of str
         Any of "diffusivity" (of white matter; grey matter's follows by its ratio), "grey_ratio", "proliferation_rate",
-        "capacity", "alpha" (alpha/beta held), "alpha_beta" (alpha held), and names of drugs for their sensitivities.
+        "capacity", "alpha" (alpha/beta held), "alpha_beta" (alpha held), names of drugs for their sensitivities, and
+        those of the model's companion: "half_time" of dead cells, "necrosis_rate" and "necrosis_threshold".
     initial_tangents : mapping of str to (z, y, x) array, optional
         Derivative of the initial density by each number that it depends on. A name that is also among `parameters`
         gives the derivative by that parameter where the initial density depends on it too; other names are added.
@@ -76,7 +91,7 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
     -----
     An RKL2 stage is linear in the density, so a column takes the same stage, driven by the density's own flow where the
     parameter is a diffusivity. Reactions are pointwise maps with analytic derivatives; a fraction multiplies by S and
-    adds dS u.
+    adds dS u. A companion's columns stand beside the density's.
 
     References
     ----------
@@ -90,7 +105,7 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
     for k, name in enumerate(names, 1):
         if name in seeds:
             stepper.load(u, k, seeds[name])
-    saved: list[list[NDArray[np.floating]]] = []
+    saved: list[list[list[NDArray[np.floating]]]] = []
     operations = iter(enumerate(solve.tape, 1))
     for i, operation in operations:
         if isinstance(operation, Diffuse):
@@ -103,13 +118,15 @@ def simulate_with_tangents(model: Model, initial: NDArray[np.floating], start: f
         elif isinstance(operation, Apply):
             stepper.apply(u, operation, names)
         else:
-            saved.append([stepper.field(u, k) for k in range(1 + len(names))])
+            saved.append([[stepper.field(u, k, which) for k in range(1 + len(names))] for which in range(len(u))])
         progress(i, len(solve.tape), "growth and derivatives")
-    fields, *columns = zip(*saved, strict=True)
-    for name, column in zip(names, columns, strict=True):
-        if not np.isfinite(column[-1]).all():
+    # (fields and companions, columns, saves)
+    columns = [list(zip(*by_column, strict=True)) for by_column in zip(*saved, strict=True)]
+    for name, *column in zip(names, *(own[1:] for own in columns), strict=True):
+        if not all(np.isfinite(saves[-1]).all() for saves in column):
             raise InputError(f"the derivative by {name} is not finite at day {stop}: make a plan with a smaller dt")
-    return TangentSimulation(solve.solution(fields), dict(zip(names, columns, strict=True)))
+    return TangentSimulation(solve.solution(*(own[0] for own in columns)),
+                             *(dict(zip(names, own[1:], strict=True)) for own in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +159,8 @@ class FrozenSolve:
     stepper: ColumnStepper
     findings: tuple[Finding, ...]
 
-    def solution(self, fields: Sequence[NDArray[np.floating]]) -> Simulation:
+    def solution(self, fields: Sequence[NDArray[np.floating]],
+                 companions: Sequence[NDArray[np.floating]] = ()) -> Simulation:
         """The Simulation with these saved fields."""
         if not np.isfinite(fields[-1]).all():
             raise InputError(f"the density is not finite at day {self.saves[-1]}: make a plan with a smaller dt")
@@ -154,7 +172,7 @@ class FrozenSolve:
         plan = self.plan
         sweeps = sum(step.stages for steps in plan.segments for step in steps)
         return Simulation(self.model.domain.grid, np.array(self.saves), tuple(fields), plan.steps, sweeps,
-                          plan.time_error, lowest, plan, tuple(findings))
+                          plan.time_error, lowest, plan, tuple(findings), tuple(companions))
 
 
 def frozen(model: Model, initial: NDArray[np.floating], start: float, stop: float, names: Sequence[str],
@@ -168,7 +186,8 @@ def frozen(model: Model, initial: NDArray[np.floating], start: float, stop: floa
     if plan is None:
         plan = simulate(model, initial, start, stop, save_at=saves, rtol=rtol, dtype=dtype, progress=progress).plan
     tape = tape_of(model, start, stop, saves, plan)
-    stepper = ColumnStepper(model, plan, names, dtype)
+    columns = TensorColumns if isinstance(model.diffusion, TensorDiffusion) else FaceColumns
+    stepper = columns(model, plan, names, dtype)
     left_out = stepper.beyond(density)
     if left_out > LEFT_OUT:
         raise InputError(f"the plan was made for a tumor that is elsewhere or smaller: a density of {left_out:.2g} is "
@@ -178,12 +197,12 @@ def frozen(model: Model, initial: NDArray[np.floating], start: float, stop: floa
 
 def _checked_fields(model: Model, fields: Mapping[str, NDArray[np.floating]]) -> dict[str, NDArray[np.floating]]:
     """The fields as arrays, if they are on the domain's grid and finite."""
-    found = {name: np.asarray(field) for name, field in fields.items()}
-    for name, field in found.items():
-        if field.shape != model.domain.grid.shape:
-            raise InputError(f"the initial derivative by {name} has shape {field.shape}, the domain's grid "
+    found = {name: np.asarray(values) for name, values in fields.items()}
+    for name, values in found.items():
+        if values.shape != model.domain.grid.shape:
+            raise InputError(f"the initial derivative by {name} has shape {values.shape}, the domain's grid "
                              f"{model.domain.grid.shape}")
-        if not np.isfinite(field).all():
-            raise InputError(f"{np.count_nonzero(~np.isfinite(field))} values of the initial derivative by {name} are "
+        if not np.isfinite(values).all():
+            raise InputError(f"{np.count_nonzero(~np.isfinite(values))} values of the initial derivative by {name} are "
                              "not finite")
     return found

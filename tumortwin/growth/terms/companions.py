@@ -112,7 +112,8 @@ class Necrosis:
         """Advance both arrays in place: half of the dying, growth into the room that is left, half of the dying."""
         total, share = pulse(kill, t0, t1)
         self._die(u, v, (t1 - t0) / 2, parameters.capacity)
-        for span, log_kill in ((share * (t1 - t0), total), ((1 - share) * (t1 - t0), 0.0)):
+        spans = ((share * (t1 - t0), total), ((1 - share) * (t1 - t0), 0.0)) if total else ((t1 - t0, 0.0),)
+        for span, log_kill in spans:
             growth, crowding = self.room(v, span, log_kill, parameters)
             u *= growth / (1 + crowding * u)
         self._die(u, v, (t1 - t0) / 2, parameters.capacity)
@@ -132,7 +133,7 @@ class Necrosis:
     def _die(self, u: Field, v: Field, span: float, capacity: float) -> None:
         # total density is constant while cells die
         s = self.stress(u, v, capacity)
-        dead = -np.expm1(-self.rate * span * s * s * (3 - 2 * s)) * u
+        dead = -np.expm1(-self.rate * span * (s * s * (3 - 2 * s))) * u
         u -= dead
         v += dead
 

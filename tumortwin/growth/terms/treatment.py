@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,13 +85,26 @@ class DrugKill:
         """Log-kill from the beginning up to `time` (days); of any shape."""
         t = np.asarray(time, np.float64)
         total = np.zeros(t.shape)
+        for sensitivity, _, given, remaining in self._at(t):
+            total += sensitivity * (given - remaining)
+        return total
+
+    def rate(self, time: ArrayLike) -> NDArray[np.float64]:
+        """The kill rate at `time` (days), 1/day; of any shape."""
+        t = np.asarray(time, np.float64)
+        total = np.zeros(t.shape)
+        for sensitivity, decay, _, remaining in self._at(t):
+            total += sensitivity * decay * remaining
+        return total
+
+    def _at(self, t: NDArray[np.float64]) -> Iterator[tuple[float, float, NDArray[np.float64], NDArray[np.float64]]]:
+        """Each drug's sensitivity and decay rate, what was given until `t` and what of it is still there."""
         for sensitivity, decay, times, present, given in self._courses:
             last = np.searchsorted(times, t, side="right") - 1
             i = np.maximum(last, 0)
             # the exponent of a time before the first dose is thrown away: keep it from overflowing
             remaining = present[i] * np.exp(-decay * np.maximum(t - times[i], 0))
-            total += np.where(last >= 0, sensitivity * (given[i] - remaining), 0.0)
-        return total
+            yield sensitivity, decay, np.where(last >= 0, given[i], 0.0), np.where(last >= 0, remaining, 0.0)
 
     def between(self, t0: float, t1: float) -> float:
         """Log-kill from `t0` to `t1`."""
