@@ -32,7 +32,7 @@ if [ -n "$missing" ]; then echo "missing; get it by: apt install$missing" >&2; e
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 trap 'exit 1' INT TERM
-export PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+export TMPDIR="$out" PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 ulimit -c 0
 say() { printf '\n== %s\n' "$*"; }
 
