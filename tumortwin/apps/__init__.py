@@ -2,5 +2,6 @@
 
 from tumortwin.apps.dose import DoseApp
 from tumortwin.apps.growth import GrowthApp
+from tumortwin.apps.viewer import ViewerApp
 
-__all__ = ["DoseApp", "GrowthApp"]
+__all__ = ["DoseApp", "GrowthApp", "ViewerApp"]

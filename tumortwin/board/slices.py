@@ -252,8 +252,8 @@ class SliceArtists:
 def show_slice(ax: Axes, volume: Volume, cut: Cut | None = None, *, window: tuple[float, float] | None = None,
                density: NDArray[np.floating] | None = None, threshold: float = DENSITY_THRESHOLD,
                outlines: Mapping[str, NDArray[Any]] | None = None, dashed: Mapping[str, NDArray[Any]] | None = None,
-               dose: NDArray[np.floating] | None = None, isodoses: Sequence[float] = (),
-               position: bool = True) -> SliceArtists:
+               colors: Mapping[str, str] | None = None, dose: NDArray[np.floating] | None = None,
+               isodoses: Sequence[float] = (), position: bool = True) -> SliceArtists:
     """Draw one slice of the anatomy, and what is laid over it.
 
     Parameters
@@ -272,7 +272,9 @@ def show_slice(ax: Axes, volume: Volume, cut: Cut | None = None, *, window: tupl
         See `density`.
     outlines, dashed : mapping of str to (z, y, x) array, optional
         Masks or shares of each voxel; the line where they are one half, in the color of their name
-        (:data:`OUTLINE_COLORS`, else white).
+        (`colors`, else :data:`OUTLINE_COLORS`, else white).
+    colors : mapping of str to str, optional
+        See `outlines`.
     dose : (z, y, x) array, optional
         Dose in Gy, drawn as labelled lines at `isodoses`.
     isodoses : sequence of float
@@ -301,7 +303,7 @@ def show_slice(ax: Axes, volume: Volume, cut: Cut | None = None, *, window: tupl
                           interpolation="nearest")
     lines = {name: contours
              for style, masks in (("solid", outlines or {}), ("dashed", dashed or {}))
-             for name, contours in _outlines(ax, cut, masks, style).items()}
+             for name, contours in _outlines(ax, cut, masks, style, OUTLINE_COLORS | dict(colors or {})).items()}
     isolines = None if dose is None else _isodoses(ax, cut, cut.picture(dose), isodoses)
     return SliceArtists(anatomy, shown, lines, isolines, _letters(ax, cut), _scale_bar(ax, cut),
                         _position(ax, cut) if position else None)
@@ -349,12 +351,13 @@ def _centres(cut: Cut) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return (np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows
 
 
-def _outlines(ax: Axes, cut: Cut, masks: Mapping[str, NDArray[Any]], style: str) -> dict[str, QuadContourSet]:
+def _outlines(ax: Axes, cut: Cut, masks: Mapping[str, NDArray[Any]], style: str,
+              colors: Mapping[str, str]) -> dict[str, QuadContourSet]:
     drawn = {}
     for name, mask in masks.items():
         share = cut.picture(np.asarray(mask, float))
         if min(share.shape) > 1 and share.min() < 0.5 <= share.max():
-            contours = ax.contour(*_centres(cut), share, levels=[0.5], colors=[OUTLINE_COLORS.get(name, "white")],
+            contours = ax.contour(*_centres(cut), share, levels=[0.5], colors=[colors.get(name, "white")],
                                   linewidths=1.1, linestyles=style)
             contours.set_path_effects([patheffects.withStroke(linewidth=1.9, foreground="black", alpha=0.6)])
             drawn[name if style == "solid" else f"{name} ({style})"] = contours
