@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from tumortwin.imaging.findings import Finding as Finding
     from tumortwin.imaging.volume import Mask as Mask
     from tumortwin.imaging.volume import Volume as Volume
+    from tumortwin.network import DicomWeb as DicomWeb
+    from tumortwin.network import DimsePeer as DimsePeer
+    from tumortwin.network import pull_patient as pull_patient
+    from tumortwin.network import push as push
     from tumortwin.patient import Patient as Patient
     from tumortwin.patient import Visit as Visit
     from tumortwin.patient import read_patient as read_patient
@@ -38,6 +42,7 @@ _HOME = {
     "calibrate": "calibration", "Calibration": "calibration", "Forecast": "calibration",
     "optimize_dose": "planning", "PlanFront": "planning",
     "BoardReport": "board.report",
+    "pull_patient": "network", "push": "network", "DicomWeb": "network", "DimsePeer": "network",
     "TqdmProgress": "progress",
     "TumorTwinError": "errors",
 }  # fmt: skip

@@ -1,17 +1,22 @@
-"""The command line: ``tumortwin run``, ``info`` and ``phantom``."""
+"""The command line: ``tumortwin run``, ``info``, ``phantom``, ``pull``, ``push`` and ``echo``."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tumortwin import __version__
 from tumortwin.errors import TumorTwinError
 from tumortwin.progress import TqdmProgress
+
+if TYPE_CHECKING:
+    from tumortwin.network import Peer
 
 NOTICE = "Research use only, not for clinical decisions."
 
@@ -82,7 +87,40 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--resection", action="store_true", help="resect the tumor before radiotherapy")
     phantom.add_argument("--force", action="store_true", help="replace a patient that is there already")
     phantom.set_defaults(do=_phantom)
+
+    pull = commands.add_parser("pull", help="fetch a patient from a DICOMweb or DIMSE peer (extra: network)")
+    _add_peer(pull)
+    pull.add_argument("patient", metavar="PATIENT_ID", help="exactly as the peer has it")
+    goal = pull.add_mutually_exclusive_group(required=True)
+    goal.add_argument("--out", type=Path, metavar="DIR", help="where the patient's files go")
+    goal.add_argument("--list", action="store_true", help="only list the patient's series")
+    for name, what in (("study", "of this Study Instance UID"), ("series", "this Series Instance UID"),
+                       ("modality", "of this modality, e.g. MR")):
+        pull.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(),
+                          help=f"only series {what}; may be repeated")
+    pull.add_argument("--move-port", type=int, metavar="PORT", help="fetch by C-MOVE, received on this port of ours")
+    pull.set_defaults(do=_pull)
+
+    push = commands.add_parser("push", help="send DICOM files to a DICOMweb or DIMSE peer (extra: network)")
+    push.add_argument("folder", type=Path, metavar="FOLDER", help="a folder, or one file; sent as it is")
+    _add_peer(push)
+    push.set_defaults(do=_push)
+
+    echo = commands.add_parser("echo", help="ask whether a DICOMweb or DIMSE peer answers (extra: network)")
+    _add_peer(echo)
+    echo.set_defaults(do=_echo)
     return parser
+
+
+def _add_peer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("peer", metavar="PEER",
+                        help="https://USER@host/dicom-web (password in TUMORTWIN_PASSWORD, or asked for; or a token in "
+                             "TUMORTWIN_TOKEN), dimse://CALLING@host:port/CALLED, or dimses:// over TLS")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="trust these certificate authorities (PEM)")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="our certificate (PEM)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its key (PEM)")
+    parser.add_argument("--cleartext", action="store_true", help="allow credentials over plain http")
+    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="longest wait in s (default: 30)")
 
 
 def _at_least_one(text: str) -> int:
@@ -130,3 +168,48 @@ def _phantom(options: argparse.Namespace, progress: TqdmProgress) -> None:
     truth = write_truth(synthetic, options.out, overwrite=options.force)
     progress.close()
     print(f"wrote {folder} and, for checks only, {truth}")
+
+
+def _peer(options: argparse.Namespace) -> Peer:
+    from tumortwin.network import Tls, parse_peer
+
+    secret = {"password": os.environ.get("TUMORTWIN_PASSWORD"), "token": os.environ.get("TUMORTWIN_TOKEN")}
+    web = options.peer.startswith(("http://", "https://"))
+    if web and "@" in options.peer and secret["password"] is None and sys.stdin.isatty():
+        secret["password"] = getpass.getpass(f"Password for {options.peer}: ")
+    files = (options.ca, options.cert, options.key)
+    return parse_peer(
+        options.peer, **secret, tls=Tls(*files) if any(files) else None, cleartext=options.cleartext,
+        move_port=getattr(options, "move_port", None), timeout=options.timeout,
+    )  # fmt: skip
+
+
+def _pull(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.network import find_series, pull_patient
+
+    peer = _peer(options)
+    if options.list:
+        print("\n".join(map(str, find_series(peer, options.patient))))
+        return
+    pulled = pull_patient(
+        peer, options.patient, options.out, studies=options.study, series=options.series, modalities=options.modality,
+        progress=progress,
+    )  # fmt: skip
+    progress.close()
+    print(pulled)
+
+
+def _push(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.network import push
+
+    pushed = push(options.folder, _peer(options), progress=progress)
+    progress.close()
+    print(pushed)
+
+
+def _echo(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.network import echo
+
+    peer = _peer(options)
+    echo(peer)
+    print(f"{peer} answers")

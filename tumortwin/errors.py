@@ -24,5 +24,9 @@ class StrictError(TumorTwinError):
     """A finding that would have been reported was turned into an error by ``strict=True``."""
 
 
+class NetworkError(TumorTwinError):
+    """A peer could not be reached, refused, broke off, or answered with something else than was asked for."""
+
+
 class Cancelled(TumorTwinError):
     """The caller cancelled a long computation."""

@@ -1,0 +1,25 @@
+"""Where patients come from and results go: a PACS or archive that speaks DICOMweb or DIMSE.
+
+An extra: ``pip install 'tumortwin[network]'``. Nothing here reads pixels; what was pulled is a folder for
+:func:`tumortwin.read_patient`.
+"""
+
+from tumortwin.network.link import RemoteSeries
+from tumortwin.network.peers import DicomWeb, DimsePeer, Peer, Tls, parse_peer
+from tumortwin.network.pull import Pulled, echo, find_series, pull_patient
+from tumortwin.network.push import Pushed, push
+
+__all__ = [
+    "DicomWeb",
+    "DimsePeer",
+    "Peer",
+    "Pulled",
+    "Pushed",
+    "RemoteSeries",
+    "Tls",
+    "echo",
+    "find_series",
+    "parse_peer",
+    "pull_patient",
+    "push",
+]
