@@ -62,7 +62,7 @@ def test_the_pulled_patient_is_the_patient(
 ):
     echo(peer)
     told = []
-    pulled = pull_patient(peer, ID, tmp_path / "in", progress=lambda done, total, what: told.append((what, done, total)))
+    pulled = pull_patient(peer, ID, tmp_path / "in", progress=lambda *report: told.append(report))
     there, here = by_uid(patient_folder), by_uid(tmp_path / "in")
     assert len(pulled.received) == len(there) == 83
     assert (pulled.kept, pulled.findings) == ((), ())
@@ -75,16 +75,16 @@ def test_the_pulled_patient_is_the_patient(
     syntaxes = {d.file_meta.TransferSyntaxUID for d in here.values()}
     assert {RLELossless, JPEGLSLossless, ExplicitVRLittleEndian} <= syntaxes
     assert_same(tt.read_patient(tmp_path / "in"), tt.read_patient(patient_folder))
-    assert told[-1] == ("pulling", 83, 83)
+    assert told[-1] == (83, 83, "pulling")
     assert not [p for p in (tmp_path / "in").rglob("*") if p.name.startswith(".")]
 
 
 def test_the_pushed_patient_is_the_patient(peer: Peer, orthanc: Any, patient_folder: Path):
     told = []
-    pushed = push(patient_folder, peer, progress=lambda done, total, what: told.append((what, done, total)))
+    pushed = push(patient_folder, peer, progress=lambda *report: told.append(report))
     there = by_uid(patient_folder)
     assert len(pushed.files) == 83
-    assert told[-1] == ("pushing", 83, 83)
+    assert told[-1] == (83, 83, "pushing")
     # looked at through Orthanc's own interface
     held = orthanc.rest("instances").json()
     assert len(held) == 83
