@@ -122,3 +122,35 @@ def test_ctrl_c_leaves_no_half_written_file(sample, tmp_path):
     assert "interrupted" in message
     assert "Traceback" not in message
     assert not [p for p in out.rglob("*") if p.name.startswith(".")]
+
+
+def test_deidentify_and_its_key(sample, tmp_path, capsys):
+    source = tmp_path / "Smith^John"
+    source.mkdir()
+    shutil.copy(an_image(sample), source / "Smith.dcm")
+    key = tmp_path / "a.key"
+    assert main(["new-key", str(key)]) == 0
+    arguments = ["deidentify", source, "--out", tmp_path / "out", "--key-file", key, "--report", tmp_path / "report.json"]
+    assert main([str(a) for a in arguments]) == 0
+    said = capsys.readouterr().out
+    assert "1 files of 1 patient(s)" in said
+    assert "113105 Clean Descriptors Option" in said
+    assert "Smith" not in said
+    assert key.read_text().split()[1] not in said
+    assert (tmp_path / "report.json").read_bytes() == (tmp_path / "out" / "deidentification.json").read_bytes()
+    assert "is there already" in refused(capsys, *arguments)
+    assert main([str(a) for a in [*arguments, "--force"]]) == 0
+    assert "never replaced" in refused(capsys, "new-key", key)
+    no_key = source / "Smith.dcm"
+    assert "is not a key file" in refused(capsys, "deidentify", source, "--out", tmp_path / "b", "--key-file", no_key)
+
+
+def test_encrypted_keys(tmp_path, sample, capsys):
+    key, right, wrong = tmp_path / "a.key", tmp_path / "right", tmp_path / "wrong"
+    right.write_text("correct horse battery\n")
+    wrong.write_text("another horse\n")
+    assert main(["new-key", str(key), "--passphrase-file", str(right)]) == 0
+    command = ["deidentify", sample / "rt", "--out", tmp_path / "out", "--key-file", key]
+    assert "give its passphrase" in refused(capsys, *command)
+    assert "the passphrase is wrong" in refused(capsys, *command, "--passphrase-file", wrong)
+    assert main([str(a) for a in [*command, "--passphrase-file", right]]) == 0

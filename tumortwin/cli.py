@@ -88,6 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--force", action="store_true", help="replace a patient that is there already")
     phantom.set_defaults(do=_phantom)
 
+    deidentify = commands.add_parser("deidentify", help="write DICOM without identifiers, intervals kept")
+    deidentify.add_argument("folder", type=Path, metavar="FOLDER", help="DICOM files of any number of patients")
+    deidentify.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the result")
+    _key_options(deidentify, required=True)
+    deidentify.add_argument("--report", type=Path, metavar="FILE", help="another place for a copy of the report")
+    deidentify.add_argument("--keep-characteristics", action="store_true", help="keep age, sex, weight and size")
+    deidentify.add_argument("--keep-burned-in", action="store_true", help="write images that may show text, and say so")
+    deidentify.add_argument("--force", action="store_true", help="replace an earlier result in DIR")
+    deidentify.set_defaults(do=_deidentify)
+
+    key = commands.add_parser("new-key", help="make a secret key for de-identification")
+    key.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    key.add_argument("--passphrase-file", type=Path, metavar="P", help="encrypt it with the passphrase in this file")
+    key.set_defaults(do=_new_key)
+
     pull = commands.add_parser("pull", help="fetch a patient from a DICOMweb or DIMSE peer (extra: network)")
     _add_peer(pull)
     pull.add_argument("patient", metavar="PATIENT_ID", help="exactly as the peer has it")
@@ -121,6 +136,11 @@ def _add_peer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="FILE", help="its key (PEM)")
     parser.add_argument("--cleartext", action="store_true", help="allow credentials over plain http")
     parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="longest wait in s (default: 30)")
+
+
+def _key_options(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument("--key-file", type=Path, required=required, metavar="K", help="made by `tumortwin new-key K`")
+    command.add_argument("--passphrase-file", type=Path, metavar="P", help="the key file's passphrase, if it has one")
 
 
 def _at_least_one(text: str) -> int:
@@ -213,3 +233,30 @@ def _echo(options: argparse.Namespace, progress: TqdmProgress) -> None:
     peer = _peer(options)
     echo(peer)
     print(f"{peer} answers")
+
+
+def _deidentify(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.imaging.deidentification import deidentify
+
+    report = deidentify(
+        options.folder, options.out, key=_key(options), keep_characteristics=options.keep_characteristics,
+        keep_burned_in=options.keep_burned_in, overwrite=options.force, progress=progress,
+    )
+    if options.report:
+        report.save(options.report, overwrite=options.force)
+    progress.close()
+    print(report)
+
+
+def _new_key(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.vault import new_key, read_passphrase
+
+    passphrase = read_passphrase(options.passphrase_file) if options.passphrase_file else None
+    print(f"wrote {new_key(options.file, passphrase=passphrase)}: keep it secret, and keep a copy")
+
+
+def _key(options: argparse.Namespace) -> bytes:
+    from tumortwin.vault import read_key, read_passphrase
+
+    passphrase = read_passphrase(options.passphrase_file) if options.passphrase_file else None
+    return read_key(options.key_file, passphrase=passphrase)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
 
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.headers import parse_datetime
+from tumortwin.imaging.pseudonym import Pseudonym
 from tumortwin.imaging.volume import Grid
 
 Source = Dataset | str | os.PathLike[str]
@@ -55,39 +54,6 @@ _OBJECT = (
 _GEOMETRY = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
 _MOMENTS = ("Acquisition", "Content", "Series", "Study")
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
-
-
-@dataclass(frozen=True)
-class Pseudonym:
-    """What takes the place of a patient's identity: equal keys give equal pseudonyms, and nothing leads back.
-
-    Parameters
-    ----------
-    key : bytes
-        Secret; without it a pseudonym cannot be made from a name.
-    patient_id : str
-        Whose.
-    """
-
-    key: bytes
-    patient_id: str
-
-    @property
-    def name(self) -> str:
-        """In place of name and ID."""
-        return f"TT-{self._digest('patient', self.patient_id).hex()[:10].upper()}"
-
-    @property
-    def shift(self) -> timedelta:
-        """Added to all dates: one to ten years back, by whole days, so that intervals and times of day stay."""
-        return -timedelta(days=365 + int.from_bytes(self._digest("dates", self.patient_id)[:4], "big") % 3287)
-
-    def uid(self, uid: str) -> UID:
-        """In place of a unique identifier."""
-        return UID(f"2.25.{int.from_bytes(self._digest('uid', str(uid))[:16], 'big')}")
-
-    def _digest(self, *parts: str) -> bytes:
-        return hmac.digest(self.key, "\x1f".join(parts).encode(), hashlib.sha256)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,84 @@
+"""What PS3.15 says is to be done with each attribute: table E.1-1, as data, and the sets its options name."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from pydicom.tag import BaseTag, Tag
+
+EDITION = "PS3.15 2026c"
+
+BASIC = ("113100", "Basic Application Confidentiality Profile")
+CLEAN_DESCRIPTORS = ("113105", "Clean Descriptors Option")
+MODIFIED_DATES = ("113107", "Retain Longitudinal Temporal Information Modified Dates Option")
+CHARACTERISTICS = ("113108", "Retain Patient Characteristics Option")
+SAFE_PRIVATE = ("113111", "Retain Safe Private Option")
+CLEANED_PIXELS = ("113101", "Clean Pixel Data Option")
+DEFACED = ("113102", "Clean Recognizable Visual Features Option")
+
+
+def read_lines(name: str) -> frozenset[str]:
+    """Lines of a file in ``data``, without comments."""
+    text = (files("tumortwin.imaging.deidentification.data") / name).read_text(encoding="utf-8")
+    return frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+@cache
+def _profile() -> dict[str, dict[BaseTag, str] | frozenset[BaseTag]]:
+    text = (files("tumortwin.imaging.deidentification.data") / "profile.json").read_text(encoding="utf-8")
+    content = json.loads(text)
+    sets = {
+        name: frozenset(Tag(int(tag, 16)) for tag in content[name])
+        for name in ("clean_descriptors", "modified_dates", "characteristics")
+    }
+    return {"actions": {Tag(int(tag, 16)): action for tag, action in content["actions"].items()}, **sets}
+
+
+def listed() -> list[BaseTag]:
+    """All attributes of the table."""
+    actions = _profile()["actions"]
+    assert isinstance(actions, dict)
+    return list(actions)
+
+
+def basic_action(tag: BaseTag) -> str | None:
+    """The basic profile's action: combinations of X (remove), Z (empty), D (dummy) and U (another UID), or None."""
+    actions = _profile()["actions"]
+    assert isinstance(actions, dict)
+    return actions.get(tag)
+
+
+def is_descriptor(tag: BaseTag) -> bool:
+    """Whether Clean Descriptors keeps this attribute, cleaned."""
+    return tag in _profile()["clean_descriptors"]
+
+
+def is_shifted(tag: BaseTag) -> bool:
+    """Whether Modified Dates keeps this attribute, shifted."""
+    return tag in _profile()["modified_dates"]
+
+
+def is_characteristic(tag: BaseTag) -> bool:
+    """Whether Retain Patient Characteristics keeps this attribute."""
+    return tag in _profile()["characteristics"]
+
+
+# Private elements that hold nothing but a number the reader needs: (group, creator) to the low byte of the element, its
+# VR, how many values it has and what they are below: b-values, gradient directions, scales, numbers of slices. Siemens'
+# CSA headers (0029) are not among them: they hold names, dates and serial numbers.
+SAFE_PRIVATE_ELEMENTS: dict[tuple[int, str], dict[int, tuple[str, int, float]]] = {
+    (0x0019, "SIEMENS MR HEADER"): {
+        0x0A: ("US", 1, 1e4), 0x0C: ("IS", 1, 1e5), 0x0E: ("FD", 3, 1.01), 0x27: ("FD", 6, 1e5), 0x28: ("FD", 1, 1e5),
+    },
+    (0x2001, "Philips Imaging DD 001"): {0x03: ("FL", 1, 1e5), 0x0A: ("IS", 1, 1e4), 0x18: ("SL", 1, 1e4)},
+    (0x2005, "Philips MR Imaging DD 001"): {
+        0x0D: ("FL", 1, 1e7), 0x0E: ("FL", 1, 1e7), 0xB0: ("FL", 1, 1.01), 0xB1: ("FL", 1, 1.01), 0xB2: ("FL", 1, 1.01),
+    },
+    (0x0019, "GEMS_ACQU_01"): {
+        0xBB: ("DS", 1, 1.01), 0xBC: ("DS", 1, 1.01), 0xBD: ("DS", 1, 1.01), 0xE0: ("DS", 1, 1e4),
+    },
+    (0x0043, "GEMS_PARM_01"): {0x39: ("IS", 4, 1e5)},
+    (0x7053, "Philips PET Private Group"): {0x00: ("DS", 1, 1e7), 0x09: ("DS", 1, 1e7)},
+}  # fmt: skip
