@@ -130,7 +130,8 @@ def test_deidentify_and_its_key(sample, tmp_path, capsys):
     shutil.copy(an_image(sample), source / "Smith.dcm")
     key = tmp_path / "a.key"
     assert main(["new-key", str(key)]) == 0
-    arguments = ["deidentify", source, "--out", tmp_path / "out", "--key-file", key, "--report", tmp_path / "report.json"]
+    arguments = ["deidentify", source, "--out", tmp_path / "out", "--key-file", key]
+    arguments += ["--report", tmp_path / "report.json"]
     assert main([str(a) for a in arguments]) == 0
     said = capsys.readouterr().out
     assert "1 files of 1 patient(s)" in said
