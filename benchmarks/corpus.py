@@ -158,6 +158,7 @@ def verdict_of(outcome: Outcome, mutant: Mutant) -> Verdict:
     return Verdict.REPAIRED if verdict is Verdict.RIGHT and mutant.expected is Expected.REPAIRED else verdict
 
 
+GOOD = (Verdict.RIGHT, Verdict.REPAIRED)
 Tables = dict[str, dict[str, Counter[Verdict]]]
 
 
@@ -181,9 +182,9 @@ def study_mutants(seed: int, tools: dict[str, Callable[[Path], Outcome]], listin
         if listing and not good:
             print(f"  {ours}, expected {mutant.expected}: {mutant.case}: {mutant.name}: {why}", flush=True)
         for name in {"highdicom", "dcm2niix"} & set(others):
-            if verdict_of(others[name], mutant) in (Verdict.RIGHT, Verdict.REPAIRED):
+            if mutant.expected is not Expected.REFUSED and verdict_of(others[name], mutant) in GOOD:
                 shared += 1
-                agree += ours in (Verdict.RIGHT, Verdict.REPAIRED)
+                agree += ours in GOOD
     counts = sum((found["tumortwin"] for found in table.values()), Counter())
     note("hostile series", total, "", target=">= 150", holds=total >= 150)
     note("  crashes", counts[Verdict.CRASH], "", target="0", holds=not counts[Verdict.CRASH])

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from tumortwin.errors import ReadError
+from tumortwin.imaging.dicom_file import NO_PREAMBLE, WRAPPINGS, open_dicom, parse_dicom
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.progress import Progress, silent
 
@@ -50,13 +50,15 @@ _MACROS = (
 
 _KEYWORDS = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID
-PatientName Modality SeriesDescription ProtocolName SequenceName PulseSequenceName StudyDescription SeriesNumber
+PatientName PatientBirthDate Modality SeriesDescription ProtocolName SequenceName PulseSequenceName StudyDescription
+SeriesNumber
 InstanceNumber AcquisitionNumber ImageType ComplexImageComponent AcquisitionContrast AcquisitionDateTime
 AcquisitionDate AcquisitionTime SeriesDate SeriesTime ContentDate ContentTime StudyDate StudyTime Manufacturer
 ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices Rows Columns
 NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored PixelRepresentation
 PixelPaddingValue PixelPaddingRangeLimit HighBit RescaleSlope RescaleIntercept RescaleType
-RealWorldValueMappingSequence ScanningSequence SequenceVariant ScanOptions RepetitionTime EchoTime InversionTime
+RealWorldValueMappingSequence ModalityLUTSequence LossyImageCompression
+ScanningSequence SequenceVariant ScanOptions RepetitionTime EchoTime InversionTime
 EchoNumbers EchoTrainLength FlipAngle AngioFlag InversionRecovery TemporalPositionIdentifier TriggerTime
 ContrastBolusAgent ContrastBolusVolume ContrastBolusAgentSequence DiffusionBValue DiffusionGradientOrientation
 DiffusionDirectionality SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence BurnedInAnnotation
@@ -161,18 +163,25 @@ class Instance:
 
 def parse_datetime(given: str) -> datetime | None:
     """A DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped); None if it is none."""
-    digits, _, fraction = given.replace(":", "").replace("-", "").partition(".")
-    digits = digits[:14].split("+")[0].strip()
-    if len(digits) < 8 or not digits.isdigit():
+    found = _MOMENT.fullmatch(given.strip())
+    if not found:
         return None
     try:
-        # a leap second (60) is legal in DICOM and unknown to datetime
-        seconds = int(digits[12:14] or 0)
-        start = datetime.strptime(digits[:12].ljust(12, "0"), "%Y%m%d%H%M")
+        start = datetime.strptime(found["date"].replace(".", "").replace("-", ""), "%Y%m%d")
+        hours, minutes, seconds = (int(found[k] or 0) for k in ("hour", "minute", "second"))
+        if hours > 23 or minutes > 59 or seconds > 60:  # a leap second is legal in DICOM and unknown to datetime
+            return None
+        part = int((found["fraction"] or "0").ljust(6, "0")[:6])
+        return start + timedelta(hours=hours, minutes=minutes, seconds=seconds, microseconds=part)
     except ValueError:
         return None
-    part = fraction.split("+")[0][:6]
-    return start + timedelta(seconds=seconds, microseconds=int(part.ljust(6, "0")) if part.isdigit() else 0)
+
+
+_MOMENT = re.compile(
+    r"(?P<date>\d{8}|\d{4}[.-]\d\d[.-]\d\d)\s*"
+    r"(?:(?P<hour>\d\d):?(?:(?P<minute>\d\d):?(?:(?P<second>\d\d)(?:\.(?P<fraction>\d*))?)?)?)?\s*(?:[+-]\d{4})?"
+)
+"""YYYYMMDD and HHMMSS.F, also as ACR-NEMA wrote them (dots and colons), with or without an offset from UTC."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +193,8 @@ class Plane:
     """0-based."""
     sets: tuple[Dataset, ...]
     """Where its attributes are looked up: its own functional groups, the shared ones, the top level."""
+    tile: tuple[slice, slice] | None = None
+    """Which part of the frame it is, in a mosaic."""
 
     def value(self, keyword: str | tuple[int, int]) -> Any:
         """An attribute that holds for this plane, or None."""
@@ -216,6 +227,13 @@ class Plane:
         )
 
     @property
+    def philips_scale(self) -> float | None:
+        """Philips' private scale slope SS: signal = (stored RS + RI) / (RS SS) compares between slices and series
+        (Chenevert et al. 2014, doi:10.1593/tlo.13811)."""
+        scale = self.number((0x2005, 0x100E))
+        return scale if scale and "PHILIPS" in str(self.value((0x2005, 0x0010))).upper() else None
+
+    @property
     def b_value(self) -> float | None:
         """Diffusion weighting in s/mm^2, from the standard's attribute or the vendors' private ones."""
         for keyword, creator in (
@@ -234,16 +252,38 @@ class Plane:
 
 
 def planes(instance: Instance) -> list[Plane]:
-    """The 2D images of a file, in stored order."""
+    """The 2D images of a file, in stored order.
+
+    Raises
+    ------
+    ReadError
+        If it has several frames and does not say of each where it is.
+    """
     data = instance.data
     per_frame = value((data,), "PerFrameFunctionalGroupsSequence")
-    if per_frame is None:
-        return [
-            Plane(instance, i, (data, *_macros(data)))
-            for i in range(max(1, int(number((data,), "NumberOfFrames") or 1)))
-        ]
+    frames = int(number((data,), "NumberOfFrames") or 1)
+    if per_frame is None and frames == 1:
+        return [Plane(instance, 0, (data, *_macros(data)))]
+    described = len(per_frame or ())
+    if described != frames:
+        raise ReadError(
+            f"{instance.name} has {frames} frames and says of {described} where they are: export it again as single "
+            "images or as an enhanced object"
+        )
     shared = tuple(s for item in value((data,), "SharedFunctionalGroupsSequence") or () for s in _macros(item))
-    return [Plane(instance, i, (*_macros(item), *shared, data)) for i, item in enumerate(per_frame)]
+    return [
+        Plane(instance, i, (*_macros(item), *_philips(item), *shared, data)) for i, item in enumerate(per_frame or ())
+    ]
+
+
+def _philips(item: Dataset) -> Iterator[Dataset]:
+    """The scale slope among what Philips hides in a private sequence of each frame."""
+    for inner in (value((item,), (0x2005, 0x140F)) or ())[:1]:
+        scale = Dataset()
+        for tag in ((0x2005, 0x0010), (0x2005, 0x100E)):
+            if tag in inner:
+                scale[tag] = inner[tag]
+        yield scale
 
 
 def _macros(item: Dataset) -> Iterator[Dataset]:
@@ -297,17 +337,21 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
     instances: list[Instance] = []
     findings: list[Finding] = []
     others: list[str] = []
+    wrapped: dict[str, list[str]] = defaultdict(list)
     for done, path in enumerate(files):
         progress(done, len(files), "reading headers")
         name = path.relative_to(folder).as_posix()
         if name == CLINICAL_NAME:
             continue
-        data = _read_header(path, name, findings)
+        data = _read_header(path, name, findings, wrapped)
         if data is None:
             others.append(name)
         elif isinstance(data, Dataset):
             instances.append(Instance(path, name, data))
     progress(len(files), len(files), "reading headers")
+    for what, names in wrapped.items():
+        some = f"{what}: {len(names)} file(s) ({_some(names)})"
+        findings.append(Finding(some, folder.name, WRAPPINGS[what], Severity.REPAIRED))
     if others:
         findings.append(Finding(f"{len(others)} files are not DICOM ({_some(others)})", folder.name, "not read"))
     if not instances:
@@ -323,33 +367,39 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _read_header(path: Path, name: str, findings: list[Finding]) -> Dataset | bool | None:
+def _read_header(
+    path: Path, name: str, findings: list[Finding], wrapped: dict[str, list[str]]
+) -> Dataset | bool | None:
     """The header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
     try:
-        if not path.is_file():
+        opened = open_dicom(path, _TAGS)
+        if opened is None:
             return None
-        with path.open("rb") as file:
-            start = file.read(132)
-        preamble = start[128:] == b"DICM"
-        # without a preamble, a data set starts with group 2 or 8 (either byte order)
-        if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
-            return None
-        data = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=_TAGS)
-        if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR:
+        data = opened.data
+        media_class = text((data.file_meta,), "MediaStorageSOPClassUID")
+        if media_class == DICOMDIR:
             findings.append(Finding("a DICOMDIR", name, "not needed: the files themselves are read"))
             return False
         if not text((data,), "SOPClassUID"):
-            if not preamble:
-                return None
-            findings.append(Finding("no SOP Class UID", name, "export this file again", Severity.LEFT_OUT))
+            if not media_class:
+                return None if NO_PREAMBLE in opened.wrappings else _no_class(name, findings)
+            data.SOPClassUID = media_class
+        if not text((data,), "SeriesInstanceUID"):
+            what = "no Series Instance UID: perhaps cut off"
+            findings.append(Finding(what, name, "export this file again", Severity.LEFT_OUT))
             return False
     except DAMAGED as error:
         what = f"the header cannot be read ({type(error).__name__}: {error})"
         findings.append(Finding(what, name, "export this file again", Severity.LEFT_OUT))
         return False
-    if not preamble:
-        findings.append(Finding("no DICOM preamble", name, "read without it", Severity.REPAIRED))
+    for what in opened.wrappings:
+        wrapped[what].append(name)
     return data
+
+
+def _no_class(name: str, findings: list[Finding]) -> bool:
+    findings.append(Finding("no SOP Class UID", name, "export this file again", Severity.LEFT_OUT))
+    return False
 
 
 def read_whole(instance: Instance, sources: dict[str, str]) -> Dataset:
@@ -362,7 +412,7 @@ def read_whole(instance: Instance, sources: dict[str, str]) -> Dataset:
     """
     try:
         content = instance.path.read_bytes()
-        data = pydicom.dcmread(BytesIO(content), force=True)
+        data = parse_dicom(content)
     except DAMAGED as error:
         raise ReadError(
             f"{instance.name}: cannot be read ({type(error).__name__}: {error}): export it again"

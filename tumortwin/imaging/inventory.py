@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import Instance, planes, read_headers
-from tumortwin.imaging.pixels import same_pixels
+from tumortwin.imaging.headers import Instance, Plane, planes, read_headers
+from tumortwin.imaging.mosaic import unfold
+from tumortwin.imaging.pixels import pixel_hash
 from tumortwin.imaging.recognition import Recognition, recognize
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.stacks import Stack, frame_of, make_stacks
@@ -102,44 +104,63 @@ def take_inventory(folder: Path, reading: Reading, sequences: Mapping[str, Seque
     patient = _one_patient(instances, folder)
     findings = reading.findings
     findings += found
-    images: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+    images: dict[tuple[str, ...], list[Instance]] = defaultdict(list)
     objects: dict[tuple[str, str, str], list[Instance]] = defaultdict(list)
     known: set[tuple[str, str]] = set()
     for instance in instances:
         series = instance.text("SeriesInstanceUID")
         what = _OBJECTS.get(instance.sop_class, "")
-        if not series:
-            findings.append(
-                Finding("no Series Instance UID", instance.name, "export this file again", Severity.LEFT_OUT)
-            )
-        elif instance.sop_class in _IMAGES:
-            images[series, instance.text("FrameOfReferenceUID")].append(instance)
+        if instance.sop_class in _IMAGES:
+            images[series, *(instance.text(k) for k in _APART)].append(instance)
         elif what and (instance.uid, instance.sop_class) in known:
             findings.append(Finding(f"a second copy of a {what}", instance.name, "dropped", Severity.REPAIRED))
         else:
             known.add((instance.uid, instance.sop_class))
             objects[series, instance.sop_class, what].append(instance)
     for members in images.values():
-        flat = [plane for instance in members for plane in planes(instance)]
-        for stack in make_stacks(flat, same_pixels):
+        for stack in _stacks(members):
             reading.lines.append(_image_line(stack, recognize(stack, sequences), findings))
     for (_, _, what), members in objects.items():
         reading.lines.append(_object_line(what, members, findings))
     return patient
 
 
+_APART = ("FrameOfReferenceUID", "StudyInstanceUID", "Modality")
+"""What files with one Series Instance UID must share to make one volume; careless anonymizers give one UID to all."""
+
+
+def _stacks(members: list[Instance]) -> list[Stack]:
+    """The volumes of one series; files of which nobody can say where their slices are make refused ones."""
+    flat: list[Plane] = []
+    nowhere: dict[str, list[Plane]] = defaultdict(list)
+    for instance in members:
+        whole = Plane(instance, 0, (instance.data,))
+        try:
+            flat += unfold(whole) if "MOSAIC" in whole.image_type else planes(instance)
+        except ReadError as error:
+            nowhere[str(error).replace(instance.name, "")].append(whole)
+    refused = [Stack(tuple(p), refused=f"{p[0].where}{why}") for why, p in nowhere.items()]
+    return (make_stacks(flat, pixel_hash) if flat else []) + refused
+
+
 def _one_patient(instances: list[Instance], folder: Path) -> str:
     """The patient's ID; two patients are never mixed."""
     patients: dict[str, list[Instance]] = defaultdict(list)
     for instance in instances:
-        patients[instance.text("PatientID")].append(instance)
+        patients[_whose(instance)].append(instance)
     if len(patients) > 1:
         lines = "".join(
             f"\n  {patient or '(no ID)'}: {len(files)} files, e.g. {files[0].name}"
             for patient, files in sorted(patients.items())
         )
         raise ReadError(f"{folder} holds {len(patients)} patients: give the folder of one of them{lines}")
-    return next(iter(patients))
+    return instances[0].text("PatientID")
+
+
+def _whose(instance: Instance) -> str:
+    """The patient's ID; name and birth date where there is none."""
+    named = (" ".join(re.split(r"[\s^=]+", instance.text("PatientName"))).strip(), instance.text("PatientBirthDate"))
+    return instance.text("PatientID") or " ".join(filter(None, named))
 
 
 def _image_line(stack: Stack, shown: Recognition, findings: list[Finding]) -> Line:
@@ -192,6 +213,10 @@ def _image_line(stack: Stack, shown: Recognition, findings: list[Finding]) -> Li
                     Severity.ASSUMED,
                 )
             )
+        if first.text("BurnedInAnnotation") == "YES":
+            findings.append(Finding("text is burned into the pixels", stack.where, "kept: it counts as signal"))
+        if first.text("LossyImageCompression") == "01":
+            findings.append(Finding("lossy compression", stack.where, "read: values are near those acquired"))
         if date.time() == datetime.min.time():
             findings.append(Finding("no time of day", stack.where, "taken as midnight", Severity.ASSUMED))
         if not first.text("FrameOfReferenceUID"):

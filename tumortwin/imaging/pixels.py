@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
 
 from tumortwin.errors import ReadError
+from tumortwin.imaging.decoding import decode
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import DAMAGED, Instance, Plane, number, read_whole, text
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.stacks import Stack
+from tumortwin.imaging.stacks import Stack, without
 from tumortwin.imaging.volume import Volume
+from tumortwin.threads import pool_of
+
+SIGNAL = "a.u."
+"""Unit of MR signal."""
+_THREADS = min(8, os.cpu_count() or 1)
 
 
 def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
@@ -33,8 +41,7 @@ def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
         raise ReadError(f"{instance.name}: no pixel data: {again}")
     try:
-        # the number of frames says which frame is the last; `indices` decodes only those wanted
-        decoded = [np.asarray(a) for a in iter_pixels(data, indices=frames, raw=True)]
+        decoded = decode(data, frames)
     except DAMAGED as error:
         raise ReadError(
             f"{instance.name}: the pixels cannot be decoded ({type(error).__name__}: {error}): {again}"
@@ -47,18 +54,14 @@ def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[
     return decoded
 
 
-def same_pixels(a: Plane, b: Plane) -> bool:
-    """Whether two planes hold the same stored pixels and scale."""
-    if a.instance is b.instance and a.frame == b.frame:
-        return True
-    for keyword in ("RescaleSlope", "RescaleIntercept", "BitsAllocated", "PixelRepresentation"):
-        if a.number(keyword) != b.number(keyword):
-            return False
+def pixel_hash(plane: Plane) -> str | None:
+    """Equal for planes with equal stored pixels and scale; None if they cannot be decoded."""
     try:
-        first, second = (stored_planes(p.instance, read_whole(p.instance, {}), [p.frame])[0] for p in (a, b))
+        stored = stored_planes(plane.instance, read_whole(plane.instance, {}), [plane.frame])[0][plane.tile or ...]
     except ReadError:
-        return False
-    return first.shape == second.shape and bool((first == second).all())
+        return None
+    meaning = [plane.number(k) for k in ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation")]
+    return f"{meaning} {stored.shape} {hashlib.sha256(stored.tobytes()).hexdigest()}"
 
 
 def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool = False) -> tuple[Volume, list[Finding]]:
@@ -80,42 +83,61 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
     volume : Volume
         float32.
     findings : list of Finding
-        Padding that was replaced.
+        Padding that was replaced, slices that could not be decoded, scales that are not the usual ones.
 
     Raises
     ------
     ReadError
-        If a file cannot be decoded.
+        If files cannot be decoded, but for single ones inside, or the values have no linear scale.
     """
     if stack.grid is None:
         raise ReadError(f"{stack.where}: {stack.refused}")
     # planes of a stack share one size; `stored_planes` holds each file to it
     array = np.empty((len(stack.planes), *(stack.leaning or stack.grid).shape[1:]), np.float32)
     padded = np.zeros(array.shape, bool) if stack.first.number("PixelPaddingValue") is not None else None
-    beyond: list[str] = []
+    scale = _scale(stack, unit, real_world)
     order = sorted(range(len(stack.planes)), key=lambda i: (stack.planes[i].instance.name, stack.planes[i].frame))
-    for _, group in groupby(order, key=lambda i: stack.planes[i].instance.name):
-        members = list(group)
+    files = [list(group) for _, group in groupby(order, key=lambda i: stack.planes[i].instance.name)]
+    beyond: list[str] = []
+    lost: dict[int, ReadError] = {}
+
+    def read(members: list[int]) -> None:
+        """One file into its places: no two threads write to the same."""
         instance = stack.planes[members[0]].instance
-        data = read_whole(instance, sources)
-        pixels = stored_planes(instance, data, [stack.planes[i].frame for i in members])
-        for i, stored in zip(members, pixels, strict=True):
+        own: dict[str, str] = {}
+        try:
+            data = read_whole(instance, own)
+            frames = sorted({stack.planes[i].frame for i in members})
+            pixels = dict(zip(frames, stored_planes(instance, data, frames), strict=True))
+        except ReadError as error:
+            lost.update(dict.fromkeys(members, error))
+            return
+        sources.update(own)
+        for i in members:
             plane = stack.planes[i]
-            stored, spoiled = _within_bits_stored(plane, stored)
-            beyond += [plane.where] if spoiled else []
-            kind = "RealWorldValue" if real_world else "Rescale"
-            slope, intercept = plane.number(f"{kind}Slope"), plane.number(f"{kind}Intercept")
-            if slope == 0:
-                raise ReadError(f"{plane.where}: {kind}Slope is 0, so all values would be alike: export it again")
+            stored, spoiled = _within_bits_stored(plane, pixels[plane.frame][plane.tile or ...])
+            if spoiled:
+                beyond.append(plane.where)
+            slope, intercept = scale[i]
             # in float64, so that 32-bit values and large intercepts round once
-            array[i] = stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+            array[i] = stored * slope + intercept
             if padded is not None:
                 padded[i] = _padding(plane, stored)
-    findings = []
+
+    # as many files in memory as threads
+    with pool_of(min(len(files), _THREADS)) as pool:
+        for _ in pool.map(read, files):
+            pass
+    findings: list[Finding] = []
+    if lost:
+        stack, array, padded = _mended(stack, lost, array, padded, findings)
+    if any(p.philips_scale for p in stack.planes) and unit == SIGNAL:
+        what = "Philips' private scale slope is there"
+        findings.append(Finding(what, stack.where, "the signal is (stored RS + RI) / (RS SS)"))
     if beyond:
         findings.append(
             Finding(
-                f"bits above BitsStored are set in {len(beyond)} plane(s) ({beyond[0]})",
+                f"bits above BitsStored are set in {len(beyond)} plane(s) ({min(beyond)})",
                 stack.where,
                 "taken for overlays and ignored",
                 Severity.ASSUMED,
@@ -135,10 +157,61 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
         array = _between(array, stack.at)
     source = (stack.first.instance.text("SeriesInstanceUID"),)
     name = stack.first.instance.text("SeriesDescription") or source[0]
+    assert stack.grid is not None
     volume = Volume(array, stack.leaning or stack.grid, unit, name, source)
     if stack.leaning is not None:
         volume = resample(volume, stack.grid, fill=float(array.min()))
     return volume, findings
+
+
+def _scale(stack: Stack, unit: str, real_world: bool) -> list[tuple[float, float]]:
+    """Slope and intercept of each plane.
+
+    Raises
+    ------
+    ReadError
+        If the values are not a linear function of what is stored, or not the same one in kind for all planes.
+    """
+    kind = "RealWorldValue" if real_world else "Rescale"
+    again = "export it again"
+    philips = [p.philips_scale for p in stack.planes] if unit == SIGNAL else [None]
+    if any(philips) and not all(philips):
+        raise ReadError(f"{stack.where}: some slices have Philips' private scale slope and some have not: {again}")
+    found = []
+    for i, plane in enumerate(stack.planes):
+        if plane.value("ModalityLUTSequence"):
+            raise ReadError(f"{plane.where}: the values come out of a lookup table, not by a slope: {again} with one")
+        slope, intercept = plane.number(f"{kind}Slope"), plane.number(f"{kind}Intercept") or 0.0
+        if slope == 0:
+            raise ReadError(f"{plane.where}: {kind}Slope is 0, so all values would be alike: {again}")
+        slope = 1.0 if slope is None else slope
+        private = philips[i] if any(philips) else None
+        found.append((1 / private, intercept / (slope * private)) if private else (slope, intercept))
+    return found
+
+
+def _mended(
+    stack: Stack,
+    lost: dict[int, ReadError],
+    array: NDArray[np.float32],
+    padded: NDArray[np.bool_] | None,
+    findings: list[Finding],
+) -> tuple[Stack, NDArray[np.float32], NDArray[np.bool_] | None]:
+    """The stack without the planes that could not be decoded, if they are few.
+
+    Raises
+    ------
+    ReadError
+        If they are not.
+    """
+    mended = without(stack, set(lost))
+    error = lost[min(lost)]
+    if mended.refused:
+        raise error if len(lost) == len(stack.planes) else ReadError(f"{error}; {mended.refused}")
+    findings.append(Finding(str(error), stack.where, f"{len(lost)} slice(s) left out", Severity.LEFT_OUT))
+    findings += [replace(f, where=stack.where) for f in mended.findings if f not in stack.findings]
+    left = [k for k in range(len(stack.planes)) if k not in lost]
+    return mended, array[left], None if padded is None else padded[left]
 
 
 def _within_bits_stored(plane: Plane, stored: NDArray[Any]) -> tuple[NDArray[Any], bool]:
@@ -157,10 +230,16 @@ def _padding(plane: Plane, stored: NDArray[Any]) -> NDArray[np.bool_]:
     value, limit = plane.number("PixelPaddingValue"), plane.number("PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(stored.shape, bool)
-    if plane.number("PixelRepresentation") == 0 and value < 0:
-        value += 65536  # written as a signed number, meant as the same 16 bits
-    low, high = sorted((value, value if limit is None else limit))
+    low, high = sorted(_as_stored(v, plane, stored) for v in (value, value if limit is None else limit))
     return np.asarray((stored >= low) & (stored <= high))
+
+
+def _as_stored(value: float, plane: Plane, stored: NDArray[Any]) -> float:
+    """A padding value as the pixels hold it: it may be written with the wrong sign, meant as the same bits."""
+    span = 2.0 ** (8 * stored.dtype.itemsize)
+    if plane.number("PixelRepresentation") == 1:
+        return value - span if value >= span / 2 else value
+    return value + span if value < 0 else value
 
 
 def _between(array: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -95,10 +95,6 @@ def recognize(stack: Stack, sequences: Mapping[str, Sequence] | None = None) -> 
         return Recognition(Sequence.CT, "modality CT", True)
     if modality != "MR":
         return Recognition(Sequence.OTHER, f"modality {modality or 'not stated'}", True)
-    if "MOSAIC" in kind:
-        return Recognition(
-            Sequence.OTHER, "a Siemens mosaic, which cannot be unfolded yet: export it as enhanced MR", False
-        )
     names = (given, text(first.sets, "ProtocolName"), text(first.sets, "SequenceName"))
     # the series description speaks first; protocol and sequence names often belong to the raw series a map was made of
     description = re.sub(r"[_\s.,;:()\[\]]+", " ", names[0].lower()).strip()
@@ -161,8 +157,9 @@ def _by_attributes(stack: Stack, kind: set[str], description: str) -> Recognitio
     b_value = first.b_value
     if contrast == "DIFFUSION" or "DIFFUSION" in kind or b_value:
         return Recognition(Sequence.DWI, f"diffusion, b = {b_value:g}" if b_value is not None else "diffusion", True)
-    if b_value is not None and _said(_DWI, description):
-        return Recognition(Sequence.DWI, f"diffusion, b = {b_value:g}, description", True)
+    if b_value is not None and (stack.weighted or _said(_DWI, description)):
+        source = "weighted images beside it" if stack.weighted else "description"
+        return Recognition(Sequence.DWI, f"diffusion, b = {b_value:g}, {source}", True)
     if stack.times > 2:
         return Recognition(Sequence.OTHER, f"a series of {stack.times} time points", True)
     weighting, why = _weighting(first, contrast)

@@ -21,7 +21,8 @@ SIDEWAYS = 0.05
 UPRIGHT = np.deg2rad(0.2)
 """A stack that leans by less is kept as it is: its affine leans with it."""
 
-SamePixels = Callable[[Plane, Plane], bool]
+PixelHash = Callable[[Plane], str | None]
+"""Equal for planes with equal pixels; None for one that cannot be decoded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class Stack:
         What was repaired.
     times : int
         How many time points its series has.
+    weighted : bool
+        Whether any stack of its series has a b-value above 0.
     """
 
     planes: tuple[Plane, ...]
@@ -56,6 +59,7 @@ class Stack:
     refused: str = ""
     findings: tuple[Finding, ...] = ()
     times: int = 1
+    weighted: bool = False
 
     @property
     def first(self) -> Plane:
@@ -90,22 +94,23 @@ class Stack:
         return f"{x} x {y} x {z}, {dx:.3g} x {dy:.3g} x {dz:.3g} mm"
 
 
-def make_stacks(planes: list[Plane], same_pixels: SamePixels) -> list[Stack]:
+def make_stacks(planes: list[Plane], pixel_hash: PixelHash) -> list[Stack]:
     """Sort the planes of one series (one frame of reference) into stacks.
 
     Parameters
     ----------
     planes : list of Plane
         In any order.
-    same_pixels : callable
-        Whether two planes at one position hold the same stored pixels; called for repeated positions only.
+    pixel_hash : callable
+        What tells apart the pixels of planes at one position; called for repeated positions only.
     """
     groups: dict[Hashable, list[Plane]] = defaultdict(list)
     for plane in planes:
         groups[_kind(plane)].append(plane)
-    stacks = [s for group in _merged(list(groups.values())) for s in _at_times(group, same_pixels)]
+    stacks = [s for group in _merged(list(groups.values())) for s in _at_times(group, pixel_hash)]
     stacks.sort(key=lambda s: -len(s.planes))
-    return [_placed(replace(s, part=part)) for s, part in zip(stacks, _parts(stacks), strict=True)]
+    weighted = any(s.first.b_value for s in stacks)
+    return [_placed(replace(s, part=part, weighted=weighted)) for s, part in zip(stacks, _parts(stacks), strict=True)]
 
 
 def _kind(plane: Plane) -> tuple[Hashable, ...]:
@@ -122,9 +127,16 @@ def _kind(plane: Plane) -> tuple[Hashable, ...]:
         plane.number("Rows"),
         plane.number("Columns"),
         text(plane.sets, "StackID"),
+        (_measured(plane), plane.numbers("ImagePositionPatient", 3) is not None),
         plane.numbers("ImageOrientationPatient", 6),
         plane.numbers("PixelSpacing", 2),
     )
+
+
+def _measured(plane: Plane) -> bool:
+    """Whether the pixels are values of one quantity, not colors."""
+    meaning = text(plane.sets, "PhotometricInterpretation")
+    return plane.number("SamplesPerPixel") in (None, 1) and meaning in ("", "MONOCHROME1", "MONOCHROME2")
 
 
 def _merged(groups: list[list[Plane]]) -> list[list[Plane]]:
@@ -154,10 +166,11 @@ _CLOCKS = (
     "ContentTime",
     "InversionTime",
     "FlipAngle",
+    "SeriesNumber",
 )
 
 
-def _at_times(planes: list[Plane], same_pixels: SamePixels) -> list[Stack]:
+def _at_times(planes: list[Plane], pixel_hash: PixelHash) -> list[Stack]:
     """Drop duplicates; split planes that repeat their positions into time points."""
     depths = _depths(planes)
     if depths is None:
@@ -170,34 +183,67 @@ def _at_times(planes: list[Plane], same_pixels: SamePixels) -> list[Stack]:
             places.append([])
             last = depths[i]
         places[-1].append(planes[i])
-    dropped: list[Plane] = []
-    for place in places:
-        kept = place[:1]
-        for plane in place[1:]:
-            (dropped if any(same_pixels(plane, other) for other in kept) else kept).append(plane)
-        place[:] = kept
-    findings: tuple[Finding, ...] = ()
-    if dropped:
-        what = f"{len(dropped)} duplicate plane(s) ({dropped[0].where})"
-        findings = (Finding(what, "", "dropped: position and pixels are those of another file", Severity.REPAIRED),)
+    several = max(len(place) for place in places)
+    if several > 2:  # a dynamic series, if a clock says so: not all of it is to be decoded to look for duplicates
+        parts = _by_clock(places)
+        if parts:
+            return [Stack(tuple(group), part, times=len(parts)) for part, group in parts.items()]
+    findings = _drop_duplicates(places, pixel_hash)
     kept = [p for place in places for p in place]
+    if max(len(place) for place in places) == 1:
+        return [Stack(tuple(kept), findings=findings)]
+    parts = _by_clock(places)
+    if parts:
+        return [Stack(tuple(group), part, findings=findings, times=len(parts)) for part, group in parts.items()]
+    refused = (
+        f"{sum(len(place) > 1 for place in places)} positions hold up to {max(map(len, places))} images with unlike "
+        f"pixels, and no attribute tells them apart ({kept[0].where}): export one acquisition a series"
+    )
+    return [Stack(tuple(kept), refused=refused, findings=findings)]
+
+
+def _by_clock(places: list[list[Plane]]) -> dict[str, list[Plane]]:
+    """Planes that repeat their positions as time points, by the first attribute that tells them apart; else nothing."""
     place_of = {id(p): k for k, place in enumerate(places) for p in place}
     times = max(len(place) for place in places)
-    if times == 1:
-        return [Stack(tuple(kept), findings=findings)]
-    for clock in _CLOCKS:
+    mosaic = places[0][0].tile is not None
+    for clock in (*_CLOCKS, *(("InstanceNumber",) if mosaic else ())):
         groups: dict[str, list[Plane]] = defaultdict(list)
-        for plane in kept:
+        for plane in (p for place in places for p in place):
             groups[str(plane.value(clock))].append(plane)
         once = all(len({place_of[id(p)] for p in group}) == len(group) for group in groups.values())
         if once and len(groups) == times:
-            parts = sorted(groups.items())
-            return [Stack(tuple(group), f"{clock} {k}", findings=findings, times=times) for k, group in parts]
-    refused = (
-        f"{sum(len(place) > 1 for place in places)} positions hold up to {times} images with unlike pixels, and no "
-        f"attribute tells them apart ({kept[0].where}): export one acquisition a series"
-    )
-    return [Stack(tuple(kept), refused=refused, findings=findings)]
+            return {f"{clock} {k}": group for k, group in sorted(groups.items())}
+    return {}
+
+
+def _drop_duplicates(places: list[list[Plane]], pixel_hash: PixelHash) -> tuple[Finding, ...]:
+    """Keep one of planes at one position that hold the same pixels; drop what cannot be decoded beside what can."""
+    copies: list[Plane] = []
+    broken: list[Plane] = []
+    for place in places:
+        if len(place) == 1:
+            continue
+        kept: dict[str, Plane] = {}
+        undecoded = []
+        for plane in place:
+            known = pixel_hash(plane)
+            if known is None:
+                undecoded.append(plane)
+            elif known in kept:
+                copies.append(plane)
+            else:
+                kept[known] = plane
+        broken += undecoded if kept else undecoded[1:]
+        place[:] = kept.values() or undecoded[:1]
+    findings = []
+    if copies:
+        what = f"{len(copies)} duplicate plane(s) ({copies[0].where})"
+        findings.append(Finding(what, "", "dropped: position and pixels are those of another file", Severity.REPAIRED))
+    if broken:
+        what = f"{len(broken)} plane(s) cannot be decoded ({broken[0].where})"
+        findings.append(Finding(what, "", "dropped: another file holds the same position", Severity.REPAIRED))
+    return tuple(findings)
 
 
 def _depths(planes: list[Plane]) -> NDArray[np.float64] | None:
@@ -217,12 +263,12 @@ def _parts(stacks: list[Stack]) -> list[str]:
         return [stacks[0].part]
     named: list[list[str]] = [[s.part] if s.part else [] for s in stacks]
     kinds = [_kind(s.first) for s in stacks]
-    said = {0: "type {}", 2: "b {}", 4: "echo {} ms", 7: "stack {}", 9: "pixels {} mm"}
+    said = {0: "type {}", 2: "b {}", 4: "echo {} ms", 7: "stack {}", 10: "pixels {} mm"}
     for i in range(len(kinds[0])):
         if len({str(k[i]) for k in kinds}) > 1:
             for parts, stack, kind in zip(named, stacks, kinds, strict=True):
                 v: object = kind[i]
-                if i == 8:
+                if i == 9:
                     parts.append(stack.plane)
                 elif i in said and v is not None:
                     parts.append(
@@ -235,6 +281,14 @@ def _parts(stacks: list[Stack]) -> list[str]:
 
 _PLACE = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6))
 _AGAIN = "export the series again"
+
+
+def without(stack: Stack, lost: set[int]) -> Stack:
+    """The stack without some of its planes (by index): what is isolated inside is interpolated, more is refused."""
+    if len(lost) > max(1, 0.1 * len(stack.planes)):
+        return replace(stack, refused=f"{len(lost)} of {len(stack.planes)} slices cannot be used")
+    left = tuple(p for k, p in enumerate(stack.planes) if k not in lost)
+    return _placed(replace(stack, planes=left, findings=(), grid=None, leaning=None, at=None))
 
 
 def _placed(stack: Stack) -> Stack:
@@ -250,6 +304,9 @@ def _placed(stack: Stack) -> Stack:
 def _with_grid(stack: Stack) -> Stack:
     first = stack.first
     spacing = first.numbers("PixelSpacing", 2)
+    if not _measured(first):
+        meaning = text(first.sets, "PhotometricInterpretation")
+        raise ReadError(f"{meaning} pixels are not measured values ({first.where}): leave it out")
     if not first.number("Rows") or not first.number("Columns"):
         raise ReadError(f"no rows or columns ({first.where}): {_AGAIN}")
     if spacing is None or min(spacing) <= 0:
@@ -275,6 +332,8 @@ def _with_grid(stack: Stack) -> Stack:
         )
     step, at, repair = _evenly(depths, planes)
     findings = list(stack.findings)
+    if first.tile is not None:
+        findings.append(Finding(f"a Siemens mosaic of {len(planes)} slices", "", "unfolded", Severity.REPAIRED))
     if repair:
         findings.append(Finding(*repair, Severity.REPAIRED))
     stated = first.number("SpacingBetweenSlices")
@@ -338,7 +397,7 @@ def _evenly(
         what = f"slices are unevenly spaced, {steps.min():.4g} to {steps.max():.4g} mm"
         return step, at, (what, "", f"interpolated linearly to one slice every {step:.4g} mm")
     missing = n_slices - n
-    if missing > 0.1 * n_slices:
+    if missing > max(1, 0.1 * n_slices):
         raise ReadError(f"{missing} of {n_slices} slices are missing, e.g. a gap of {gap}: {_AGAIN}, complete")
     at = np.where(np.abs(at - np.round(at)) < 0.1, np.round(at), at)
     return step, at, (f"{missing} slice(s) missing ({gap})", "", "each is the mean of its two neighbors")

@@ -22,6 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tumortwin.imaging.dicom_header import hashed_uid
 from tumortwin.phantom.encodings import encode
 from tumortwin.phantom.specimens import Expected, Mutant, Specimen, changed, set_pixels
 
@@ -73,7 +74,7 @@ def cut_codestream(s: Specimen) -> Iterator[Mutant]:
         files = s.written(s.slices(), syntax=syntax)
         whole = _inner(s, files)
         files[whole] = files[whole][: len(files[whole]) - 150]
-        yield s.mutant(case, files, REPAIRED, "cannot", variant=f"{syntax.name}, one slice too short")
+        yield s.mutant(case, files, REPAIRED, "left out", variant=f"{syntax.name}, one slice too short")
 
 
 def _inner(s: Specimen, files: Mapping[str, bytes]) -> str:
@@ -126,6 +127,7 @@ def other_files(s: Specimen) -> Iterator[Mutant]:
 def _dicomdir(slices: list[Dataset]) -> bytes:
     with TemporaryDirectory() as folder:
         media = FileSet()
+        media.UID = hashed_uid("DICOMDIR")
         for k, data in enumerate(slices):
             path = Path(folder) / f"IM{k}"
             path.write_bytes(encode(data))

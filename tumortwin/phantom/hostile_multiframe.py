@@ -18,7 +18,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tumortwin.imaging.dicom_header import decimal, item
+from tumortwin.imaging.dicom_header import decimal, hashed_uid, item
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.phantom.encodings import frames_of
@@ -117,7 +117,9 @@ def enhanced_philips(s: Specimen) -> Iterator[Mutant]:
     for scale, groups in zip(private, data.PerFrameFunctionalGroupsSequence, strict=True):
         inner = Dataset()
         add_philips_scale(inner, scale)
-        groups.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", [inner])
+        for number in range(1, 6):  # Philips' fifth block, (2005,14xx)
+            block = groups.private_block(0x2005, f"Philips MR Imaging DD 00{number}", create=True)
+        block.add_new(0x0F, "SQ", [inner])
     yield s.mutant("Philips private scale", [data], LOADED, "scale slope", [s.truth(tolerance=1.3)],
                    "enhanced, by frame")
 
@@ -192,9 +194,10 @@ def mosaics(s: Specimen) -> Iterator[Mutant]:
     yield s.mutant(case, [mosaic(s, counted=False)], REPAIRED, "mosaic", variant="counted in the CSA header only")
     yield s.mutant(case, [mosaic(s, csa=False)], REFUSED, "mosaic", [s.truth()], "no CSA header")
     weighted = replace(s, values=replace(s.values, gain=0.4))
-    pair = [mosaic(s), *fresh([mosaic(weighted)], "weighted")]
+    pair = [mosaic(s), mosaic(weighted)]
     for b_value, data in zip((0, 1000), pair, strict=True):
         data.SeriesDescription = "ep2d_diff"
+        data.SOPInstanceUID = hashed_uid(data.SOPInstanceUID, b_value)
         data.private_block(0x0019, "SIEMENS MR HEADER").add_new(0x0C, "IS", str(b_value))
     computed = s.truth(values=replace(s.values, gain=1.0, base=float(-np.log(0.4) / 1000), gradient=(0.0, 0.0, 0.0)),
                        tolerance=3e-6, sequence=Sequence.ADC, computed=True)

@@ -81,13 +81,15 @@ CASES: tuple[tuple[Spoil, tuple[str, ...]], ...] = (
 )
 
 
-def mutants(seed: int = 0) -> Iterator[Mutant]:
+def mutants(seed: int = 0, *, sample: bool = False) -> Iterator[Mutant]:
     """All hostile series, one after another.
 
     Parameters
     ----------
     seed : int
         Of what is drawn by chance: order of files, which slices are lost, by how much planes move.
+    sample : bool
+        Spoil one series in each way only, drawn by chance.
 
     Yields
     ------
@@ -96,6 +98,7 @@ def mutants(seed: int = 0) -> Iterator[Mutant]:
     """
     for number, (spoil, names) in enumerate(CASES):
         # a stream for each case: a new case leaves the others as they are
-        found = specimens(np.random.default_rng((seed, number)))
-        for name in names:
+        rng = np.random.default_rng((seed, number))
+        found = specimens(rng)
+        for name in (str(rng.choice(names)),) if sample else names:
             yield from spoil(found[name])

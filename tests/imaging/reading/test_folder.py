@@ -335,10 +335,11 @@ def test_junk_beside_the_images(tmp_path, make_series, grid, values):
     (tmp_path / "notes.txt").write_text("{}")
     (tmp_path / "clinical.json").write_text("{}")
     (tmp_path / "packed.dcm.gz").write_bytes(gzip.compress((tmp_path / "000.dcm").read_bytes()))
+    (tmp_path / "packed.txt.gz").write_bytes(gzip.compress(b"no image" * 99))
     (tmp_path / "cut.dcm").write_bytes((tmp_path / "000.dcm").read_bytes()[:240])
     study = read_folder(tmp_path)
     np.testing.assert_array_equal(study.images[0].volume.array, values)
-    assert "2 files are not DICOM (notes.txt, packed.dcm.gz)" in said(study, Severity.NOTE)
+    assert "2 files are not DICOM (notes.txt, packed.txt.gz)" in said(study, Severity.NOTE)
     assert [f.where for f in study.findings if f.severity is Severity.LEFT_OUT] == ["cut.dcm"]
 
 
@@ -348,7 +349,9 @@ def test_files_without_preamble(tmp_path, make_series, grid, values):
         path.write_bytes(path.read_bytes()[132:])
     study = read_folder(tmp_path)
     np.testing.assert_array_equal(study.images[0].volume.array, values)
-    assert said(study, Severity.REPAIRED) == ["no DICOM preamble"] * 6
+    assert said(study, Severity.REPAIRED) == [
+        "no DICOM preamble: 6 file(s) (000.dcm, 001.dcm, 002.dcm, ...)"
+    ]
 
 
 def test_progress_reaches_its_end(tmp_path, make_series, grid, values):

@@ -1,0 +1,125 @@
+"""One DICOM file, whatever it is wrapped in: gzip, no preamble, no File Meta Information, no transfer syntax."""
+
+from __future__ import annotations
+
+import gzip
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from tumortwin.errors import ReadError
+
+_GZIP = b"\x1f\x8b"
+_UNPACKED = 64 * 2**20
+"""A packed file may always unpack to this many bytes, or to a hundred times its size."""
+
+NO_PREAMBLE, PACKED, NO_SYNTAX = "no DICOM preamble", "packed by gzip", "no transfer syntax"
+WRAPPINGS = {NO_PREAMBLE: "read without it", PACKED: "unpacked", NO_SYNTAX: "found out from the data"}
+"""What can be wrong around a data set, and what is done about it."""
+
+
+class Opened(NamedTuple):
+    """A data set, and what was wrong around it (keys of `WRAPPINGS`)."""
+
+    data: Dataset
+    wrappings: tuple[str, ...]
+
+
+def open_dicom(path: Path, tags: list[pydicom.tag.BaseTag]) -> Opened | None:
+    """The header of a file, without pixels: only these attributes. None if it is no DICOM file.
+
+    Raises
+    ------
+    ReadError
+        If it unpacks to more than a file of its size should.
+    Exception
+        Whatever pydicom raises on a damaged file.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(132)
+    source: Path | BinaryIO = path
+    wrappings = []
+    if start.startswith(_GZIP):
+        content = _unpacked(path.read_bytes())
+        start, source = content[:132], BytesIO(content)
+        wrappings.append(PACKED)
+    preamble = start[128:] == b"DICM"
+    # without a preamble, a data set starts with group 2 or 8 (either byte order)
+    if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+        return None
+    data = pydicom.dcmread(source, stop_before_pixels=True, force=not preamble, specific_tags=tags)
+    if not preamble:
+        wrappings.append(NO_PREAMBLE)
+    elif "TransferSyntaxUID" not in data.file_meta:
+        wrappings.append(NO_SYNTAX)
+    return Opened(data, tuple(wrappings))
+
+
+def parse_dicom(content: bytes) -> Dataset:
+    """The whole data set of a file's content; its transfer syntax is found out if it is not stated.
+
+    Raises
+    ------
+    ReadError, Exception
+        As :func:`open_dicom`.
+    """
+    if content.startswith(_GZIP):
+        content = _unpacked(content)
+    data = pydicom.dcmread(BytesIO(content), force=True)
+    if "TransferSyntaxUID" not in data.file_meta:
+        data.file_meta.TransferSyntaxUID = _syntax_of(data)
+    return data
+
+
+def _unpacked(content: bytes) -> bytes:
+    most = max(_UNPACKED, 100 * len(content))
+    with gzip.open(BytesIO(content)) as file:
+        unpacked = file.read(most + 1)
+    if len(unpacked) > most:
+        raise ReadError(f"unpacks to more than {most} bytes, which no DICOM file of its size would")
+    return unpacked
+
+
+def _syntax_of(data: Dataset) -> UID:
+    """The transfer syntax by which the data set could be read, and that of its pixels by their first bytes."""
+    implicit, little = data.original_encoding
+    plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    if "PixelData" not in data or not data["PixelData"].is_undefined_length:
+        return plain
+    frame = next(generate_frames(data.PixelData, number_of_frames=int(data.get("NumberOfFrames") or 1)))
+    if frame.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")):
+        return JPEG2000
+    if not frame.startswith(b"\xff\xd8"):
+        return RLELossless
+    return _JPEG.get(_frame_marker(frame), JPEGBaseline8Bit)
+
+
+_JPEG = {0xC0: JPEGBaseline8Bit, 0xC1: JPEGExtended12Bit, 0xC3: JPEGLosslessSV1, 0xF7: JPEGLSLossless}
+
+
+def _frame_marker(stream: bytes) -> int:
+    """The start-of-frame marker of a JPEG stream, which says how it is coded; 0 if it has none."""
+    at = 2
+    while at + 4 <= len(stream) and stream[at] == 0xFF:
+        if stream[at + 1] in _JPEG:
+            return stream[at + 1]
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return 0
