@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NOTICE = "Research use only, not for clinical decisions."
 
 
+LABELS_HELP = 'what the numbers of label files mean, where no table says it, as "BraTS 2023"'
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -64,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="read, build, calibrate, forecast, compare schedules, write the board page")
-    run.add_argument("folder", type=Path, metavar="FOLDER", help="a patient's DICOM folder")
+    run.add_argument("folder", type=Path, metavar="PATIENT",
+                     help="a DICOM folder, a BIDS subject, or a patient file (.json)")
     run.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
     run.add_argument("--visits", type=int, metavar="N",
                      help="calibrate on the first N visits, hold out the rest (default: all but the last two)")
@@ -74,10 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
                      help=f"for registration and simulations (default: this machine's cores, {cores})")
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
+    run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
     run.set_defaults(do=_run)
 
     info = commands.add_parser("info", help="say what is in a folder: series, dates, findings; computes nothing")
-    info.add_argument("folder", type=Path, metavar="FOLDER")
+    info.add_argument("folder", type=Path, metavar="PATIENT",
+                      help="a DICOM folder, a BIDS subject, or a patient file (.json)")
+    info.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
     info.set_defaults(do=_info)
 
     phantom = commands.add_parser("phantom", help="make a synthetic patient as DICOM, with its truth beside it")
@@ -165,7 +172,8 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
     result = run(
         options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-        threads=options.threads, overwrite=options.force, progress=progress, announce=announce,
+        threads=options.threads, overwrite=options.force, labels=options.labels, progress=progress,
+        announce=announce,
     )
     announce(f"wrote {len(result.files)} files:")
     for path in result.files:
@@ -173,9 +181,9 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
 
 def _info(options: argparse.Namespace, progress: TqdmProgress) -> None:
-    from tumortwin.imaging import scan_folder
+    from tumortwin.patient import scan_patient
 
-    study = scan_folder(options.folder, progress=progress)
+    study = scan_patient(options.folder, labels=options.labels, progress=progress)
     progress.close()
     print(study)
 

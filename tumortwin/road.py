@@ -57,6 +57,7 @@ def run(
     seed: int = 0,
     threads: int = 1,
     overwrite: bool = False,
+    labels: str | None = None,
     progress: Progress = silent,
     announce: Announce = lambda line: None,
 ) -> RoadResult:
@@ -65,7 +66,7 @@ def run(
     Parameters
     ----------
     folder : path-like
-        The patient: a folder of DICOM files, with an optional ``clinical.json``.
+        The patient: whatever :func:`tumortwin.read_patient` takes.
     out : path-like
         Where the results go. Nothing is written anywhere else.
     visits : int, optional
@@ -79,6 +80,8 @@ def run(
         Threads for registration and simulations; the results do not depend on it.
     overwrite : bool
         Replace the results of another run in `out`.
+    labels : str, optional
+        Name of the scheme of label files that have no table.
     progress : Progress
         Told how far each stage is.
     announce : callable
@@ -99,14 +102,15 @@ def run(
     target = Path(out)
     if target.exists() and not target.is_dir():
         raise InputError(f"--out {target} is a file: name a folder")
-    patient = _stage("read the patient", lambda: read_patient(folder, strict=strict, progress=progress))
+    patient = _stage("read the patient", lambda: read_patient(folder, strict=strict, labels=labels,
+                                                            progress=progress))
     announce(f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {patient.id}, "
              f"{len(patient.findings)} finding(s)")
     if not patient.visits:
         raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
     if visits is not None:
         calibration_visits(len(patient.visits), visits)  # what cannot be is said before the work, not after it
-    results = _Results(target, _key(patient, visits, strict, seed), overwrite)
+    results = _Results(target, _key(patient, visits, strict, seed, labels), overwrite)
     left_out: list[str] = []
 
     twin = results.stage("build the twin", "twin", Twin,

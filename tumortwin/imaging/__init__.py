@@ -2,7 +2,8 @@
 
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.folder import read_folder, scan_folder
-from tumortwin.imaging.nifti import read_image, read_mask, write_nifti
+from tumortwin.imaging.labels import LabelScheme
+from tumortwin.imaging.nifti import read_dose_map, read_image, read_labels, read_mask, write_nifti
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
@@ -17,6 +18,7 @@ __all__ = [
     "Finding",
     "FractionDose",
     "Grid",
+    "LabelScheme",
     "Mask",
     "PlanRecord",
     "Sequence",
@@ -25,8 +27,10 @@ __all__ = [
     "Study",
     "TotalDose",
     "Volume",
+    "read_dose_map",
     "read_folder",
     "read_image",
+    "read_labels",
     "read_mask",
     "resample",
     "scan_folder",

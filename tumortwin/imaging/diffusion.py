@@ -77,24 +77,44 @@ def load_adc(stack: Stack, sources: dict[str, str], adc_unit: float | None = Non
     """
     stated = (adc_unit, False, "your adc_unit") if adc_unit is not None else stated_unit(stack.first)
     volume, findings = load(stack, sources, unit="1", real_world=stated is not None and stated[1])
+    adc, said = in_mm2_per_s(volume, stated and (stated[0], stated[2]), stack.where)
+    return adc, [*findings, *said]
+
+
+def in_mm2_per_s(volume: Volume, stated: tuple[float, str] | None, where: str) -> tuple[Volume, list[Finding]]:
+    """An ADC map in mm^2/s.
+
+    Parameters
+    ----------
+    volume : Volume
+        In its own unit.
+    stated : (float, str), optional
+        mm^2/s per value, and who says so; without it the unit that fits living tissue is taken, with a finding.
+    where : str
+        The map, for findings.
+
+    Raises
+    ------
+    ReadError
+        If no unit, or not the stated one, makes its values an ADC.
+    """
+    findings = []
     positive = volume.array[volume.array > 0]
     remedy = "give adc_unit (mm^2/s per stored unit, e.g. 1e-6) or leave the series out"
     if not positive.size:
-        raise ReadError(f"{stack.where}: an ADC map without positive values: {remedy}")
+        raise ReadError(f"{where}: an ADC map without positive values: {remedy}")
     low, middle, high = np.percentile(positive, (5, 50, 95))
     seen = f"5 to 95 % of its positive values are {low:.4g} to {high:.4g}"
     if stated is not None:
-        factor, _, source = stated
+        factor, source = stated
         if not _PLAUSIBLE[0] <= middle * factor <= _PLAUSIBLE[1]:
-            raise ReadError(
-                f"{stack.where}: {source} makes the median ADC {middle * factor:.3g} mm^2/s ({seen}): {remedy}"
-            )
+            raise ReadError(f"{where}: {source} makes the median ADC {middle * factor:.3g} mm^2/s ({seen}): {remedy}")
     else:
         fitting = [s for s in _SCALES if _PLAUSIBLE[0] <= middle * s[0] <= _PLAUSIBLE[1]]
         if not fitting:
-            raise ReadError(f"{stack.where}: no ADC unit is stated and {seen}, which fits none: {remedy}")
+            raise ReadError(f"{where}: no ADC unit is stated and {seen}, which fits none: {remedy}")
         factor, name = fitting[0]
-        findings.append(Finding(f"no ADC unit is stated; {seen}", stack.where, f"taken as {name}", Severity.ASSUMED))
+        findings.append(Finding(f"no ADC unit is stated; {seen}", where, f"taken as {name}", Severity.ASSUMED))
     return volume.with_array((volume.array * np.float32(factor)), unit=MM2_PER_S), findings
 
 

@@ -1,19 +1,28 @@
-"""NIfTI, NRRD and MetaImage files to and from volumes. ITK turns NIfTI's RAS into LPS at the door."""
+"""NIfTI, NRRD and MetaImage files to and from volumes. NIfTI's RAS turns into LPS at the door."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from tumortwin.errors import InputError, ReadError
-from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.labels import LABELS, LabelScheme
+from tumortwin.imaging.nifti1 import read_nifti
+from tumortwin.imaging.volume import Dose, Grid, Mask, Volume
 from tumortwin.outputs import new_file
 
+AnyDose = TypeVar("AnyDose", bound=Dose)
 
-def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = None, factor: float = 1.0) -> Volume:
+
+def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = None, factor: float = 1.0,
+               findings: list[Finding] | None = None) -> Volume:
     """Read a 3D image.
 
     Parameters
@@ -26,6 +35,8 @@ def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = N
         Frame of reference to give it. Images of frame None are taken to share one.
     factor : float
         Multiplies the values, e.g. 1e-6 for an ADC in 10^-6 mm^2/s.
+    findings : list of Finding, optional
+        Receives what the header contradicts itself about, and what was believed. Without it such a file is refused.
 
     Returns
     -------
@@ -35,13 +46,15 @@ def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = N
     Raises
     ------
     ReadError
-        If the file cannot be read, is not 3D, or contradicts itself about the voxel size.
+        If the file cannot be read, is not 3D, does not say which side is left, or contradicts itself.
     """
-    array, grid = _read(path, frame)
-    return Volume(array.astype(np.float32) * np.float32(factor), grid, unit, Path(path).name, (str(path),))
+    array, grid = _read(path, frame, findings)
+    values = (array * np.float64(factor)).astype(np.float32)
+    return Volume(values, grid, unit, Path(path).name, (str(path),))
 
 
-def read_mask(path: str | os.PathLike[str], *, label: int | None = None, frame: str | None = None) -> Mask:
+def read_mask(path: str | os.PathLike[str], *, label: int | None = None, frame: str | None = None,
+              findings: list[Finding] | None = None) -> Mask:
     """Read a mask: the voxels of one label, or of a file that holds zeros and one other value.
 
     Parameters
@@ -52,26 +65,104 @@ def read_mask(path: str | os.PathLike[str], *, label: int | None = None, frame: 
         The value inside. Files with several values need it: labels are named, never guessed.
     frame : str, optional
         Frame of reference to give it.
+    findings : list of Finding, optional
+        As in :func:`read_image`.
 
     Raises
     ------
     ReadError
         If the file cannot be read, or holds several labels and none is named.
     """
-    array, grid = _read(path, frame)
-    labels = np.unique(array)
+    array, grid = _read(path, frame, findings)
     if label is None:
-        inside = labels[labels != 0]
+        inside = _values(path, array)
         if len(inside) > 1:
             some = ", ".join(f"{v:g}" for v in inside[:8])
-            raise ReadError(f"{path} holds several values ({some}): give the label that is meant")
+            raise ReadError(f"{path} holds several values ({some}): give the label that is meant, or their scheme")
         return Mask(array != 0, grid, name=Path(path).name, source=(str(path),))
     return Mask(array == label, grid, name=f"{Path(path).name} label {label}", source=(str(path),))
 
 
-def _read(path: str | os.PathLike[str], frame: str | None) -> tuple[np.ndarray, Grid]:
-    if not Path(path).is_file():
+def read_labels(path: str | os.PathLike[str], labels: LabelScheme | Mapping[int, str], *, frame: str | None = None,
+                findings: list[Finding] | None = None) -> dict[str, Mask]:
+    """Read a file of several labels as one mask for each that occurs.
+
+    Parameters
+    ----------
+    path : path-like
+        As in :func:`read_image`.
+    labels : LabelScheme or mapping of int to str
+        What each value means: the same number means different things in different schemes.
+    frame : str, optional
+        Frame of reference to give it.
+    findings : list of Finding, optional
+        As in :func:`read_image`.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be read, or holds a value that the scheme does not know.
+    """
+    names = LABELS[labels] if isinstance(labels, LabelScheme) else labels
+    said = f"the scheme {labels.value!r}" if isinstance(labels, LabelScheme) else "the label table"
+    array, grid = _read(path, frame, findings)
+    values = _values(path, array)
+    unknown = [v for v in values if v not in names]
+    if unknown:
+        known = ", ".join(f"{v} {n}" for v, n in sorted(names.items()))
+        raise ReadError(f"{path} holds the value {unknown[0]:g}, which {said} does not know ({known}): name the scheme "
+                        "it was made with")
+    by_name: dict[str, NDArray[np.bool_]] = {}
+    for value in values:
+        name = names[int(value)]
+        by_name[name] = by_name.get(name, np.zeros(array.shape, bool)) | (array == value)
+    return {name: Mask(inside, grid, name=name, source=(str(path),)) for name, inside in by_name.items()}
+
+
+def read_dose_map(path: str | os.PathLike[str], kind: type[AnyDose], *, frame: str | None = None,
+                  findings: list[Finding] | None = None) -> AnyDose:
+    """Read a dose map in Gy.
+
+    Parameters
+    ----------
+    path : path-like
+        As in :func:`read_image`.
+    kind : type
+        TotalDose or FractionDose: these formats do not say which it is.
+    frame : str, optional
+        Frame of reference to give it.
+    findings : list of Finding, optional
+        As in :func:`read_image`.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be read, or a value is negative or not finite.
+    """
+    array, grid = _read(path, frame, findings)
+    if not np.isfinite(array).all() or array.min() < 0:
+        raise ReadError(f"{path} has negative or non-finite values: give a dose map in Gy")
+    return kind(array.astype(np.float32), grid, name=Path(path).name, source=(str(path),))
+
+
+def _values(path: str | os.PathLike[str], array: NDArray[Any]) -> NDArray[Any]:
+    """The values other than 0 of a mask or label file."""
+    values = np.unique(array)
+    values = values[values != 0]
+    if len(values) > 1 and not np.equal(np.mod(values, 1), 0).all():
+        raise ReadError(f"{path} holds {len(values)} values that are no whole numbers: a mask that was interpolated? "
+                        "Give the mask itself, or cut it at one half")
+    return values
+
+
+def _read(path: str | os.PathLike[str], frame: str | None,
+          findings: list[Finding] | None) -> tuple[NDArray[Any], Grid]:
+    file = Path(path)
+    if not file.is_file():
         raise ReadError(f"{path} is no file: give a NIfTI, NRRD or MetaImage file")
+    if file.name.lower().endswith((".nii", ".nii.gz")):
+        array, affine = read_nifti(file, findings)
+        return array, Grid(array.shape, affine, frame)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -85,27 +176,14 @@ def _read(path: str | os.PathLike[str], frame: str | None) -> tuple[np.ndarray, 
             f"{path} has size {size} with {image.GetNumberOfComponentsPerPixel()} component(s): give a 3D image of one "
             "value a voxel"
         )
-    _refuse_contradiction(path, image)
+    if file.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in image.GetMetaDataKeys():
+        raise ReadError(f"{path} does not say its space, so that left and right are not told: set it "
+                        "(left-posterior-superior or another anatomical one)")
     direction = np.array(image.GetDirection()).reshape(3, 3)
     affine = np.eye(4)
     affine[:3, :3] = (direction * np.array(image.GetSpacing()))[:, ::-1]
     affine[:3, 3] = image.GetOrigin()
     return sitk.GetArrayFromImage(image), Grid(image.GetSize()[::-1], affine, frame)
-
-
-def _refuse_contradiction(path: str | os.PathLike[str], image: sitk.Image) -> None:
-    """NIfTI states the voxel size twice, and some writers leave a 1 mm affine beside other pixdims."""
-    keys = set(image.GetMetaDataKeys())
-    rows = [image.GetMetaData(f"srow_{a}") for a in "xyz" if f"srow_{a}" in keys]
-    if len(rows) < 3 or float(image.GetMetaData("sform_code") or 0) <= 0:
-        return
-    affine = np.linalg.norm(np.array([[float(v) for v in row.split()[:3]] for row in rows]), axis=0)
-    pixdim = np.array([float(image.GetMetaData(f"pixdim[{i}]")) for i in (1, 2, 3)])
-    if not np.allclose(affine, pixdim, rtol=1e-2):
-        raise ReadError(
-            f"{path} contradicts itself: voxels of {' x '.join(f'{v:g}' for v in affine)} mm by its affine (sform), of "
-            f"{' x '.join(f'{v:g}' for v in pixdim)} mm by pixdim: mend the header (pixdim is mostly right)"
-        )
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

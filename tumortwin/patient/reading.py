@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
-from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.headers import CLINICAL_NAME
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
-from tumortwin.patient.clinical import ClinicalFile, read_clinical
+from tumortwin.patient.clinical import ClinicalFile
 from tumortwin.patient.frames import moved, ways_to_visits
+from tumortwin.patient.intake import Labels, take_in
 from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
 from tumortwin.progress import Progress, silent
@@ -28,13 +26,15 @@ SESSION = timedelta(hours=24)
 
 
 def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress: Progress = silent,
-                 sequences: Mapping[str, Sequence] | None = None, adc_unit: float | None = None) -> Patient:
-    """Read a folder of one patient's DICOM files, and the ``clinical.json`` beside them if there is one.
+                 sequences: Mapping[str, Sequence] | None = None, adc_unit: float | None = None,
+                 labels: Labels | None = None, image_dir: str | os.PathLike[str] | None = None) -> Patient:
+    """Read one patient: DICOM, BIDS, or a patient file that lists NIfTI or NRRD images.
 
     Parameters
     ----------
     path : path-like
-        The folder.
+        A folder of DICOM files, a BIDS subject (``sub-XX``, or a data set with one subject), each with an optional
+        ``clinical.json`` in it; or a patient file, or a folder with a ``patient.json`` (docs/formats.md).
     strict : bool
         Make anything that was repaired, assumed or left out an error.
     progress : Progress
@@ -44,6 +44,11 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
         or is wrong.
     adc_unit : float, optional
         mm^2/s per stored unit of the ADC maps, e.g. 1e-6, where the files do not tell or are wrong.
+    labels : LabelScheme, str or mapping of int to str, optional
+        What the numbers of label files mean where no table beside them says it: the name of a scheme ("BraTS 2023") or
+        a table. A file of several labels without either is an error.
+    image_dir : path-like, optional
+        What ``{$image_dir}`` stands for in a patient file; by default the file's folder.
 
     Returns
     -------
@@ -53,17 +58,12 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
     Raises
     ------
     ReadError
-        If the folder or ``clinical.json`` cannot be used; the message names file, value and remedy.
+        If the path or a file that is needed cannot be used; the message names file, value and remedy.
     StrictError
         With ``strict=True``, for findings.
     """
-    study = read_folder(path, sequences=sequences, adc_unit=adc_unit, progress=progress, strict=strict)
-    beside = Path(path) / CLINICAL_NAME
-    clinical = None
-    if beside.is_file():
-        clinical = read_clinical(beside)
-        digest = hashlib.sha256(beside.read_bytes()).hexdigest()
-        study = replace(study, sources={**study.sources, CLINICAL_NAME: digest})
+    study, clinical = take_in(path, sequences=sequences, adc_unit=adc_unit, labels=labels, image_dir=image_dir,
+                              progress=progress)
     patient = patient_of(study, clinical)
     if strict:
         refuse_findings(patient.findings)

@@ -1,0 +1,92 @@
+"""The door for every kind of patient: a DICOM folder, a BIDS subject, or a patient file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tumortwin.errors import ReadError
+from tumortwin.imaging.diffusion import check_adc_unit
+from tumortwin.imaging.folder import read_folder, scan_folder
+from tumortwin.imaging.headers import CLINICAL_NAME
+from tumortwin.imaging.labels import LabelScheme, scheme_named
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.study import Study
+from tumortwin.patient.bids import is_bids, read_bids
+from tumortwin.patient.clinical import ClinicalFile, read_clinical
+from tumortwin.patient.patient_file import MANUAL, read_patient_file
+from tumortwin.progress import Progress, silent
+
+PATIENT_NAME = "patient.json"
+"""A folder that holds a file of this name is read by it."""
+IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+Labels = LabelScheme | str | Mapping[int, str]
+
+
+def scan_patient(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] | None = None,
+                 labels: Labels | None = None, progress: Progress = silent) -> Study:
+    """Say what is there. Of DICOM only the headers are read; other images are read whole.
+
+    Raises
+    ------
+    ReadError
+        As :func:`~tumortwin.patient.reading.read_patient`.
+    """
+    if _is_dicom(Path(path)):
+        return _or_other_images(Path(path), lambda: scan_folder(path, sequences=sequences, progress=progress))
+    return take_in(path, sequences=sequences, labels=labels, progress=progress)[0]
+
+
+def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] | None = None,
+            adc_unit: float | None = None, labels: Labels | None = None,
+            image_dir: str | os.PathLike[str] | None = None,
+            progress: Progress = silent) -> tuple[Study, ClinicalFile | None]:
+    """Read what a path holds, whatever its kind; see :func:`~tumortwin.patient.reading.read_patient`."""
+    check_adc_unit(adc_unit)
+    place = Path(path)
+    named = scheme_named(labels) if isinstance(labels, str) and not isinstance(labels, LabelScheme) else labels
+    file = place / PATIENT_NAME if place.is_dir() and (place / PATIENT_NAME).is_file() else place
+    if file.is_file():
+        if file.suffix.lower() != ".json":
+            raise ReadError(f"{file} is a file: give the patient's folder, or a patient file (.json, see {MANUAL})")
+        study, treated = read_patient_file(file, image_dir=None if image_dir is None else Path(image_dir),
+                                           adc_unit=adc_unit, labels=named)
+        study, clinical = _with_clinical(study, place)
+        if clinical is not None:
+            treated = replace(clinical, treatments=(*clinical.treatments, *treated.treatments))
+        return study, treated
+    if is_bids(place):
+        study = read_bids(place, sequences=sequences, adc_unit=adc_unit, labels=named)
+    else:
+        study = _or_other_images(
+            place, lambda: read_folder(path, sequences=sequences, adc_unit=adc_unit, progress=progress))
+    return _with_clinical(study, place)
+
+
+def _with_clinical(study: Study, place: Path) -> tuple[Study, ClinicalFile | None]:
+    """What is in a folder's ``clinical.json``, and its hash."""
+    beside = place / CLINICAL_NAME
+    if not beside.is_file():
+        return study, None
+    digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+    return replace(study, sources={**study.sources, CLINICAL_NAME: digest}), read_clinical(beside)
+
+
+def _is_dicom(place: Path) -> bool:
+    return not place.is_file() and not (place / PATIENT_NAME).is_file() and not is_bids(place)
+
+
+def _or_other_images(place: Path, read: Callable[[], Study]) -> Study:
+    """Read DICOM; where there is none but other images are, say what they need."""
+    try:
+        return read()
+    except ReadError as error:
+        others = sorted(p for p in place.rglob("*") if p.name.lower().endswith(IMAGE_ENDINGS)) if place.is_dir() else []
+        if not others or "no DICOM file" not in str(error):
+            raise
+        raise ReadError(f"{place} holds no DICOM but {len(others)} image(s) ({others[0].name}, ...): say what each of "
+                        f"them is in a {PATIENT_NAME} (see {MANUAL}), or name them as BIDS does") from error
