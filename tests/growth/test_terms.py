@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 
 from tumortwin.errors import InputError
+from tumortwin.geometry.domain import Domain
 from tumortwin.growth import (
     SOURCES,
     UNITS,
@@ -20,10 +21,13 @@ from tumortwin.growth import (
     TissueDiffusion,
     UniformDiffusion,
     VoxelDiffusion,
+    ellipsoid_seed,
+    simulate,
     survival,
 )
 from tumortwin.growth.terms.laws import RateMap
 from tumortwin.growth.terms.tensor import selling
+from tumortwin.imaging.volume import Grid
 from tumortwin.therapy.events import DoseUnit
 from tumortwin.twin import Administration, Irradiation, Removal
 
@@ -206,3 +210,14 @@ def test_whole_numbers_of_milligrams_lose_nothing():
         return DrugKill(doses, {"temozolomide": 1e-3}, {"temozolomide": 0.7}).between(0.7, 4.0)
 
     assert kill(int) == kill(float)
+
+
+@pytest.mark.parametrize("numbers", [(0.05, 0.1, 0.015, 0.9), (0.12, 0.05, 0.06, 0.7), (0.12, 0.05, 0.5, 0.7)])
+def test_a_necrotic_core_does_not_fill_beyond_capacity(numbers):
+    diffusivity, rho, rate, threshold = numbers
+    domain = Domain.uniform(Grid.regular((1, 61, 61), 1.5))
+    model = Model(domain, GrowthParameters(diffusivity=diffusivity, proliferation_rate=rho),
+                  companion=Necrosis(rate, threshold))
+    run = simulate(model, ellipsoid_seed(domain, domain.grid.center, 6.0), 0, 200, save_at=range(0, 200, 20))
+    assert max(v.max() for v in run.companions) < 1
+    assert max(total.max() for total in run.visible) < 1.15

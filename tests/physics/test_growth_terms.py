@@ -135,7 +135,7 @@ def test_necrosis(verify, dtype) -> None:
     def slope(t: float, y: np.ndarray) -> list[float]:
         s = np.clip((y.sum() - 0.5) / 0.5, 0, 1)
         death = 0.2 * s * s * (3 - 2 * s) * y[0]
-        return [0.15 * y[0] * (1 - y.sum()) - death, death]
+        return [0.15 * y[0] * (1 - y.sum()) - death, death * (1 - y[1])]
 
     exact = solve_ivp(slope, (0, 30), [0.3, 0.0], **ORACLE).y[:, -1]
     for name, k, fields in (("living", 0, "fields"), ("necrotic", 1, "companions")):

@@ -120,19 +120,46 @@ def _pulse_slopes(kill: DrugKill, unit: DrugKill, t0: float, t1: float, share: f
     return whole, (whole / 2 - first) / (rate * (t1 - t0)) if rate > 0 else 0.0
 
 
+Slopes = Mapping[str, Field]
+"""Derivatives by the old u and v and by the three numbers of dying."""
+
+_BY = ("u", "v", "necrosis_rate", "necrosis_threshold", CAPACITY)
+
+
 def _died(necrosis: Necrosis, u: Field, v: Field, span: float, capacity: float) -> PairMap:
-    s = necrosis.stress(u, v, capacity)
-    share = s * s * (3 - 2 * s)
-    dead = -np.expm1(-necrosis.rate * span * share) * u
-    left, room = u - dead, capacity * (1 - necrosis.threshold)
-    by_s = -6 * necrosis.rate * span * s * (1 - s) * left
-    total = by_s / room  # of the living, by the total density
-    survive = np.exp(-necrosis.rate * span * share)
-    by = {"necrosis_rate": -span * share * left,
-          "necrosis_threshold": by_s * ((u + v) / capacity - 1) / (1 - necrosis.threshold) ** 2,
-          CAPACITY: -total * (u + v) / capacity}
-    return PairMap(left, v + dead, survive + total, total, 1 - survive - total, 1 - total,
-                   {name: (change, -change) for name, change in by.items()})
+    one, none = np.ones_like(u), np.zeros_like(u)
+    du, dv = (dict.fromkeys(_BY, none) | {name: one} for name in "uv")
+    here = _stressed(necrosis, u, v, du, dv, capacity)
+    half = _dying(necrosis, u, v, *here, span / 2, capacity)
+    there = _stressed(necrosis, *half, capacity)
+    left, core, by_left, by_core = _dying(necrosis, u, v, *there, span, capacity)
+    return PairMap(left, core, by_left["u"], by_left["v"], by_core["u"], by_core["v"],
+                   {name: (by_left[name], by_core[name]) for name in _BY[2:]})
+
+
+def _stressed(necrosis: Necrosis, u: Field, v: Field, du: Slopes, dv: Slopes, capacity: float) -> tuple[Field, Slopes]:
+    """The stress, and the derivatives of s^2 (3 - 2 s)."""
+    s, total, room = necrosis.stress(u, v, capacity), (u + v) / capacity, 1 - necrosis.threshold
+    steep = 6 * s * (1 - s) / room
+    found = {name: steep / capacity * (du[name] + dv[name]) for name in _BY}
+    found["necrosis_threshold"] = found["necrosis_threshold"] + steep * (total - 1) / room
+    found[CAPACITY] = found[CAPACITY] - steep * total / capacity
+    return s, found
+
+
+def _dying(necrosis: Necrosis, u: Field, v: Field, stress: Field, by: Slopes, span: float,
+           capacity: float) -> tuple[Field, Field, Slopes, Slopes]:
+    """:meth:`Necrosis.died` of the old u and v, and its derivatives."""
+    left, core = necrosis.died(u, v, stress, span, capacity)
+    share, kept, room = stress * stress * (3 - 2 * stress), np.exp((left - u) / capacity), capacity - v
+    du = {name: -necrosis.rate * span * left * by[name] for name in _BY}
+    du["u"] = du["u"] + np.exp(-necrosis.rate * span * share)
+    du["necrosis_rate"] = du["necrosis_rate"] - span * share * left
+    dv = {name: -room * kept / capacity * du[name] for name in _BY}
+    dv["u"] = dv["u"] + room * kept / capacity
+    dv["v"] = dv["v"] + kept
+    dv[CAPACITY] = dv[CAPACITY] + 1 - kept + room * kept * (left - u) / capacity**2
+    return left, core, du, dv
 
 
 def _grown(necrosis: Necrosis, u: Field, v: Field, span: float, log_kill: float, parameters: GrowthParameters,

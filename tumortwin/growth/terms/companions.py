@@ -78,11 +78,12 @@ class DeadCells:
 
 @dataclass(frozen=True)
 class Necrosis:
-    """Cells that die where density stays high, and never leave: the necrotic core.
+    """Cells that die where density stays high, and stay as long as there is room: the necrotic core.
 
-    With c = (u + v) / K, du/dt = rho u (1 - c) - k u - d(c) u and dv/dt = d(c) u, where d(c) = rate * s^2 (3 - 2 s),
-    s = (c - threshold) / (1 - threshold) within 0..1 and K is the capacity: a simplification of the hypoxia-driven
-    necrosis of Swanson et al. Only for logistic growth at one rate.
+    With c = (u + v) / K, du/dt = rho u (1 - c) - k u - d(c) u and dv/dt = d(c) u (1 - v / K), where
+    d(c) = rate * s^2 (3 - 2 s), s = (c - threshold) / (1 - threshold) within 0..1 and K is the capacity: a
+    simplification of the hypoxia-driven necrosis of Swanson et al. What dies where the core is full is resorbed. Only
+    for logistic growth at one rate.
 
     Parameters
     ----------
@@ -131,11 +132,14 @@ class Necrosis:
         return np.clip(((u + v) / capacity - self.threshold) / (1 - self.threshold), 0, 1)
 
     def _die(self, u: Field, v: Field, span: float, capacity: float) -> None:
-        # total density is constant while cells die
-        s = self.stress(u, v, capacity)
-        dead = -np.expm1(-self.rate * span * (s * s * (3 - 2 * s))) * u
-        u -= dead
-        v += dead
+        # the midpoint rule: how dense it is half of the way decides
+        half = self.died(u, v, self.stress(u, v, capacity), span / 2, capacity)
+        u[...], v[...] = self.died(u, v, self.stress(*half, capacity), span, capacity)
+
+    def died(self, u: Field, v: Field, stress: Field, span: float, capacity: float) -> tuple[Field, Field]:
+        """Living and necrotic cells after `span` days at a given stress."""
+        left = u * np.exp(-self.rate * span * stress * stress * (3 - 2 * stress))
+        return left, capacity - (capacity - v) * np.exp((left - u) / capacity)
 
     def irradiated(self, v: Field, lost: Field) -> None:
         """What radiotherapy kills is taken to clear, not to be necrosis."""
