@@ -105,7 +105,8 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
 def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> Registration:
     """How another visit's head lies: register it to the reference on the best image both have.
 
-    The brain and 4 mm around it are compared, without the reference's tumor.
+    The brain and 4 mm around it are compared, without the reference's tumor. A visit of diffusion maps alone (which may
+    cover the tumor only) on the very voxels of the reference's is taken to be aligned, as the files claim.
 
     Raises
     ------
@@ -117,6 +118,11 @@ def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> R
     mover = still if still in images else first_of(POSE_ORDER, images)
     if still is None or mover is None:
         raise InputError(f"{where}: no image that could be registered")
+    reference = [v.grid for v in head.images.values()]
+    if not images.keys() & set(NORMALIZED) and any(images[mover].grid.matches(g) for g in reference):
+        finding = Finding(f"{mover} alone, on the voxels and in the frame of reference of the reference visit", where,
+                          "taken as aligned with it, as the files claim: not registered", Severity.ASSUMED)
+        return Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
     tissue = head.tissue
     around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
     mask = Mask(around & ~head.near_tumor, tissue.grid)
