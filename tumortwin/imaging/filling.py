@@ -92,8 +92,8 @@ def fill(name: str, frame: str, contours: Several[Contour], grids: Several[Grid]
                                     "put in the nearest slice", Severity.ASSUMED))
         array = _on_slices(name, tried[best][1], [c.xor for c in contours], grid, findings)
     points = grid.to_index(np.concatenate([c.points for c in contours]))
-    # half a slice is left for contours that were drawn on planes of their own
-    slack = np.array([1.0 if best is None else 0.5, 0.5, 0.5]) + 1e-6
+    # the file's decimals round, and contours on planes of their own may end half a slice farther out
+    slack = np.array([1.0 if best is None else 0.5, 0.5, 0.5]) + 1e-3
     if (points < -slack).any() or (points > np.array(grid.shape) - 1 + slack).any():
         findings.append(Finding(f"ROI {name!r} reaches beyond the image", name, "cut at the image's border",
                                 Severity.ASSUMED))
@@ -145,20 +145,25 @@ def _crossing(name: str, planes: int) -> Finding:
 def _fill_plane(polygons: list[NDArray[np.float64]], xor: list[bool],
                 shape: tuple[int, int]) -> tuple[NDArray[np.bool_], bool]:
     """The inside of a plane's contours; and whether some crossed and were united."""
-    if len(polygons) == 1 or all(xor):
+    low, high = (np.array([f(p, axis=0) for p in polygons]) for f in (np.min, np.max))
+    meet = ((low[:, None] <= high[None]) & (high[:, None] >= low[None])).all(-1) & ~np.eye(len(polygons), dtype=bool)
+    # most contours stand alone, or are holes and islands that cancel as they should
+    if not meet[np.ix_(~np.array(xor), ~np.array(xor))].any():
         return even_odd(polygons, shape), False
     parts = [even_odd([p], shape) for p in polygons]
-    crossed = False
-    merged: list[NDArray[np.bool_]] = []
-    for part, cancels in sorted(zip(parts, xor, strict=True), key=lambda p: -int(p[0].sum())):
-        partners = [] if cancels else [m for m in merged if _crosses(part, m)]
-        crossed |= bool(partners)
-        merged = [m for m in merged if not any(m is p for p in partners)]
-        merged.append(np.logical_or.reduce([part, *partners]))
-    return np.logical_xor.reduce(merged), crossed
+    region = list(range(len(polygons)))  # which contours are one region
+    largest_first = np.argsort([-int(p.sum()) for p in parts], kind="stable")
+    for place, n in enumerate(largest_first):
+        for m in largest_first[:place]:
+            if meet[n, m] and not xor[n] and not xor[m] and _cross(parts[n], parts[m]):
+                region = [region[m] if r == region[n] else r for r in region]
+    inside = np.zeros(shape, bool)
+    for r in set(region):
+        inside ^= np.logical_or.reduce([p for p, own in zip(parts, region, strict=True) if own == r])
+    return inside, len(set(region)) < len(polygons)
 
 
-def _crosses(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> bool:
+def _cross(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> bool:
     common = (a & b).sum()
     return bool(0 < common < NESTED * min(a.sum(), b.sum()))
 

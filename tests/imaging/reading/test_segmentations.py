@@ -2,6 +2,7 @@
 
 import highdicom as hd
 import numpy as np
+import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
@@ -104,3 +105,124 @@ def test_a_mask_on_other_voxels_is_interpolated(oblique):
     assert not exact
     assert moved.volume_ml == pytest.approx(mask.volume_ml, rel=0.05)
     assert onto(mask, oblique)[1]
+
+
+def regions_of(study):
+    return {s.mask.name: s.mask.array for s in study.segmentations}
+
+
+def rewritten(path, change):
+    data = pydicom.dcmread(path)
+    change(data)
+    data.save_as(path)
+
+
+def frames_of(grid, *slices):
+    """A region of an off-center block on these slices only."""
+    region = np.zeros(grid.shape, bool)
+    for k in slices:
+        region[k, 2:5, 11:17] = True
+    return region
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
+@pytest.mark.parametrize("slices", [(4,), (2, 6), (1, 3, 7), (0, 3, 4, 8)])
+@pytest.mark.parametrize("lacking", ["", "SpacingBetweenSlices", "both"])
+def test_empty_slices_that_were_left_out(tmp_path, image, oblique, kind, slices, lacking):
+    region = frames_of(oblique, *slices)
+    write_seg(image, {"tumor": region}, tmp_path / "seg.dcm", kind)
+
+    def change(data):
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        if lacking and "SpacingBetweenSlices" in measures:
+            del measures.SpacingBetweenSlices
+        if lacking == "both":
+            measures.SliceThickness = 0.5
+
+    rewritten(tmp_path / "seg.dcm", change)
+    study = read_folder(tmp_path)
+    np.testing.assert_array_equal(regions_of(study)["tumor"], region)
+    assert all(f.severity is Severity.NOTE for f in study.findings)
+
+
+def test_frames_in_any_order(tmp_path, image, oblique):
+    region = frames_of(oblique, 1, 3, 4)
+    region[3, 0, 0] = True
+    write_seg(image, {"tumor": region}, tmp_path / "seg.dcm", "FRACTIONAL")
+
+    def change(data):
+        groups = list(data.PerFrameFunctionalGroupsSequence)
+        order = [2, 0, 1][: len(groups)]
+        pixels = data.pixel_array[order]
+        data.PerFrameFunctionalGroupsSequence = [groups[k] for k in order]
+        data.PixelData = pixels.tobytes()
+
+    rewritten(tmp_path / "seg.dcm", change)
+    np.testing.assert_array_equal(regions_of(read_folder(tmp_path))["tumor"], region)
+
+
+def test_segments_that_overlap_and_numbers_with_gaps(tmp_path, image, oblique):
+    one, two = frames_of(oblique, 2, 3), frames_of(oblique, 3, 4)
+    write_seg(image, {"one": one, "two": two}, tmp_path / "seg.dcm")
+    found = regions_of(read_folder(tmp_path, strict=True))
+    np.testing.assert_array_equal(found["one"], one)
+    np.testing.assert_array_equal(found["two"], two)
+
+
+@pytest.mark.parametrize("kind", ["PROBABILITY", "OCCUPANCY"])
+@pytest.mark.parametrize("top", [255, 100, 2])
+def test_fractions_are_of_the_stated_maximum(tmp_path, image, oblique, kind, top):
+    share = np.zeros(oblique.shape, np.float32)
+    share[4, 2, 2], share[4, 2, 3], share[4, 2, 4] = 1.0, 0.51 if top > 2 else 0.5, 0.49 if top > 2 else 0.0
+    described = [hd.seg.SegmentDescription(1, "share", codes.SCT.Tissue, codes.SCT.Neoplasm,
+                                           hd.seg.SegmentAlgorithmTypeValues.MANUAL)]
+    hd.seg.Segmentation(sorted(image, key=lambda d: d.InstanceNumber), share[..., None], "FRACTIONAL", described,
+                        generate_uid(), 9, generate_uid(), 1, "T", "T", "1", "1", fractional_type=kind,
+                        max_fractional_value=top).save_as(tmp_path / "seg.dcm")
+    assert regions_of(read_folder(tmp_path))["share"][4, 2, 2:5].tolist() == [True, True, False]
+
+
+def test_a_finer_segmentation_is_brought_to_the_image(tmp_path, image, oblique):
+    affine = np.array(oblique.affine)
+    affine[:3, :3] /= 2
+    affine[:3, 3] = oblique.to_world((-0.25, -0.25, -0.25))
+    fine = Grid((18, 32, 40), affine, oblique.frame)
+    block = np.zeros(fine.shape, np.uint8)
+    block[4:12, 8:20, 22:34] = 1
+    volume = hd.Volume(block, fine.affine, "PATIENT", frame_of_reference_uid=fine.frame)
+    described = [hd.seg.SegmentDescription(1, "fine", codes.SCT.Tissue, codes.SCT.Neoplasm,
+                                           hd.seg.SegmentAlgorithmTypeValues.MANUAL)]
+    hd.seg.Segmentation(sorted(image, key=lambda d: d.InstanceNumber), volume, "BINARY", described, generate_uid(), 9,
+                        generate_uid(), 1, "T", "T", "1", "1").save_as(tmp_path / "seg.dcm")
+    study = read_folder(tmp_path)
+    expected = np.zeros(oblique.shape, bool)
+    expected[2:6, 4:10, 11:17] = True
+    np.testing.assert_array_equal(regions_of(study)["fine"], expected)
+    assert [f.severity for f in study.findings] == [Severity.REPAIRED]
+
+
+def test_a_segmentation_of_another_frame_of_reference_is_refused(tmp_path, image, oblique):
+    write_seg(image, {"tumor": frames_of(oblique, 3)}, tmp_path / "seg.dcm")
+    rewritten(tmp_path / "seg.dcm", lambda data: setattr(data, "FrameOfReferenceUID", "1.2.3.99"))
+    study = read_folder(tmp_path)
+    assert study.segmentations == ()
+    assert any("its frame of reference 1.2.3.99 is not that of the image" in f.what for f in study.findings)
+
+
+@pytest.mark.parametrize("damage", ["no geometry", "short pixels", "no segments"])
+def test_a_damaged_segmentation_is_refused_by_name(tmp_path, image, oblique, damage):
+    write_seg(image, {"tumor": frames_of(oblique, 3, 4)}, tmp_path / "seg.dcm", "FRACTIONAL")
+
+    def change(data):
+        if damage == "no geometry":
+            for group in data.PerFrameFunctionalGroupsSequence:
+                del group.PlanePositionSequence
+        elif damage == "short pixels":
+            data.PixelData = data.PixelData[:20]
+        else:
+            del data.SegmentSequence
+
+    rewritten(tmp_path / "seg.dcm", change)
+    study = read_folder(tmp_path)
+    assert study.segmentations == ()
+    assert [f.where for f in study.findings if f.severity is Severity.LEFT_OUT] == ["seg.dcm"]
