@@ -8,6 +8,7 @@ tables there; `--list` names every case that did not go as it should.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -25,6 +26,7 @@ import nibabel
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from pydicom.uid import CTImageStorage, MRImageStorage
 from tables import machine, note, parser, rows
 
 from tumortwin.errors import TumorTwinError
@@ -235,47 +237,81 @@ def same(ours: Reading, other: Reading) -> bool | None:
     return bool(np.abs(here - there).max() <= 1e-4 * max(1.0, np.abs(there).max()))
 
 
+def tripled(path: Path, folder: Path) -> bool:
+    """Three copies of a single CT or MR image, a slice apart, with its header and its encoding; False if it is none."""
+    try:
+        data = pydicom.dcmread(path)
+        if data.SOPClassUID not in (CTImageStorage, MRImageStorage) or "NumberOfFrames" in data:
+            return False
+        orientation = np.array(data.ImageOrientationPatient, float)
+        normal = np.cross(orientation[:3], orientation[3:])
+        start, step = np.array(data.ImagePositionPatient, float), float(data.get("SpacingBetweenSlices") or 3.0)
+        for k in range(3):
+            data.ImagePositionPatient = [f"{v:.9g}" for v in start + k * abs(step) * normal]
+            data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"2.25.{k + 1}"
+            data.InstanceNumber = k + 1
+            data.save_as(folder / f"{k}.dcm", enforce_file_format=True)
+    except Exception:
+        for made in folder.iterdir():
+            made.unlink()
+        return False  # without a place, or damaged: nothing to be tripled
+    return True
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """A folder with this file only, out of its gzip."""
+    if path.suffix == ".gz":
+        (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    else:
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+def fate(folder: Path, tools: dict[str, Callable[[Path], Outcome]]) -> tuple[str, str]:
+    """What becomes of a folder whose truth nobody knows, and why."""
+    try:
+        study = read_folder(folder)
+    except TumorTwinError as error:
+        return "refused", str(error).splitlines()[0]
+    except Exception as error:
+        return "crash", f"{type(error).__name__}: {error}"
+    ours = [Reading(i.volume.array, i.volume.affine) for i in study.images if not i.volume.name.startswith("ADC from")]
+    if not ours:
+        if study.structures or study.doses or study.plans or study.segmentations or study.deliveries:
+            return "radiotherapy or segmentation", ""
+        return "refused", "; ".join(s.why for s in study.series)
+    others = [v for read in tools.values() for v in read(folder).volumes]
+    agreed = [{same(mine, v) for v in others} for mine in ours]
+    if all(True in a for a in agreed):
+        return "as another reader", ""
+    if any(False in a and True not in a for a in agreed):
+        return "unlike all others", "; ".join(map(str, study.images))
+    return "nobody else reads it", ""
+
+
 def study_files(tools: dict[str, Callable[[Path], Outcome]], listing: bool) -> dict[str, Counter[str]]:
-    """What becomes of real files, by package."""
+    """What becomes of real files, by package; of single images also when three of them make a volume."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for package, path in real_files():
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = path
-            if path.is_file():
-                folder = Path(temporary)
-                (folder / path.name).symlink_to(path)
-            try:
-                study = read_folder(folder)
-            except TumorTwinError as error:
-                table[package]["refused"] += 1
-                if listing:
-                    print(f"  refused: {path.name}: {str(error).splitlines()[0]}", flush=True)
-                continue
-            except Exception as error:
-                table[package]["crash"] += 1
-                print(f"  crash: {path}: {type(error).__name__}: {error}", flush=True)
-                continue
-            ours = [Reading(i.volume.array, i.volume.affine) for i in study.images if i.volume.source != ("computed",)]
-            if not ours:
-                kind = "radiotherapy or segmentation" if study.structures or study.doses or study.plans or \
-                    study.segmentations or study.deliveries else "refused"
-                table[package][kind] += 1
-                continue
-            others = [v for read in tools.values() for v in read(folder).volumes]
-        agreed = [{same(mine, v) for v in others} for mine in ours]
-        if all(True in a for a in agreed):
-            table[package]["as the others"] += 1
-        elif any(False in a and True not in a for a in agreed):
-            table[package]["unlike the others"] += 1
-            print(f"  unlike the others: {path}", flush=True)
-        else:
-            table[package]["nobody else reads it"] += 1
-            if listing:
-                print(f"  nobody else reads it: {path.name}", flush=True)
+        kinds = ["", ", single images tripled"] if path.is_file() else [""]
+        for kind in kinds:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = path if path.is_dir() else Path(temporary)
+                if kind:
+                    if not tripled(path, folder):
+                        continue
+                elif path.is_file():
+                    unpacked(path, folder)
+                what, why = fate(folder, tools)
+            table[package + kind][what] += 1
+            if what in ("crash", "unlike all others") or (listing and what != "as another reader"):
+                print(f"  {what}: {path.name}{kind}: {why[:300]}", flush=True)
     counts = sum(table.values(), Counter())
     note("real files and folders", sum(counts.values()), "")
     note("  crashes", counts["crash"], "", target="0", holds=not counts["crash"])
-    note("  unlike all others", counts["unlike the others"], "", target="0", holds=not counts["unlike the others"])
+    note("  loaded as another reader does", counts["as another reader"], "")
+    note("  loaded unlike all others", counts["unlike all others"], "", target="0",
+         holds=not counts["unlike all others"])
     return table
 
 

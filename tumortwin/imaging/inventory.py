@@ -139,7 +139,7 @@ def _stacks(members: list[Instance]) -> list[Stack]:
             flat += unfold(whole) if "MOSAIC" in whole.image_type else planes(instance)
         except ReadError as error:
             nowhere[str(error).replace(instance.name, "")].append(whole)
-    refused = [Stack(tuple(p), refused=f"{p[0].where}{why}") for why, p in nowhere.items()]
+    refused = [Stack(tuple(p), refused=f"{p[0].instance.name}{why}") for why, p in nowhere.items()]
     return (make_stacks(flat, pixel_hash) if flat else []) + refused
 
 

@@ -30,14 +30,16 @@ _OTHERS = {
     "spectroscopy": r"spectro|spectroscopy|svs|csi|mrs",
     "functional": r"bold|fmri|rest|resting ?state",
     "a field map": r"field ?map|b0 ?map|b1 ?map|shim|calib|calibration|asset|coil|noise|sensitivity|refscan|ref ?scan",
-    "a tensor map": r"fa ?map|efa|colfa|dti ?fa|eadc|exp|exponential|tensor|trace ?map|kurtosis",
+    "a tensor map": r"dti\b.*\bfa|fa ?map|efa|colfa|dti ?fa|eadc|exp|exponential|tensor|trace ?map|kurtosis",
+    "a map of relaxation": r"[tr][12]\*? ?map(?:s|ping)?|relax\w*|molli",
     "a projection": r"mip|projection|vr|vrt|3d ?rendering",
     "a subtraction": r"sub|subtraction|subtracted|subtract",
     "a screenshot": r"screen ?save|screenshots?|summary|report|dose ?report|phoenix\w*|protocol",
 }
-_ADC = r"adc|apparent ?diffusion\w*|dadc|d?adc ?map|average ?dc|avdc"
-_DWI = r"dwi|dti|diff|diffusion|ep2d ?diff|resolve|tracew?|b ?\d{3,4}|dw|hardi|b0"
-_FLAIR = r"flair|dark ?fluid|tirm(?= ?dark)|t2 ?tirm|darkfl|flr|t2 ?flair|fluid ?att\w*"
+_EXPONENTIAL = r"exp|exponential|eadc"
+_ADC = r"adcs?|apparent ?diff\w*|dadc|d?adc ?map|average ?dc|avdc"
+_DWI = r"s?dwi|dti|diff|diffusion|ep2d ?diff|resolve|tracew?|b ?\d{3,4}|dw|hardi|b0"
+_FLAIR = r"v? ?flair|dark[ -]?fluid|da-?fl|spc ?ir|tirm(?= ?dark)|t2 ?tirm|darkfl|flr|t2 ?flair|fluid ?att\w*"
 _T1 = (
     r"t1\w*|mp ?rage|mprage|spgr|bravo|fspgr|ir ?fspgr|tfe|3d ?tfe|vibe|thrive|lava|cube ?t1|space ?t1|mp2rage|spc ?t1"
 )
@@ -48,7 +50,7 @@ _POST = (
 )
 _PRE = (
     r"pre|pre ?contrast|precontrast|nativ|native|w ?/ ?o|wo|ohne|without|non ?contrast|no ?contrast|unenhanced|"
-    r"- ?c(?! ?\+)|pre ?gad\w*|sans"
+    r"- ?c(?! ?\+)|pre ?gad\w*|no ?(?:gad\w*|gd|km|c)|sans"
 )
 
 
@@ -148,7 +150,7 @@ def _by_attributes(stack: Stack, kind: set[str], description: str) -> Recognitio
     if text(first.sets, "AngioFlag") == "Y":
         return Recognition(Sequence.OTHER, "angiography (AngioFlag)", True)
     named_adc = _said(_ADC, description)
-    if named_adc:
+    if named_adc and not _said(_EXPONENTIAL, description):
         return Recognition(Sequence.ADC, f"description says {named_adc!r}", True)
     for what, pattern in _OTHERS.items():
         word = _said(pattern, description)
