@@ -155,3 +155,16 @@ def test_encrypted_keys(tmp_path, sample, capsys):
     assert "give its passphrase" in refused(capsys, *command)
     assert "the passphrase is wrong" in refused(capsys, *command, "--passphrase-file", wrong)
     assert main([str(a) for a in [*command, "--passphrase-file", right]]) == 0
+
+
+def test_info_takes_the_users_word_for_a_sequence(sample, capsys):
+    assert main(["info", str(sample / "0-diagnosis"), "--sequence", "T1_SAG*=flair"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "t1_sag_pre" in line]
+    assert " FLAIR " in line
+    assert "you said so ('T1_SAG*')" in line
+
+
+def test_a_sequence_nobody_knows_is_refused(sample, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["info", str(sample), "--sequence", "t1*=flare"])
+    assert "PATTERN=SHOWS, where SHOWS is one of T1, T1Gd" in capsys.readouterr().err

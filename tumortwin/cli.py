@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tumortwin import __version__
 from tumortwin.errors import TumorTwinError
@@ -79,12 +79,16 @@ def _parser() -> argparse.ArgumentParser:
                      help=f"for registration and simulations (default: this machine's cores, {cores})")
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
     run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
+    _add_sequences(run)
+    run.add_argument("--adc-unit", type=float, metavar="U",
+                     help="mm^2/s per stored unit of the ADC maps, as 1e-6, where the files do not tell or are wrong")
     run.set_defaults(do=_run)
 
     info = commands.add_parser("info", help="say what is in a folder: series, dates, findings; computes nothing")
     info.add_argument("folder", type=Path, metavar="PATIENT",
                       help="a DICOM folder, a BIDS subject, or a patient file (.json)")
     info.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
+    _add_sequences(info)
     info.set_defaults(do=_info)
 
     phantom = commands.add_parser("phantom", help="make a synthetic patient as DICOM, with its truth beside it")
@@ -150,6 +154,23 @@ def _key_options(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument("--passphrase-file", type=Path, metavar="P", help="the key file's passphrase, if it has one")
 
 
+def _add_sequences(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--sequence", action="append", type=_pattern_and_sequence, default=[],
+                         metavar="PATTERN=SHOWS", dest="sequences",
+                         help='what a series shows, by its UID or a pattern for its description, as "*MPRAGE*=T1Gd" '
+                              "(may be given several times)")
+
+
+def _pattern_and_sequence(text: str) -> tuple[str, Any]:
+    from tumortwin.imaging.sequence import Sequence as Shown
+
+    pattern, _, shows = text.rpartition("=")
+    known = {sequence.lower(): sequence for sequence in Shown}
+    if not pattern or shows.lower() not in known:
+        raise argparse.ArgumentTypeError(f"PATTERN=SHOWS, where SHOWS is one of {', '.join(Shown)}, not {text!r}")
+    return pattern, known[shows.lower()]
+
+
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -172,8 +193,8 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
     result = run(
         options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-        threads=options.threads, overwrite=options.force, labels=options.labels, progress=progress,
-        announce=announce,
+        threads=options.threads, overwrite=options.force, labels=options.labels,
+        sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress, announce=announce,
     )
     announce(f"wrote {len(result.files)} files:")
     for path in result.files:
@@ -183,7 +204,7 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 def _info(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.patient import scan_patient
 
-    study = scan_patient(options.folder, labels=options.labels, progress=progress)
+    study = scan_patient(options.folder, labels=options.labels, sequences=dict(options.sequences), progress=progress)
     progress.close()
     print(study)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from tumortwin import __version__, archive
 from tumortwin.board import BoardReport, save_overlays, write_forecast, write_record
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
+from tumortwin.imaging.sequence import Sequence
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import PlanFront, optimize_dose
@@ -58,6 +59,8 @@ def run(
     threads: int = 1,
     overwrite: bool = False,
     labels: str | None = None,
+    sequences: Mapping[str, Sequence] | None = None,
+    adc_unit: float | None = None,
     progress: Progress = silent,
     announce: Announce = lambda line: None,
 ) -> RoadResult:
@@ -80,6 +83,10 @@ def run(
         Threads for registration and simulations; the results do not depend on it.
     overwrite : bool
         Replace the results of another run in `out`.
+    sequences : mapping of str to Sequence, optional
+        What a series shows, by its UID or a pattern for its description; overrules recognition.
+    adc_unit : float, optional
+        mm^2/s per stored unit of the ADC maps; overrules what the files say.
     labels : str, optional
         Name of the scheme of label files that have no table.
     progress : Progress
@@ -103,6 +110,7 @@ def run(
     if target.exists() and not target.is_dir():
         raise InputError(f"--out {target} is a file: name a folder")
     patient = _stage("read the patient", lambda: read_patient(folder, strict=strict, labels=labels,
+                                                            sequences=sequences, adc_unit=adc_unit,
                                                             progress=progress))
     announce(f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {patient.id}, "
              f"{len(patient.findings)} finding(s)")
@@ -110,7 +118,8 @@ def run(
         raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
     if visits is not None:
         calibration_visits(len(patient.visits), visits)  # what cannot be is said before the work, not after it
-    results = _Results(target, _key(patient, visits, strict, seed, labels), overwrite)
+    said = sorted((sequences or {}).items())
+    results = _Results(target, _key(patient, visits, strict, seed, labels, said, adc_unit), overwrite)
     left_out: list[str] = []
 
     twin = results.stage("build the twin", "twin", Twin,

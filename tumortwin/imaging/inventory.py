@@ -120,9 +120,28 @@ def take_inventory(folder: Path, reading: Reading, sequences: Mapping[str, Seque
     for members in images.values():
         for stack in _stacks(members):
             reading.lines.append(_image_line(stack, recognize(stack, sequences), findings))
+    findings += _unsaid_contrast(reading.lines)
     for (_, _, what), members in objects.items():
         reading.lines.append(_object_line(what, members, findings))
     return patient
+
+
+def _unsaid_contrast(lines: list[Line]) -> list[Finding]:
+    """Studies with several T1 series of which none says that contrast agent was given: one of them may be a T1Gd."""
+    plain: dict[str, list[SeriesInfo]] = defaultdict(list)
+    for line in lines:
+        if line.info.used and line.info.sequence in (Sequence.T1, Sequence.T1GD):
+            plain[line.info.study_uid].append(line.info)
+    return [
+        Finding(
+            f"{len(shown)} series are T1 and none says that contrast agent was given",
+            ", ".join(repr(s.description or s.uid) for s in shown[:4]),
+            "all taken as T1; else say which is T1Gd with sequences={description: Sequence}",
+            Severity.ASSUMED,
+        )
+        for shown in plain.values()
+        if len(shown) > 1 and all(s.sequence is Sequence.T1 for s in shown)
+    ]
 
 
 _APART = ("FrameOfReferenceUID", "StudyInstanceUID", "Modality")

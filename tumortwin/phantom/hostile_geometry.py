@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from tumortwin.imaging.dicom_header import decimal, hashed_uid
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid
-from tumortwin.phantom.specimens import Expected, Mutant, Specimen, Truth, changed, fresh, set_pixels
+from tumortwin.phantom.specimens import Expected, Mutant, Specimen, Truth, changed, fresh, numbered, set_pixels
 
 LOADED, REPAIRED, REFUSED = Expected
 
@@ -137,6 +137,8 @@ def odd_slices(s: Specimen) -> Iterator[Mutant]:
 
 def _b_value(data: list[Dataset], vendor: str, b_value: int) -> list[Dataset]:
     for d in data:
+        d.Manufacturer = {"Siemens": "SIEMENS", "GE": "GE MEDICAL SYSTEMS", "Philips": "Philips Medical Systems"}.get(
+            vendor, d.Manufacturer)
         if vendor == "standard":
             d.DiffusionBValue = float(b_value)
         elif vendor == "Siemens":
@@ -158,7 +160,7 @@ def several_b_values(s: Specimen) -> Iterator[Mutant]:
         files += _b_value(fresh(weighted.slices(SeriesDescription="DWI"), vendor), vendor, 1000)
         truths = [s.truth(sequence=Sequence.DWI), weighted.truth(sequence=Sequence.DWI)]
         truths.append(_adc_truth(s, adc))
-        yield s.mutant("several b-values", files, REPAIRED, "b 1000", truths, f"by {vendor}'s attribute")
+        yield s.mutant("several b-values", numbered(files), REPAIRED, "b 1000", truths, f"by {vendor}'s attribute")
 
 
 def _adc_truth(s: Specimen, adc: float) -> Truth:
@@ -171,7 +173,7 @@ def several_echoes(s: Specimen) -> Iterator[Mutant]:
     """Two echoes in one series."""
     second = replace(s, values=replace(s.values, gain=0.6))
     files = s.slices(EchoTime=10, EchoNumbers=1) + fresh(second.slices(EchoTime=90, EchoNumbers=2), "echo")
-    yield s.mutant("several echoes", changed(files, RepetitionTime=2500, SeriesDescription="T2 dual echo"), REPAIRED,
+    yield s.mutant("several echoes", changed(numbered(files), RepetitionTime=2500, SeriesDescription="T2 dual echo"), REPAIRED,
                    "echo 90 ms", [s.truth(sequence=None), second.truth(sequence=Sequence.T2)])
 
 
@@ -186,7 +188,7 @@ def several_times(s: Specimen) -> Iterator[Mutant]:
         ("series number", {"SeriesNumber": 3}, {"SeriesNumber": 4}),
     ):
         files = s.slices(**first_has) + fresh(second.slices(**second_has), variant)
-        yield s.mutant("several acquisitions in one series", files, REPAIRED, "", truths, variant)
+        yield s.mutant("several acquisitions in one series", numbered(files), REPAIRED, "", truths, variant)
     yield s.mutant("several acquisitions in one series", s.slices() + fresh(second.slices(), "again"), REFUSED,
                    "tells them apart", truths, "nothing tells them apart")
 
@@ -195,7 +197,8 @@ def magnitude_and_phase(s: Specimen) -> Iterator[Mutant]:
     """Magnitude and phase images in one series."""
     phase = replace(s, values=replace(s.values, gain=0.5))
     files = s.slices() + fresh(phase.slices(ImageType=["ORIGINAL", "PRIMARY", "P"]), "phase")
-    yield s.mutant("several acquisitions in one series", files, REPAIRED, "type", variant="magnitude and phase")
+    yield s.mutant("several acquisitions in one series", numbered(files), REPAIRED, "type",
+                   variant="magnitude and phase")
 
 
 def several_series(s: Specimen) -> Iterator[Mutant]:

@@ -369,6 +369,14 @@ def fresh(slices: Iterable[Dataset], *salt: object) -> list[Dataset]:
     return copies
 
 
+def numbered(files: Iterable[Dataset]) -> list[Dataset]:
+    """Copies of data sets with instance numbers that run on, as scanners give them."""
+    copies = [deepcopy(data) for data in files]
+    for number, data in enumerate(copies):
+        data.InstanceNumber = number + 1
+    return copies
+
+
 def oblique(grid: Grid, *degrees: float) -> Grid:
     """The grid turned about x, y and z in turn around its first voxel."""
     affine = np.array(grid.affine)

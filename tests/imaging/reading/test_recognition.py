@@ -53,6 +53,14 @@ NOTHING = {"ScanningSequence": None, "RepetitionTime": None, "EchoTime": None}
         ("t1 posterior fossa", SE, Sequence.T1, True),
         ("AXIAL T1 GAD", NOTHING, Sequence.T1GD, False),
         ("AX FLAIR", NOTHING, Sequence.FLAIR, False),
+        ("t2_space_dark-fluid_sag_p2_iso", NOTHING, Sequence.FLAIR, False),
+        ("t2_spc_da-fl_sag_p2_iso", NOTHING, Sequence.FLAIR, False),
+        ("Ax T1 no gad", SE, Sequence.T1, True),
+        ("sDWI", NOTHING, Sequence.DWI, False),
+        ("Apparent Diff. Coeff. (mm2/s)", NOTHING, Sequence.ADC, True),
+        ("Exponential Apparent Diffusion Coefficient", NOTHING, Sequence.OTHER, True),
+        ("dti_ep2d_FA", NOTHING, Sequence.OTHER, True),
+        ("T1 MAP", SPGR, Sequence.OTHER, True),
         ("series 7", NOTHING, Sequence.OTHER, False),
         ("series 7", SE | {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CT"}, Sequence.CT, True),
     ],
@@ -88,3 +96,13 @@ def test_the_user_is_always_right(tmp_path, make_series, grid, values):
         assert image.sequence is Sequence.FLAIR
     with pytest.raises(InputError, match="no known sequence: give one of T1"):
         read_folder(tmp_path, sequences={uid: "flare"})
+
+
+def test_two_t1_series_without_a_word_of_contrast_are_a_doubt(tmp_path, make_series, grid, values):
+    make_series(tmp_path / "a", values, grid, SeriesDescription="t1_tra")
+    assert not [f for f in scan_folder(tmp_path).findings if "contrast" in f.what]
+    make_series(tmp_path / "b", values, grid, SeriesDescription="t1_tra_2")
+    (doubt,) = [f for f in scan_folder(tmp_path).findings if "contrast" in f.what]
+    assert doubt.severity is Severity.ASSUMED
+    make_series(tmp_path / "c", values, grid, SeriesDescription="t1_tra_KM")
+    assert not [f for f in scan_folder(tmp_path).findings if "contrast" in f.what]
