@@ -173,8 +173,9 @@ def several_echoes(s: Specimen) -> Iterator[Mutant]:
     """Two echoes in one series."""
     second = replace(s, values=replace(s.values, gain=0.6))
     files = s.slices(EchoTime=10, EchoNumbers=1) + fresh(second.slices(EchoTime=90, EchoNumbers=2), "echo")
-    yield s.mutant("several echoes", changed(numbered(files), RepetitionTime=2500, SeriesDescription="T2 dual echo"), REPAIRED,
-                   "echo 90 ms", [s.truth(sequence=None), second.truth(sequence=Sequence.T2)])
+    files = changed(numbered(files), RepetitionTime=2500, SeriesDescription="T2 dual echo")
+    yield s.mutant("several echoes", files, REPAIRED, "echo 90 ms",
+                   [s.truth(sequence=None), second.truth(sequence=Sequence.T2)])
 
 
 def several_times(s: Specimen) -> Iterator[Mutant]:
@@ -198,7 +199,7 @@ def magnitude_and_phase(s: Specimen) -> Iterator[Mutant]:
     phase = replace(s, values=replace(s.values, gain=0.5))
     files = s.slices() + fresh(phase.slices(ImageType=["ORIGINAL", "PRIMARY", "P"]), "phase")
     yield s.mutant("several acquisitions in one series", numbered(files), REPAIRED, "type",
-                   variant="magnitude and phase")
+                   [s.truth(), phase.truth(wanted=False)], "magnitude and phase")
 
 
 def several_series(s: Specimen) -> Iterator[Mutant]:

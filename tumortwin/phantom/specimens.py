@@ -69,6 +69,8 @@ class Truth:
         When it was acquired.
     computed : bool
         Whether a reader has to compute it: not asked of converters.
+    wanted : bool
+        Whether a reader has to give it; else it may leave it out.
     """
 
     grid: Grid
@@ -79,6 +81,7 @@ class Truth:
     sequence: Sequence | None = None
     date: datetime | None = None
     computed: bool = False
+    wanted: bool = True
 
     def values_off(self, array: NDArray[Any], affine: NDArray[np.float64]) -> float:
         """How far a volume's values are off at the places that its affine gives them; inside the box.

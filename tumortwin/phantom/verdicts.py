@@ -64,7 +64,7 @@ def judge(volumes: Iterable[Reading], truths: Iterable[Truth]) -> tuple[Verdict,
         met.update(near[:1] if not set(near) - met else [min(set(near) - met)])
     if not volumes:
         return Verdict.REFUSED, "no volume"
-    missed = len(truths) - len(met)
+    missed = sum(t.wanted and k not in met for k, t in enumerate(truths))
     return (Verdict.REFUSED, f"{missed} of {len(truths)} volumes not there") if missed else (Verdict.RIGHT, "")
 
 
