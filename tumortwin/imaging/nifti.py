@@ -49,8 +49,7 @@ def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = N
         If the file cannot be read, is not 3D, does not say which side is left, or contradicts itself.
     """
     array, grid = _read(path, frame, findings)
-    values = (array * np.float64(factor)).astype(np.float32)
-    return Volume(values, grid, unit, Path(path).name, (str(path),))
+    return Volume(_single(path, array, factor), grid, unit, Path(path).name, (str(path),))
 
 
 def read_mask(path: str | os.PathLike[str], *, label: int | None = None, frame: str | None = None,
@@ -142,7 +141,16 @@ def read_dose_map(path: str | os.PathLike[str], kind: type[AnyDose], *, frame: s
     array, grid = _read(path, frame, findings)
     if not np.isfinite(array).all() or array.min() < 0:
         raise ReadError(f"{path} has negative or non-finite values: give a dose map in Gy")
-    return kind(array.astype(np.float32), grid, name=Path(path).name, source=(str(path),))
+    return kind(_single(path, array), grid, name=Path(path).name, source=(str(path),))
+
+
+def _single(path: str | os.PathLike[str], array: NDArray[Any], factor: float = 1.0) -> NDArray[np.float32]:
+    """The values times a factor, rounded once."""
+    with np.errstate(over="ignore"):
+        values = (array * np.float64(factor)).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ReadError(f"{path} has values up to {np.abs(array).max():g}: mend its scale (scl_slope) or the values")
+    return values
 
 
 def _values(path: str | os.PathLike[str], array: NDArray[Any]) -> NDArray[Any]:

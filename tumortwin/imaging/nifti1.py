@@ -114,7 +114,10 @@ def _values(path: Path, raw: bytes, layout: _Layout) -> NDArray[Any]:
         raise ReadError(f"{path} is cut short: {len(raw)} of {layout.needed} bytes: copy it again")
     array = np.frombuffer(raw, layout.dtype, int(np.prod(layout.shape)), layout.start).reshape(layout.shape)
     array = array.astype(layout.dtype.newbyteorder("="))
-    return array if layout.scale is None else array * np.float64(layout.scale[0]) + np.float64(layout.scale[1])
+    if layout.scale is None:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is said
+        return array * np.float64(layout.scale[0]) + np.float64(layout.scale[1])
 
 
 def _affine(path: Path, raw: bytes, order: str, findings: list[Finding] | None) -> NDArray[np.float64]:

@@ -97,10 +97,13 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
         visits.append(Visit(group[0].date, _one_of_each(kept, findings)))
         used.append(kept)
     drawn, structures = _split_structures(study.structures, study.doses)
-    visits = _with_masks(visits, used, [*study.segmentations, *drawn], findings)
-    planned = [*(s.mask.frame for s in structures), *(d.frame for d in study.doses)]
-    ways = ways_to_visits(planned, visits, study.links, _planning_date(study), findings)
+    drawn = [*study.segmentations, *drawn]
+    frames = [*(m.mask.frame for m in (*structures, *drawn)), *(d.frame for d in study.doses)]
+    ways = ways_to_visits(frames, visits, study.links, _planning_date(study), findings)
     structures = [replace(s, mask=moved(s.mask, ways)) for s in structures]
+    # what was drawn on a CT belongs to the visit that it is brought to
+    drawn = [replace(m, mask=moved(m.mask, ways), referenced_series=None) if m.mask.frame in ways else m for m in drawn]
+    visits = _with_masks(visits, used, drawn, findings)
     plan, dose, fractions = radiotherapy_of(study, [moved(d, ways) for d in study.doses], findings)
     treatments = [*fractions, *clinical.treatments]
     return Patient(

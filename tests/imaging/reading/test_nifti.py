@@ -4,6 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from tumortwin.errors import InputError, OutputExistsError, ReadError
@@ -275,3 +277,18 @@ def test_damaged_files_name_the_damage(tmp_path, damage):
     (tmp_path / "a.nii").write_bytes(raw)
     with pytest.raises(ReadError, match=expected):
         read_image(tmp_path / "a.nii", unit="1")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**31 - 1), st.booleans(), st.sampled_from(["q", "s"]))
+def test_any_orientation_against_nibabel(tmp_path, seed, mirror, form):
+    rng = np.random.default_rng(seed)
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.random(random_state=seed).as_matrix() * rng.uniform(0.3, 5, 3) * (1 - 2 * mirror, 1, 1)
+    affine[:3, 3] = rng.uniform(-300, 300, 3)
+    (tmp_path / "a.nii").write_bytes(header(**{form: affine})[0])
+    volume = read_image(tmp_path / "a.nii", unit="1")
+    oracle = nibabel.load(tmp_path / "a.nii").affine
+    for index in ((0, 0, 0), (3, 4, 5)):
+        np.testing.assert_allclose(volume.grid.to_world(index), (oracle @ [*index[::-1], 1])[:3] * (-1, -1, 1),
+                                   atol=2e-4)

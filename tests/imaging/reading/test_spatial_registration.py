@@ -1,8 +1,11 @@
 """Spatial Registration objects, hand-made with pydicom: what was drawn on a planning CT reaches the MR."""
 
+import highdicom as hd
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, RTStructureSetStorage, SpatialRegistrationStorage, generate_uid
 from scipy.spatial.transform import Rotation
 
@@ -115,6 +118,22 @@ def test_structures_reach_the_mr_when_the_ct_is_not_there(folder, save_dicom, or
     in_ct = truth.grid.to_index(points @ back[:3, :3].T + back[:3, 3])
     edge = np.array([(3.5, 4.5, 6.5), (11.5, 12.5, 15.5)])
     assert ((in_ct > edge[0] - 0.6) & (in_ct < edge[1] + 0.6)).all()
+
+
+def test_a_segmentation_of_the_ct_reaches_the_mr(folder, save_dicom):
+    path, truth = folder
+    save_dicom(registration(*ORDERS["MR fixed, CT moving"]), path / "reg.dcm")
+    images = sorted((pydicom.dcmread(f) for f in (path / "ct").iterdir()), key=lambda d: int(d.InstanceNumber))
+    described = [hd.seg.SegmentDescription(1, "enhancing", codes.SCT.Tissue, codes.SCT.Neoplasm,
+                                           hd.seg.SegmentAlgorithmTypeValues.MANUAL)]
+    hd.seg.Segmentation(images, truth.array.astype(np.uint8), "BINARY", described, generate_uid(), 9, generate_uid(), 1,
+                        "T", "T", "1", "1").save_as(path / "seg.dcm")
+    patient = read_patient(path)
+    (visit,) = [v for v in patient.visits if "enhancing" in v.masks]
+    assert {i.frame for i in visit.images.values()} == {MR}
+    mask = visit.masks["enhancing"]
+    np.testing.assert_array_equal(mask.array, truth.array)
+    assert mask.grid.matches(patient.structures["GTV"].grid, 1e-3)
 
 
 def test_without_a_registration_structures_stay_where_they_are(folder):
