@@ -3,9 +3,19 @@
 import csv
 import json
 import shutil
+import subprocess
+from pathlib import Path
 
+import highdicom
+import numpy as np
+import plastimatch
+import pydicom
 import pytest
+import SimpleITK
+from pydicom.sr.codedict import codes
 
+import tumortwin as tt
+from tumortwin.board import DicomExport
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.road import RoadResult, StageError, calibration_visits, run
 
@@ -16,8 +26,8 @@ pytestmark = pytest.mark.timeout(900)
 def road(sample, tmp_path_factory) -> tuple[RoadResult, dict]:
     out = tmp_path_factory.mktemp("road") / "demo"
     lines: list[str] = []
-    result = run(sample, out, threads=2, announce=lines.append)
-    return result, {"out": out, "lines": lines}
+    result = run(sample, out, threads=2, dicom="source", announce=lines.append)
+    return result, {"out": out, "lines": lines, "sample": sample}
 
 
 def test_every_promised_file_is_there_and_not_empty(road):
@@ -95,3 +105,175 @@ def test_which_visits_are_held_out(available, asked, used):
 def test_asking_for_visits_that_are_not_there(asked):
     with pytest.raises(InputError, match="6 visits"):
         calibration_visits(6, asked)
+
+
+def dicom(made: dict, name: str) -> list[Path]:
+    """Files of the DICOM folder by the beginning of their name, by name (and so by date)."""
+    return sorted((made["out"] / "dicom").glob(f"{name}*.dcm"))
+
+
+def segments(path: Path, like: highdicom.Volume) -> dict[str, np.ndarray]:
+    """What highdicom reads of a Segmentation, on a geometry."""
+    seg = highdicom.seg.segread(path)
+    array = seg.get_volume().match_geometry(like).array > 0
+    return {s.SegmentLabel: array[..., n] for n, s in enumerate(seg.SegmentSequence)}
+
+
+@pytest.fixture(scope="module")
+def planned_on(road, sample) -> highdicom.Volume:
+    """The reference scan's T1Gd as highdicom sees it."""
+    frame = tt.Twin.load(road[1]["out"] / "stages" / "twin.npz").domain.grid.frame
+    files = [pydicom.dcmread(path) for path in sorted((sample / "1-planning").glob("*gd/*.dcm"))]
+    assert files[0].FrameOfReferenceUID == frame
+    return highdicom.get_volume_from_series(files)
+
+
+def test_validators_find_no_error_in_the_dicom_results(road, sample, dicom_errors, entity_errors):
+    _, made = road
+    files = dicom(made, "")
+    assert len(files) >= 2 * 6 + 2 * 2 + 1 + 2 + 1 + 6
+    assert {path.name: errors for path in files if (errors := dicom_errors(path))} == {}
+    assert entity_errors([*files, *sorted(sample.rglob("*.dcm"))]) == []
+    for path in files:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        assert header.PatientID == "TT-0001"
+        assert "research use only" in header.SeriesDescription
+
+
+def test_the_predicted_density_is_the_forecasts(road):
+    _, made = road
+    forecast = tt.Forecast.load(made["out"] / "stages" / "forecast.npz")
+    files = dicom(made, "forecast-density")
+    assert len(files) == len(forecast.fields)
+    for path, field in zip(files, forecast.fields, strict=True):
+        grid = highdicom.Volume(np.zeros(forecast.grid.shape), forecast.grid.affine, "PATIENT",
+                                frame_of_reference_uid=forecast.grid.frame)
+        read = highdicom.pm.ParametricMap.from_dataset(pydicom.dcmread(path)).get_volume().match_geometry(grid)
+        np.testing.assert_array_equal(read.array, field.density)
+        np.testing.assert_allclose(read.affine, forecast.grid.affine, atol=1e-6)
+
+
+def test_predicted_contours_are_where_tumor_is_likely(road, planned_on, tmp_path):
+    """As Segmentation through highdicom, as Structure Set through plastimatch."""
+    _, made = road
+    forecast = tt.Forecast.load(made["out"] / "stages" / "forecast.npz")
+    drawn = segments(dicom(made, "forecast-contours")[-1], planned_on)
+    voxel = float(np.prod(planned_on.spacing)) / 1000
+    for quantity, name in (("whole", "whole tumor"), ("enhancing", "tumor core")):
+        probability = forecast.fields[-1].probability[quantity]  # of some samples: many voxels are at one half
+        least, most = (np.sum(inside) * forecast.grid.voxel_volume / 1000
+                       for inside in (probability > 0.5, probability >= 0.5))
+        assert 0.97 * least <= (drawn[name].sum() * voxel if name in drawn else 0) <= 1.03 * most
+    assert "whole tumor" in drawn
+    program = Path(plastimatch.__file__).parent / "bin" / "plastimatch"
+    (tmp_path / "images").mkdir()
+    for path in (made["sample"] / "1-planning").glob("*gd/*.dcm"):  # plastimatch does not read JPEG-LS
+        image = pydicom.dcmread(path)
+        image.decompress(generate_instance_uid=False)
+        image.save_as(tmp_path / "images" / path.name)
+    subprocess.run([program, "convert", "--input", dicom(made, "structures")[0], "--referenced-ct", tmp_path / "images",
+                    "--output-prefix", tmp_path / "out", "--prefix-format", "nrrd"], check=True, capture_output=True)
+    for name, array in drawn.items():
+        (path,) = (tmp_path / "out").glob(f"forecast*{name.replace(' ', '?')}*.nrrd")
+        got = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) > 0
+        assert 2 * np.sum(got & array) / (got.sum() + array.sum()) >= 0.999
+
+
+def test_found_schedules_can_be_planned_with(road, planned_on, tmp_path):
+    _, made = road
+    structures = pydicom.dcmread(dicom(made, "structures")[0])
+    rois = {roi.ROINumber: roi.ROIName for roi in structures.StructureSetROISequence}
+    patient = tt.read_patient(made["sample"])
+    inside = patient.structures["PTV"].array
+    program = Path(plastimatch.__file__).parent / "bin" / "plastimatch"
+    plans = dicom(made, "plan-")
+    assert plans
+    for path, at in zip(plans, dicom(made, "dose-"), strict=True):
+        plan, dose = pydicom.dcmread(path), pydicom.dcmread(at)
+        assert plan.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID == structures.SOPInstanceUID
+        assert dose.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID == plan.SOPInstanceUID
+        goal = plan.DoseReferenceSequence[0]
+        assert rois[goal.ReferencedROINumber] == "PTV"
+        subprocess.run([program, "convert", "--input-dose-img", at, "--output-dose-img", tmp_path / "dose.nrrd"],
+                       check=True, capture_output=True)
+        image = SimpleITK.ReadImage(str(tmp_path / "dose.nrrd"))
+        points = patient.structures["PTV"].grid.to_world(np.argwhere(inside)).tolist()
+        values = [image.EvaluateAtContinuousIndex(image.TransformPhysicalPointToContinuousIndex(p)) for p in points]
+        # the prescription point is the median dose of the target, shares of voxels counted
+        assert np.median(values) == pytest.approx(float(goal.TargetPrescriptionDose), rel=0.01)
+
+
+def test_measurement_reports_agree_with_their_segments(road):
+    _, made = road
+    files = list(zip(dicom(made, "measurements"), dicom(made, "tumor"), strict=True))
+    assert len(files) == 6
+    for report, drawn in files:
+        seg = highdicom.seg.segread(drawn)
+        content = highdicom.sr.srread(report).content
+        for group in content.get_volumetric_roi_measurement_groups():
+            segment = group.referenced_segment
+            assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+            read = seg.get_volume(segment_numbers=segment.referenced_segment_numbers, combine_segments=True)
+            (volume,) = group.get_measurements(codes.SCT.Volume)
+            counted = np.sum(read.array > 0) * np.prod(read.spacing) / 1000
+            assert volume.value == pytest.approx(counted, abs=0.002)
+        for group in content.get_image_measurement_groups():
+            (long,), (across,) = (group.get_measurements(c) for c in (codes.SCT.LongAxis, codes.SCT.PerpendicularAxis))
+            assert long.value >= across.value > 0
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext: apt install poppler-utils")
+def test_the_page_is_in_the_study(road):
+    _, made = road
+    document = pydicom.dcmread(dicom(made, "board")[0]).EncapsulatedDocument
+    text = subprocess.run(["pdftotext", "-", "-"], input=document, capture_output=True, check=True).stdout.decode()
+    assert "TT-0001" in text
+    assert "Research use only" in text
+
+
+@pytest.fixture(scope="module")
+def exported(road, tmp_path_factory) -> tuple[DicomExport, DicomExport]:
+    """Twice what a user exports without saying whose it is."""
+    _, made = road
+    stages = made["out"] / "stages"
+    patient = tt.read_patient(made["sample"])
+    results = {"forecast": tt.Forecast.load(stages / "forecast.npz"), "front": tt.PlanFront.load(stages / "plan.npz")}
+    twin = tt.Twin.load(stages / "twin.npz")
+    one, two = (tt.export_dicom(patient, twin, made["sample"], tmp_path_factory.mktemp("export"), key=b"key", **results)
+                for _ in range(2))
+    return one, two
+
+
+def test_without_asking_results_are_of_nobody(road, exported, dicom_errors):
+    _, made = road
+    source = [pydicom.dcmread(p, stop_before_pixels=True) for p in sorted(made["sample"].rglob("*.dcm"))]
+    known = {str(h[k].value) for h in source for k in ("StudyInstanceUID", "FrameOfReferenceUID") if k in h}
+    known |= {h.StudyDate for h in source} | {"TT-0001", "Phantom"}
+    known |= {f"{d[:4]}-{d[4:6]}-{d[6:]}" for d in known if len(d) == 8}
+    export, _ = exported
+    assert not export.left_out
+    assert len({pydicom.dcmread(path).PatientID for path in export.files}) == 1
+    for path in export.files:
+        assert dicom_errors(path) == []
+        content = path.name.encode() + path.read_bytes()
+        assert [text for text in known if text.encode() in content] == [], path.name
+
+
+def test_equal_results_give_equal_bytes(exported):
+    one, two = ({path.name: path.read_bytes() for path in export.files} for export in exported)
+    assert one == two
+
+
+def test_what_cannot_be_exported_is_said(road, tmp_path):
+    _, made = road
+    patient = tt.read_patient(made["sample"])
+    twin = tt.Twin.load(made["out"] / "stages" / "twin.npz")
+    with pytest.raises(InputError, match="identity is one of 'source', 'removed', not 'hidden'"):
+        tt.export_dicom(patient, twin, made["sample"], tmp_path, identity="hidden")
+    one_visit = made["sample"] / "1-planning"
+    export = tt.export_dicom(patient, twin, one_visit, tmp_path / "out", identity="source")
+    assert len(export.left_out) == 5
+    assert "holds no series" in export.left_out[0]
+    assert [path.name.split("-")[0] for path in export.files] == ["tumor", "measurements"]
+    with pytest.raises(OutputExistsError):
+        tt.export_dicom(patient, twin, one_visit, tmp_path / "out", identity="source")

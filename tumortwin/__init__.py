@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tumortwin.version import __version__
 
 if TYPE_CHECKING:
+    from tumortwin.board.export import export_dicom as export_dicom
     from tumortwin.board.report import BoardReport as BoardReport
     from tumortwin.calibration import Calibration as Calibration
     from tumortwin.calibration import Forecast as Forecast
@@ -41,7 +42,7 @@ _HOME = {
     "simulate": "growth", "GrowthParameters": "growth",
     "calibrate": "calibration", "Calibration": "calibration", "Forecast": "calibration",
     "optimize_dose": "planning", "PlanFront": "planning",
-    "BoardReport": "board.report",
+    "BoardReport": "board.report", "export_dicom": "board.export",
     "pull_patient": "network", "push": "network", "DicomWeb": "network", "DimsePeer": "network",
     "TqdmProgress": "progress",
     "TumorTwinError": "errors",

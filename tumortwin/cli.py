@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     run.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
                      help=f"for registration and simulations (default: this machine's cores, {cores})")
+    run.add_argument("--dicom", nargs="?", const="removed", choices=("removed", "source"), metavar="IDENTITY",
+                     help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--dicom source` "
+                     "as the patient's, ready for the PACS")
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
     run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
     _add_sequences(run)
@@ -193,8 +196,9 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
     result = run(
         options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-        threads=options.threads, overwrite=options.force, labels=options.labels,
-        sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress, announce=announce,
+        threads=options.threads, dicom=options.dicom, overwrite=options.force,
+        labels=options.labels, sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress,
+        announce=announce,
     )
     announce(f"wrote {len(result.files)} files:")
     for path in result.files:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tumortwin import __version__, archive
-from tumortwin.board import BoardReport, save_overlays, write_forecast, write_record
+from tumortwin.board import BoardReport, export_dicom, save_overlays, write_forecast, write_record
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
+from tumortwin.imaging.dicom_source import Identity
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
@@ -57,6 +58,7 @@ def run(
     strict: bool = False,
     seed: int = 0,
     threads: int = 1,
+    dicom: Identity | str | None = None,
     overwrite: bool = False,
     labels: str | None = None,
     sequences: Mapping[str, Sequence] | None = None,
@@ -81,6 +83,8 @@ def run(
         Of everything random.
     threads : int
         Threads for registration and simulations; the results do not depend on it.
+    dicom : Identity, optional
+        Write the results as DICOM too, to ``dicom/``: "source" as the patient's, "removed" de-identified.
     overwrite : bool
         Replace the results of another run in `out`.
     sequences : mapping of str to Sequence, optional
@@ -156,6 +160,16 @@ def run(
     ]
     if forecast is not None:
         writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True)])
+    if dicom is not None:
+        def exported() -> list[Path]:
+            for stale in (target / "dicom").glob("*.dcm"):
+                stale.unlink()  # of another patient, or with the identity that is now to be removed
+            made = export_dicom(patient, twin, folder, target / "dicom", forecast=forecast, front=front, report=report,
+                                identity=dicom, overwrite=True)
+            left_out.extend(f"DICOM of {line}" for line in made.left_out)
+            return list(made.files)
+
+        writers.append(exported)
     files: list[Path] = []
     for i, write in enumerate(writers):
         files += _stage("write the results", write)

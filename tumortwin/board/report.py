@@ -24,7 +24,10 @@ from tumortwin.board.values import (
     Score,
 )
 from tumortwin.errors import InputError
+from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
+from tumortwin.imaging.dicom_source import REQUIRED, DicomSource, Source
 from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.pdf_writer import write_pdf
 from tumortwin.outputs import new_file
 
 if TYPE_CHECKING:
@@ -142,13 +145,28 @@ class BoardReport:
 
         return compose(front.calibration.twin, front.calibration, forecast, front, patient=patient)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the page; the suffix says how: ``.pdf``, ``.html``, or ``.npz`` (the report itself).
+    @property
+    def last_date(self) -> datetime:
+        """Of the last scan: the page knows nothing later."""
+        return self.scans[-1].date if self.scans else self.reference_time
+
+    def save(self, path: str | os.PathLike[str], *, source: DicomSource | Source | None = None,
+             overwrite: bool = False) -> Path:
+        """Write the page; the suffix says how: ``.pdf``, ``.html``, ``.dcm`` (Encapsulated PDF), ``.npz`` (the report).
+
+        Parameters
+        ----------
+        path : path-like
+            Where to.
+        source : DicomSource, DICOM file or header, optional
+            An image of the study that an Encapsulated PDF becomes part of; without it, it is a study of its own.
+        overwrite : bool
+            Replace a file that is there already.
 
         Raises
         ------
         InputError
-            If the suffix is none of these.
+            If the suffix is none of these, or the study is of another patient than the page names.
         OutputExistsError
             If the file exists and `overwrite` is false.
         """
@@ -156,15 +174,34 @@ class BoardReport:
         suffix = target.suffix.lower()
         if suffix == ".npz":
             return archive.save(self, target, overwrite=overwrite)
+        if suffix == ".dcm":
+            return self._encapsulated(target, source, overwrite)
         if suffix == ".pdf":
             from tumortwin.board.pdf import render
         elif suffix == ".html":
             from tumortwin.board.html import render
         else:
-            raise InputError(f"{target}: a board page is saved as .pdf, .html or .npz, not {suffix or 'bare'}")
+            raise InputError(f"{target}: a board page is saved as .pdf, .html, .dcm or .npz, not {suffix or 'bare'}")
         with new_file(target, overwrite=overwrite) as temporary:
             temporary.write_bytes(render(self))
         return target
+
+    def _encapsulated(self, target: Path, source: DicomSource | Source | None, overwrite: bool) -> Path:
+        from tumortwin.board.pdf import render
+
+        origin = self._study() if source is None else DicomSource.of(source)
+        if origin.first.PatientID != self.patient_id:
+            raise InputError(f"{target}: the page names {self.patient_id!r}, the study is of "
+                             f"{origin.first.PatientID!r}: a page goes into the study of the patient that it names")
+        return write_pdf(render(self), origin, target, title="Tumor board page", when=self.last_date,
+                         overwrite=overwrite)
+
+    def _study(self) -> DicomSource:
+        """A study of the page's own."""
+        header = item(**dict.fromkeys(REQUIRED, ""), SpecificCharacterSet="ISO_IR 192", PatientID=self.patient_id,
+                      StudyInstanceUID=hashed_uid("board", self.patient_id, self.input_hash))
+        stamp(header, self.reference_time, "Study")
+        return DicomSource((header,))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BoardReport:

@@ -11,7 +11,7 @@ from pathlib import Path
 import highdicom
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.dicom_header import (
@@ -88,5 +88,7 @@ def write_captures(
         image.BurnedInAnnotation = "YES"
         image.DerivationDescription = derived(derivation)
         image.SourceImageSequence = [reference(header) for header in origin.headers]
+        # pydicom's own encoder is there in every installation, and so the bytes are the same
+        image.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         files.append(write_instance(image, Path(folder) / f"{name}.dcm", overwrite=overwrite))
     return files

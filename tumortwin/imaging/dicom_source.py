@@ -31,6 +31,10 @@ class Identity(StrEnum):
     REMOVED = "removed"
     """A pseudonym, shifted dates and identifiers of their own: a de-identified study."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Identity:
+        raise InputError(f"identity is one of {', '.join(repr(str(i)) for i in cls)}, not {value!r}")
+
 
 PATIENT_AND_STUDY = (
     "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
@@ -97,11 +101,7 @@ class DicomSource:
         """
         if isinstance(sources, DicomSource):
             return sources
-        try:
-            identity = Identity(identity)
-        except ValueError:
-            raise InputError(f"identity is one of {', '.join(map(repr, map(str, Identity)))}, not {identity!r}"
-                             ) from None
+        identity = Identity(identity)
         if isinstance(sources, Dataset | str | os.PathLike):
             sources = [sources]
         headers = [read_header(source) for source in sources]

@@ -57,7 +57,9 @@ def write_pdf(
     dataset.RecognizableVisualFeatures = "NO"
     dataset.DocumentTitle = dataset.SeriesDescription
     dataset.ConceptNameCodeSequence = []
-    dataset.SourceInstanceSequence = [reference(header) for header in origin.headers]
+    sources = [reference(header) for header in origin.headers if "SOPInstanceUID" in header]
+    if sources:
+        dataset.SourceInstanceSequence = sources
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(document)
     dataset.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
