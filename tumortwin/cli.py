@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dicom", nargs="?", const="removed", choices=("removed", "source"), metavar="IDENTITY",
                      help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--dicom source` "
                      "as the patient's, ready for the PACS")
+    _key_options(run, required=False)
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
     run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
     _add_sequences(run)
@@ -196,9 +197,9 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
     result = run(
         options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-        threads=options.threads, dicom=options.dicom, overwrite=options.force,
-        labels=options.labels, sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress,
-        announce=announce,
+        threads=options.threads, dicom=options.dicom, key=_key(options) if options.key_file else None,
+        overwrite=options.force, labels=options.labels, sequences=dict(options.sequences), adc_unit=options.adc_unit,
+        progress=progress, announce=announce,
     )
     announce(f"wrote {len(result.files)} files:")
     for path in result.files:

@@ -59,6 +59,7 @@ def run(
     seed: int = 0,
     threads: int = 1,
     dicom: Identity | str | None = None,
+    key: bytes | None = None,
     overwrite: bool = False,
     labels: str | None = None,
     sequences: Mapping[str, Sequence] | None = None,
@@ -85,6 +86,8 @@ def run(
         Threads for registration and simulations; the results do not depend on it.
     dicom : Identity, optional
         Write the results as DICOM too, to ``dicom/``: "source" as the patient's, "removed" de-identified.
+    key : bytes, optional
+        Of the pseudonyms of de-identified results; see :func:`~tumortwin.board.export.export_dicom`.
     overwrite : bool
         Replace the results of another run in `out`.
     sequences : mapping of str to Sequence, optional
@@ -165,7 +168,7 @@ def run(
             for stale in (target / "dicom").glob("*.dcm"):
                 stale.unlink()  # of another patient, or with the identity that is now to be removed
             made = export_dicom(patient, twin, folder, target / "dicom", forecast=forecast, front=front, report=report,
-                                identity=dicom, overwrite=True)
+                                identity=dicom, key=key, overwrite=True)
             left_out.extend(f"DICOM of {line}" for line in made.left_out)
             return list(made.files)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tumortwin
 from tumortwin.imaging import read_folder
 from tumortwin.imaging.capture_writer import write_captures
 from tumortwin.imaging.dicom_source import DicomSource
@@ -49,7 +50,8 @@ def test_another_process_writes_the_same(identity, zone, mr_series, tmp_path):
     mr_series(Grid.regular((11, 33, 28), (4.0, 1.5, 1.25), -20.0, "2.25.1"), images)
     here = write_everything(images, tmp_path / "here", identity)
     assert len(here) == 9
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": zone}
+    here_too = str(Path(tumortwin.__file__).parents[1])
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": zone, "PYTHONPATH": here_too}
     subprocess.run([sys.executable, __file__, images, tmp_path / "there", identity], env=environment, check=True)
     there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "there").iterdir()}
     assert there == here

@@ -59,7 +59,7 @@ def test_nothing_of_the_patient_is_left(identified, mask, dicom_errors, tmp_path
         assert "PatientWeight" not in dataset
         assert dataset.PatientIdentityRemoved == "YES"
         assert dataset.LongitudinalTemporalInformationModified == "MODIFIED"
-        assert [c.CodeValue for c in dataset.DeidentificationMethodCodeSequence] == ["113100", "113107"]
+        assert [c.CodeValue for c in dataset.DeidentificationMethodCodeSequence] == ["113100", "113105", "113107"]
         assert dataset.PatientBirthDate == ""
 
 
@@ -89,6 +89,16 @@ def test_equal_keys_give_equal_pseudonyms_and_others_do_not(identified):
         assert bare[keyword].value == again[keyword].value
     assert len({h.PatientID for h in (one, other, bare)}) == 3
     assert len({h.SOPInstanceUID for h in (one, other, bare, identified[0])}) == 4
+
+
+def test_names_that_somebody_gave_are_cleaned(identified):
+    removed = DicomSource.of(identified, Identity.REMOVED, KEY)
+    assert removed.told("GTV") == "GTV"
+    smith, jones = removed.told("GTV Smith"), removed.told("GTV Jones")
+    assert smith.startswith("GTV ")
+    assert len({"GTV", smith, jones}) == 3
+    assert "Smith" not in smith
+    assert DicomSource.of(identified).told("GTV Smith") == "GTV Smith"
 
 
 def test_a_source_without_identity_stays_as_it_is(identified):

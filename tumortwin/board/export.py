@@ -235,7 +235,7 @@ class _Export:
     def radiotherapy(self, forecast: Forecast | None, front: PlanFront | None) -> None:
         """Structures with the last predicted contours, and the schedules that the search found."""
         image, source = self._image(self._reference)
-        masks = {name: mask if mask.grid.matches(image.grid) else resample(mask, image.grid)
+        masks = {source.told(name): mask if mask.grid.matches(image.grid) else resample(mask, image.grid)
                  for name, mask in self.patient.structures.items() if mask.frame == image.frame}
         masks = {name: mask for name, mask in masks.items() if mask.array.any()}
         types = {}
@@ -251,21 +251,21 @@ class _Export:
                                       overwrite=self.overwrite)
         self.files.append(structures)
         found = [option for option in front.options if option.source is Source.SEARCH] if front is not None else []
-        target = next((name for kind in TARGETS for name in self.patient.structures
-                       if name.lower().startswith(kind) and name in masks), None)
+        target = next((source.told(name) for kind in TARGETS for name in self.patient.structures
+                       if name.lower().startswith(kind) and source.told(name) in masks), None)
         if found and target is None:
             raise InputError("no target volume (PTV, CTV, GTV) is contoured that a plan could prescribe to")
-        if front is not None and target is not None:
+        if target is not None:
             for option in found:
-                self._plan(option.schedule, front, replace(masks[target], name=target), source.followed_by(structures))
+                self._plan(option.schedule, replace(masks[target], name=target), source.followed_by(structures))
 
-    def _plan(self, schedule: Schedule, front: PlanFront, target: Mask, structures: DicomSource) -> None:
+    def _plan(self, schedule: Schedule, target: Mask, structures: DicomSource) -> None:
         name = f"{schedule.total:g} Gy / {len(schedule.doses)}"
-        chosen = f"Found by search among schedules of the given dose's shape, limits {front.constraint_set}"
+        chosen = "Found by search among schedules of the given dose's shape, within the limits of its organs"
         middle = target.grid.to_world(np.argwhere(target.array).mean(axis=0))
         plan = write_plan(schedule.total, len(schedule.doses), structures, self._path("plan", name), target=target.name,
                           label=name, isocenter=np.round(middle, 1).tolist(), when=schedule.times[0],
-                          derivation=f"{chosen}, prescribed to the {front.prescription_point}",
+                          derivation=f"{chosen}; prescribed as the dose of the given course was",
                           overwrite=self.overwrite)
         shape = given_dose(self.twin, QUANTEC).shape
         total = TotalDose(np.float32(schedule.total) * shape, self.twin.domain.grid, name=name)

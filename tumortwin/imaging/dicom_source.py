@@ -64,7 +64,8 @@ _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfRefe
 class DicomSource:
     """What a result is made from, as the result's file will tell it.
 
-    Make it with :meth:`of`. Writers take one in place of files.
+    Make it with :meth:`of`. Writers take one in place of files. Names and descriptions that a caller gives to a writer
+    are not looked at: for a source without identity they must be nobody's; :meth:`told` cleans them.
 
     Parameters
     ----------
@@ -143,6 +144,15 @@ class DicomSource:
             return grid
         return replace(grid, frame=str(self.pseudonym.uid(grid.frame)))
 
+    def told(self, name: str) -> str:
+        """A name that somebody gave (of a structure), as the file may tell it: without words that may be a name."""
+        from tumortwin.imaging.deidentification.words import clean_text
+
+        if self.pseudonym is None:
+            return name
+        kept = clean_text(name)
+        return kept if kept == name else f"{kept} {self.pseudonym.label('name', name, 4)}".strip()
+
     def followed_by(self, written: Source) -> Self:
         """What was written from this source, as the source of the next object: a plan of its structure set."""
         return replace(self, headers=(read_header(written),))
@@ -205,6 +215,8 @@ def _reduced(header: Dataset) -> Dataset:
 
 def _removed(header: Dataset, pseudonym: Pseudonym) -> Dataset:
     """A reduced header of nobody: PS3.15 basic profile, temporal information kept with modified dates."""
+    from tumortwin.imaging.deidentification import profile  # which writes with the header that needs this module
+
     removed = _reduced(header)
     for keyword in PATIENT_AND_STUDY:
         if keyword in removed:
@@ -231,10 +243,10 @@ def _removed(header: Dataset, pseudonym: Pseudonym) -> Dataset:
         removed.FractionGroupSequence = [_only(group, ("FractionGroupNumber", "NumberOfFractionsPlanned"))
                                          for group in removed.FractionGroupSequence]
     removed.PatientIdentityRemoved = "YES"
-    removed.DeidentificationMethod = "tumortwin: pseudonym, UIDs replaced, dates shifted"
-    removed.DeidentificationMethodCodeSequence = [_code(*code) for code in (
-        ("113100", "Basic Application Confidentiality Profile"),
-        ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"))]
+    # as de-identified images say it: descriptors are ours, with what callers name cleaned by them
+    removed.DeidentificationMethod = [f"DICOM {profile.EDITION} annex E", "tumortwin"]
+    removed.DeidentificationMethodCodeSequence = [
+        _code(*code) for code in (profile.BASIC, profile.CLEAN_DESCRIPTORS, profile.MODIFIED_DATES)]
     removed.LongitudinalTemporalInformationModified = "MODIFIED"
     return removed
 
