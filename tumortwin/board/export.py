@@ -163,7 +163,7 @@ class _Series:
         series = image.source[0] if image.source else ""
         if series not in self._paths:
             raise InputError(f"{self.folder} holds no series {series} ({image.name}): give the folder that the patient "
-                             "was read from")
+                             "was read from; of a patient who was de-identified on reading, a de-identified copy of it")
         if series not in self._sources:
             rows = image.grid.shape[1:]
             headers = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in self._paths[series]]
