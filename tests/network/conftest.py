@@ -27,7 +27,6 @@ from tumortwin.phantom.synthetic import Encoding, SyntheticPatient, SyntheticSer
 from tumortwin.therapy import Fraction, weekday_times
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-USER, PASSWORD = "tester", "s3cret-pass"
 
 
 def free_port() -> int:
@@ -152,7 +151,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     make_authority("ca")
     make_authority("stranger")
     for name in ("server", "client"):
-        (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost\n")
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
                 "-out", f"{name}.csr")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
@@ -200,10 +199,12 @@ def orthanc_with_patient(orthanc: Orthanc, patient_folder: Path) -> Orthanc:
     return orthanc
 
 
-@pytest.fixture
-def start_orthanc(tmp_path: Path) -> Callable[..., Any]:
+@pytest.fixture(scope="session")
+def start_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Starts a server of other settings."""
+
     def start(**changes: Any) -> Any:
-        return running_orthanc(tmp_path / "orthanc", **changes)
+        return running_orthanc(tmp_path_factory.mktemp("orthanc"), **changes)
 
     return start
 

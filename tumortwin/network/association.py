@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pydicom.uid import UID
@@ -70,8 +70,15 @@ class Watch:
         while not done.wait(max(0.01, self._last + self._timeout - time.monotonic())):
             if time.monotonic() - self._last >= self._timeout:
                 self.expired = True
-                association.abort()
+                # as if the line were cut: aborting would leave who waits for a message waiting
+                if (connection := _socket(association)) is not None:
+                    with suppress(OSError):  # closed in the meantime
+                        connection.shutdown(socket.SHUT_RDWR)
                 return
+
+
+def _socket(association: Association) -> socket.socket | None:
+    return None if association.dul.socket is None else association.dul.socket.socket
 
 
 # Many small messages go to and fro. Nagle's algorithm on one side and delayed acknowledgements on the other made each
@@ -79,18 +86,15 @@ class Watch:
 
 
 def _undelayed(event: evt.Event) -> None:
-    if (connection := event.assoc.dul.socket) is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if (connection := _socket(event.assoc)) is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _answer_at_once(event: evt.Event) -> None:
-    connection = event.assoc.dul.socket
-    if hasattr(socket, "TCP_QUICKACK") and connection is not None and connection.socket is not None:
-        try:
+    if hasattr(socket, "TCP_QUICKACK") and (connection := _socket(event.assoc)) is not None:
+        with suppress(OSError):  # closed in the meantime: there is nothing more to answer
             # Linux forgets it after a while, so it is said again and again
-            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        except OSError:
-            return  # closed in the meantime: there is nothing more to answer
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 @contextmanager
@@ -130,10 +134,17 @@ def associate(
             ae.add_requested_context(abstract)
         else:
             ae.add_requested_context(abstract, list(syntaxes))
-    association = ae.associate(
-        peer.host, peer.port, ae_title=peer.called_ae, ext_neg=list(roles), tls_args=tls,
-        evt_handlers=[*handlers, *watch.handlers],
-    )  # fmt: skip
+    try:
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.called_ae,
+            ext_neg=list(roles),
+            tls_args=tls,
+            evt_handlers=[*handlers, *watch.handlers],
+        )
+    except OSError as error:  # the name cannot be resolved
+        raise NetworkError(f"{peer}: cannot be reached ({error}): check the host's name") from error
     if not association.is_established:
         raise NetworkError(f"{peer}: {_why(association, peer, tls)}")
     try:
@@ -166,17 +177,18 @@ def _why(association: Association, peer: DimsePeer, tls: tuple[ssl.SSLContext, s
         )
     # pynetdicom only logs why a connection failed: try once more, to say it
     try:
-        with socket.create_connection((peer.host, peer.port), timeout=peer.timeout) as plain:
-            if tls is not None:
-                with tls[0].wrap_socket(plain, server_hostname=tls[1]):
-                    pass
-    except ssl.SSLError as error:
-        return (
-            f"the TLS connection failed ({error}): give the certificate authority that signed for the peer (ca_file, "
-            "--ca), the certificate it asks for, or write dimse:// if it speaks no TLS"
-        )
+        plain = socket.create_connection((peer.host, peer.port), timeout=peer.timeout)
     except OSError as error:
         return f"cannot be reached ({error}): check host and port, that the peer runs, and the firewall between"
+    with plain:
+        try:
+            if tls is not None:
+                tls[0].wrap_socket(plain, server_hostname=tls[1]).close()
+        except OSError as error:  # ssl.SSLError is one
+            return (
+                f"the TLS connection failed ({error}): give the certificate authority that signed for the peer "
+                "(ca_file, --ca), the certificate it asks for, or write dimse:// if it speaks no TLS"
+            )
     return (
         f"something listens there that does not speak DICOM{' over TLS' if tls else ''} with us: check the port, "
         "whether the peer wants TLS (dimses://) or a certificate of ours, and that it knows our AE title"

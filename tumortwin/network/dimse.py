@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
@@ -69,8 +69,8 @@ class DimseLink:
     def __init__(self, peer: DimsePeer) -> None:
         self._peer = peer
         self._ae = AE(peer.calling_ae)
-        self._ae.connection_timeout = self._ae.acse_timeout = peer.timeout
-        self._ae.dimse_timeout = self._ae.network_timeout = None  # the watch takes their part
+        self._ae.connection_timeout = self._ae.acse_timeout = self._ae.network_timeout = peer.timeout
+        self._ae.dimse_timeout = None  # the watch takes its part
         self._watch = Watch(peer.timeout)
         self._open = ExitStack()
         self._reception: Reception | None = None
@@ -177,16 +177,15 @@ class DimseLink:
                     f"{self._peer}: the peer offers no C-GET to {self._peer.calling_ae}: ask its keepers to allow it, "
                     "or fetch by C-MOVE (move_port, --move-port)"
                 )
-            for request in _requests(instances):
-                self._follow(association.send_c_get(request, GET), reception, "C-GET")
+            self._ask(lambda request: association.send_c_get(request, GET), instances, reception, "C-GET")
 
     def _move(self, instances: Sequence[RemoteInstance], reception: Reception, port: int) -> None:
         if self._reception is None:
             self._open.enter_context(listening(self._peer, port, self._receive, self._watch))
         self._reception = reception
         with self._associate([(MOVE, None)]) as association:
-            for request in _requests(instances):
-                self._follow(association.send_c_move(request, self._peer.calling_ae, MOVE), reception, "C-MOVE")
+            title = self._peer.calling_ae
+            self._ask(lambda request: association.send_c_move(request, title, MOVE), instances, reception, "C-MOVE")
 
     def _receive(self, event: evt.Event) -> int:
         return 0x0117 if self._reception is None else self._reception.receive(event)
@@ -194,18 +193,35 @@ class DimseLink:
     def _associate(self, contexts: Contexts, **more: Any) -> AbstractContextManager[Association]:
         return associate(self._ae, self._peer, contexts, self._watch, **more)
 
-    def _follow(self, responses: Iterator[tuple[Dataset, Dataset | None]], reception: Reception, what: str) -> None:
+    def _ask(
+        self,
+        send: Callable[[Dataset], Iterator[tuple[Dataset, Dataset | None]]],
+        instances: Sequence[RemoteInstance],
+        reception: Reception,
+        what: str,
+    ) -> None:
+        """Ask for some instances at a time, and one by one where a peer refuses them together."""
+        for start in range(0, len(instances), AT_ONCE):
+            some = instances[start : start + AT_ONCE]
+            last = self._follow(send(_request(some)), reception)
+            if code_to_category(last.Status) == "Failure" and len(some) > 1:
+                for one in some:
+                    if one.uid not in reception.landed:
+                        last = self._follow(send(_request([one])), reception)
+            if code_to_category(last.Status) == "Failure" and not reception.any_landed:
+                self._expect_success(last, what)
+
+    def _follow(self, responses: Iterator[tuple[Dataset, Dataset | None]], reception: Reception) -> Dataset:
         """Wait for the end of a retrieval. What became of each instance is known by what landed."""
+        status = Dataset()
         for status, _ in responses:
             if reception.trouble is not None:
                 raise reception.trouble
             if "Status" not in status:
                 raise NetworkError(f"{self._peer}: {BROKEN}")
-            kind = code_to_category(status.Status)
-            if kind == "Failure" and not status.get("NumberOfFailedSuboperations"):
-                self._expect_success(status, what)
-            if kind not in ("Success", "Pending"):
+            if code_to_category(status.Status) not in ("Success", "Pending"):
                 reception.said = f"not sent, {_meaning(status)}"
+        return status
 
     def _expect_success(self, status: Dataset, what: str) -> None:
         if "Status" not in status:
@@ -254,14 +270,12 @@ def _query(level: str, *keywords: str) -> Dataset:
     return query
 
 
-def _requests(instances: Sequence[RemoteInstance]) -> Iterator[Dataset]:
-    """Retrievals of some instances each."""
-    for start in range(0, len(instances), AT_ONCE):
-        some = instances[start : start + AT_ONCE]
-        request = _query("IMAGE")
-        request.StudyInstanceUID, request.SeriesInstanceUID = some[0].study_uid, some[0].series_uid
-        request.SOPInstanceUID = [i.uid for i in some]
-        yield request
+def _request(some: Sequence[RemoteInstance]) -> Dataset:
+    """A retrieval of instances of one series."""
+    request = _query("IMAGE")
+    request.StudyInstanceUID, request.SeriesInstanceUID = some[0].study_uid, some[0].series_uid
+    request.SOPInstanceUID = [i.uid for i in some]
+    return request
 
 
 def _meaning(status: Dataset) -> str:

@@ -38,6 +38,11 @@ class Reception:
         self.said = ""
         """What the peer said of instances that it did not send."""
 
+    @property
+    def any_landed(self) -> bool:
+        """Whether anything came yet, of this series or one before."""
+        return bool(self._landing.received)
+
     def receive(self, event: evt.Event) -> int:
         """Handle a C-STORE. What goes wrong is kept for the thread that waits."""
         request: Any = event.request

@@ -210,7 +210,7 @@ class _Session(requests.Session):
         self._timeout = timeout
 
     def send(self, *arguments: Any, **named: Any) -> requests.Response:
-        named["timeout"] = named.get("timeout") or self._timeout
+        named["timeout"] = self._timeout  # whatever dicomweb-client would wait
         return super().send(*arguments, **named)
 
     def merge_environment_settings(self, *arguments: Any, **named: Any) -> Any:
