@@ -6,8 +6,8 @@ An extra: ``pip install 'tumortwin[network]'``. Nothing here reads pixels; what 
 
 from tumortwin.network.link import RemoteSeries
 from tumortwin.network.peers import DicomWeb, DimsePeer, Peer, Tls, parse_peer
-from tumortwin.network.pull import Pulled, echo, find_series, pull_patient
-from tumortwin.network.push import Pushed, push
+from tumortwin.network.pulling import Pulled, echo, find_series, pull_patient
+from tumortwin.network.pushing import Pushed, push
 
 __all__ = [
     "DicomWeb",

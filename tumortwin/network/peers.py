@@ -6,12 +6,11 @@ import os
 import re
 import ssl
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tumortwin.errors import InputError
-
-_LOOPBACK = ("localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,7 @@ class DicomWeb:
         if (self.user is None) != (self.password is None):
             raise InputError("a user without a password or a password without a user: give both")
         secret = self.token is not None or self.user is not None
-        local = parts.hostname in _LOOPBACK or parts.hostname.startswith("127.")
-        if secret and parts.scheme == "http" and not (local or self.cleartext):
+        if secret and parts.scheme == "http" and not (self.cleartext or _is_local(parts.hostname)):
             raise InputError(
                 f"{self.url}: credentials would travel unencrypted: use https, or ask for it with "
                 "cleartext=True (--cleartext) on a network you trust"
@@ -172,7 +170,7 @@ class DimsePeer:
         for title in (self.called_ae, self.calling_ae):
             # PS3.5 table 6.2-1, AE: 16 characters, no backslash, no control characters, blanks without meaning
             if not re.fullmatch(r"(?=.*[^ ])[ -\[\]-~]{1,16}", title):
-                raise InputError(f"{title!r} is no AE title: 1 to 16 ASCII characters, no backslash")
+                raise InputError(f"{title!r} is no AE title: give 1 to 16 ASCII characters, no backslash")
         _check_timeout(self.timeout)
         if self.tls is not None and self.move_port is not None and self.tls.certificate is None:
             raise InputError(
@@ -238,6 +236,13 @@ def parse_peer(
 
 
 _FORMS = "write https://host/dicom-web or dimse://CALLING@host:port/CALLED (dimses:// for TLS)"
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _check_timeout(seconds: float) -> None:

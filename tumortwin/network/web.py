@@ -141,7 +141,7 @@ class WebLink:
         asked = 0
         while True:
             with self._speaking():
-                page = [Dataset.from_json(row) for row in ask(asked)]
+                page = _rows(ask(asked))
             fresh = {word(row, key): row for row in page}
             if not fresh.keys() - found.keys():
                 return list(found.values())
@@ -185,6 +185,14 @@ class WebLink:
                 f"{peer}: the answer is not DICOMweb ({type(error).__name__}: {error}): check the path of the "
                 "address (Orthanc's is /dicom-web)"
             ) from error
+
+
+def _rows(answer: list[dict[str, Any]]) -> list[Dataset]:
+    try:
+        return [Dataset.from_json(row) for row in answer]
+    # pydicom lets out nearly everything on what is no DICOM JSON
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 class _Refused(NetworkError):
