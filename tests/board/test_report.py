@@ -9,9 +9,11 @@ from pathlib import Path
 from shutil import which
 
 import numpy as np
+import pydicom
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from pydicom.uid import MRImageStorage
 
 from tumortwin.board import BoardReport, wording
 from tumortwin.board.pdf import board_figure
@@ -94,6 +96,28 @@ def test_pdf_has_one_page_and_says_what_it_is_for(pdf: Path) -> None:
     assert title is not None
     assert wording.RESEARCH_USE.encode() in title.group(1)
     assert b"TT-0001" not in title.group(1)
+
+
+def test_the_page_as_dicom_is_the_same_pdf(report: BoardReport, pdf: Path, dicom_errors, tmp_path: Path) -> None:
+    one, two = (report.save(tmp_path / name) for name in ("one.dcm", "two.dcm"))
+    assert one.read_bytes() == two.read_bytes()
+    assert dicom_errors(one) == []
+    dataset = pydicom.dcmread(one)
+    assert dataset.EncapsulatedDocument[: dataset.EncapsulatedDocumentLength] == pdf.read_bytes()
+    assert (dataset.PatientID, dataset.StudyDate, dataset.ContentDate) == ("TT-0001", "20240108", "20240924")
+
+
+def test_a_page_goes_into_its_own_patients_study_only(report: BoardReport, tmp_path: Path) -> None:
+    image = pydicom.Dataset()
+    image.SOPClassUID, image.SOPInstanceUID, image.SeriesInstanceUID = MRImageStorage, "2.25.1", "2.25.2"
+    image.StudyInstanceUID, image.StudyDate, image.PatientID = "2.25.3", "20240108", "TT-0001"
+    dataset = pydicom.dcmread(report.save(tmp_path / "board.dcm", source=image))
+    assert dataset.StudyInstanceUID == "2.25.3"
+    assert dataset.SourceInstanceSequence[0].ReferencedSOPInstanceUID == "2.25.1"
+    image.PatientID = "TT-0002"
+    with pytest.raises(InputError, match="the page names 'TT-0001', the study is of 'TT-0002'"):
+        report.save(tmp_path / "other.dcm", source=image)
+    assert not (tmp_path / "other.dcm").exists()
 
 
 def texts(figure) -> list[tuple[Text, object]]:

@@ -198,8 +198,9 @@ class BoardReport:
 
     def _study(self) -> DicomSource:
         """A study of the page's own."""
-        header = item(**dict.fromkeys(REQUIRED, ""), SpecificCharacterSet="ISO_IR 192", PatientID=self.patient_id,
+        header = item(**dict.fromkeys(REQUIRED, ""), SpecificCharacterSet="ISO_IR 192",
                       StudyInstanceUID=hashed_uid("board", self.patient_id, self.input_hash))
+        header.PatientID = self.patient_id
         stamp(header, self.reference_time, "Study")
         return DicomSource((header,))
 
