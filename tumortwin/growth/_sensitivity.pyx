@@ -5,6 +5,7 @@ column 0 is the density, the others are derivatives. `lo` and `hi` are each row'
 after its last; `rows` is room for six rows. The GIL is released, denormals are flushed, nothing is allocated.
 """
 
+from libc.math cimport exp, expm1, fabs, fmax, fmin
 from libc.stdint cimport uint16_t
 
 ctypedef fused real:
@@ -199,15 +200,14 @@ cdef inline void mapped(int map, int columns, Py_ssize_t n, Py_ssize_t sc, real 
 
 
 def react_by(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, const uint16_t[:, :, ::1] place, box,
-             const real[:, :, ::1] table):
+             const real[:, :, ::1] table, const int[::1] driven, real[:, ::1] rows):
     """The map u -> growth u / (1 + crowding u) with numbers of each voxel's own, and what it makes of the derivatives.
 
     `place` is 256 times where in the table a voxel is. A row of the table has growth and crowding, then their
-    derivatives by the number of each column.
+    derivatives by the number of each column, where it is `driven`.
     """
     cdef Py_ssize_t z0, z1, y0, y1, x0, x1, z, y, x, j, k
-    cdef Py_ssize_t columns = u.shape[2]
-    cdef real share, v, growth, crowding, r, more, tighter
+    cdef real share, v, growth, crowding, more, tighter
     z0, z1, y0, y1, x0, x1 = box
     cdef unsigned long long before
     with nogil:
@@ -219,11 +219,210 @@ def react_by(real[:, :, :, ::1] u, const int[:, ::1] lo, const int[:, ::1] hi, c
                     growth = table[k, 0, 0] + share * (table[k + 1, 0, 0] - table[k, 0, 0])
                     crowding = table[k, 0, 1] + share * (table[k + 1, 0, 1] - table[k, 0, 1])
                     v = u[z, y, 0, x]
-                    r = 1 / (1 + crowding * v)
-                    for j in range(1, columns):
+                    u[z, y, 0, x] = growth * v / (1 + crowding * v)
+                    rows[0, x], rows[1, x], rows[2, x] = growth, crowding, v
+                    rows[3, x] = v / ((1 + crowding * v) * (1 + crowding * v))
+                    rows[4, x] = growth / ((1 + crowding * v) * (1 + crowding * v))
+                for j in range(1, u.shape[2]):
+                    for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                        u[z, y, j, x] *= rows[4, x]
+                    if not driven[j]:
+                        continue
+                    for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                        k, share = place[z, y, x] >> 8, <real>(place[z, y, x] & 255) / 256
                         more = table[k, j, 0] + share * (table[k + 1, j, 0] - table[k, j, 0])
                         tighter = table[k, j, 1] + share * (table[k + 1, j, 1] - table[k, j, 1])
-                        u[z, y, j, x] = (growth * u[z, y, j, x]
-                                         + v * (more + v * (more * crowding - growth * tighter))) * r * r
-                    u[z, y, 0, x] = growth * v / (1 + crowding * v)
+                        u[z, y, j, x] += rows[3, x] * (more + rows[2, x] * (more * rows[1, x] - rows[0, x] * tighter))
         restore_denormals(before)
+
+
+def gather(real[:, :, :, ::1] v, const real[:, :, :, ::1] before, const real[:, :, :, ::1] after,
+           const int[:, ::1] lo, const int[:, ::1] hi, box, const real[:, ::1] weights):
+    """v <- weights[0] . (v, before, after) in each column, and of derivative k also weights[k] . column 0's."""
+    cdef Py_ssize_t z0, z1, y0, y1, x0, x1, z, y, x, k
+    cdef real stays = weights[0, 0], first = weights[0, 1], second = weights[0, 2]
+    cdef unsigned long long denormals
+    z0, z1, y0, y1, x0, x1 = box
+    with nogil:
+        denormals = flush_denormals()
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                for k in range(v.shape[2] - 1, -1, -1):
+                    for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                        v[z, y, k, x] = stays * v[z, y, k, x] + first * before[z, y, k, x] + second * after[z, y, k, x]
+                    if k > 0 and (weights[k, 0] != 0 or weights[k, 1] != 0 or weights[k, 2] != 0):
+                        for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                            v[z, y, k, x] += (weights[k, 0] * v[z, y, 0, x] + weights[k, 1] * before[z, y, 0, x]
+                                              + weights[k, 2] * after[z, y, 0, x])
+        restore_denormals(denormals)
+
+
+# Necrosis: pointwise maps of living cells u and necrotic ones v, and their slopes: `uv` is that of the new u by the old
+# v. `by` and `core` are the changes of the new u and v by the proliferation rate, the capacity, the death rate, the
+# threshold, the days of growth and the log-kill after them.
+cdef struct Pair:
+    double u, v, uu, uv, vu, vv
+    double by[6]
+    double core[6]
+
+
+cdef struct Tumor:
+    double rate, capacity, death, threshold
+
+
+# derivatives of dying by the old u and v, the death rate, the threshold and the capacity
+cdef struct Dying:
+    double u, v
+    double by[5]
+    double core[5]
+
+
+cdef inline Pair dying(double u, double v, double days, const Tumor *t) noexcept nogil:
+    """The midpoint rule: how dense it is half of the way decides."""
+    cdef Pair p
+    cdef Dying d
+    cdef int j
+    d.u, d.v = u, v
+    for j in range(5):
+        d.by[j], d.core[j] = j == 0, j == 1
+    d = died(u, v, days / 2, &d, t)
+    d = died(u, v, days, &d, t)
+    p.u, p.v = d.u, d.v
+    p.uu, p.uv, p.vu, p.vv = d.by[0], d.by[1], d.core[0], d.core[1]
+    for j in range(6):
+        p.by[j] = p.core[j] = 0
+    p.by[1], p.by[2], p.by[3] = d.by[4], d.by[2], d.by[3]
+    p.core[1], p.core[2], p.core[3] = d.core[4], d.core[2], d.core[3]
+    return p
+
+
+cdef inline Dying died(double u, double v, double days, const Dying *where, const Tumor *t) noexcept nogil:
+    """What is left of the old u and v after some days at the stress of another state."""
+    cdef Dying d
+    cdef double total = (where.u + where.v) / t.capacity, open = 1 - t.threshold
+    cdef double s = fmax(fmin((total - t.threshold) / open, 1), 0), share = s * s * (3 - 2 * s), steep
+    cdef double survive = exp(-t.death * days * share), left = survive * u, kept = exp((left - u) / t.capacity)
+    cdef double room = (t.capacity - v) * kept / t.capacity
+    cdef int j
+    d.u, d.v = left, t.capacity - (t.capacity - v) * kept
+    for j in range(5):
+        steep = (where.by[j] + where.core[j]) / t.capacity
+        if j == 3:
+            steep += (total - 1) / open
+        elif j == 4:
+            steep -= total / t.capacity
+        d.by[j] = -t.death * days * left * 6 * s * (1 - s) / open * steep
+    d.by[0] += survive
+    d.by[2] -= days * share * left
+    for j in range(5):
+        d.core[j] = -room * d.by[j]
+    d.core[0] += room
+    d.core[1] += kept
+    d.core[4] += 1 - kept + room * (left - u) / t.capacity
+    return d
+
+
+cdef inline Pair growing(double u, double v, double days, double survive, double empty, const Tumor *t) noexcept nogil:
+    """`survive` is the share that the kill leaves, `empty` is e^x - 1 where there is no necrosis."""
+    cdef Pair p
+    cdef int j
+    cdef double room = 1 - v / t.capacity, x = t.rate * room * days, grown = empty if v == 0 else expm1(x)
+    cdef double integral = days * (grown / x if x != 0 else 1), crowding = t.rate / t.capacity * integral
+    cdef double growth = survive * (1 + grown), d = 1 / (1 + crowding * u), tighter = -growth * u * u * d * d
+    cdef double by_net = days * growth * u * d + t.rate / t.capacity * days * days * second(x, grown) * tighter
+    p.u, p.v = growth * u * d, v
+    p.uu, p.uv, p.vu, p.vv = growth * d * d, -t.rate / t.capacity * by_net, 0, 1
+    p.by[0] = by_net * room + integral / t.capacity * tighter
+    p.by[1] = by_net * t.rate * v / (t.capacity * t.capacity) - crowding / t.capacity * tighter
+    p.by[2] = p.by[3] = 0
+    p.by[4] = t.rate * room * growth * u * d + t.rate / t.capacity * (1 + grown) * tighter
+    p.by[5] = -p.u
+    for j in range(6):
+        p.core[j] = 0
+    return p
+
+
+cdef inline double second(double x, double grown) noexcept nogil:
+    """The derivative of (e^x - 1) / x, with `grown` = e^x - 1."""
+    if fabs(x) < 1e-2:
+        return 1 / 2. + x * (1 / 3. + x * (1 / 8. + x * (1 / 30. + x * (1 / 144. + x / 840))))
+    return (x * (1 + grown) - grown) / (x * x)
+
+
+def necrose(real[:, :, :, ::1] u, real[:, :, :, ::1] v, const int[:, ::1] lo, const int[:, ::1] hi, box, numbers,
+            const double[:, ::1] steps, const double[:, :, ::1] push, const int[::1] driven):
+    """A step of reaction with necrosis on column 0 of living cells u and necrotic ones v, and on the derivatives.
+
+    `numbers` are rate, capacity, death rate and threshold. A row of `steps` is a map: 0 and days of dying, or 1, days
+    of growth, the share that a kill leaves then, and e^(rate days) - 1. push[k, i] says how much the number of column
+    k, where it is `driven`, changes each of the six numbers of map i.
+    """
+    cdef Py_ssize_t z0, z1, y0, y1, x0, x1, z, y, x, i, j, k
+    cdef Pair p
+    cdef Tumor t
+    cdef double first, other, change, also
+    z0, z1, y0, y1, x0, x1 = box
+    t.rate, t.capacity, t.death, t.threshold = numbers
+    cdef unsigned long long before
+    with nogil:
+        before = flush_denormals()
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                    for i in range(steps.shape[0]):
+                        if not mapped_pair(u[z, y, 0, x], v[z, y, 0, x], &steps[i, 0], &t, &p):
+                            continue
+                        for k in range(1, u.shape[2]):
+                            first, other, change, also = u[z, y, k, x], v[z, y, k, x], 0, 0
+                            if driven[k]:
+                                for j in range(6):
+                                    change += push[k, i, j] * p.by[j]
+                                    also += push[k, i, j] * p.core[j]
+                            u[z, y, k, x] = <real>(p.uu * first + p.uv * other + change)
+                            v[z, y, k, x] = <real>(p.vu * first + p.vv * other + also)
+                        u[z, y, 0, x], v[z, y, 0, x] = <real>p.u, <real>p.v
+        restore_denormals(before)
+
+
+def necrose_back(const real[:, :, :, ::1] u, const real[:, :, :, ::1] v, real[:, :, :, ::1] living,
+                 real[:, :, :, ::1] dead, const int[:, ::1] lo, const int[:, ::1] hi, box, numbers,
+                 const double[:, ::1] steps):
+    """The transpose of :func:`necrose` at column 0 of u and v, applied to the adjoints by them; at most 8 steps."""
+    cdef Py_ssize_t z0, z1, y0, y1, x0, x1, z, y, x, i, n
+    cdef Pair[8] pairs
+    cdef Tumor t
+    cdef real first, other
+    cdef double by_u, by_v, here, there
+    z0, z1, y0, y1, x0, x1 = box
+    t.rate, t.capacity, t.death, t.threshold = numbers
+    if steps.shape[0] > 8:
+        raise ValueError(steps.shape[0])
+    cdef unsigned long long before
+    with nogil:
+        before = flush_denormals()
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                for x in range(max(x0, lo[z, y]), min(x1, hi[z, y])):
+                    n, first, other = 0, u[z, y, 0, x], v[z, y, 0, x]
+                    for i in range(steps.shape[0]):
+                        if mapped_pair(first, other, &steps[i, 0], &t, &pairs[n]):
+                            first, other = <real>pairs[n].u, <real>pairs[n].v
+                            n += 1
+                    by_u, by_v = living[z, y, 0, x], dead[z, y, 0, x]
+                    for i in range(n - 1, -1, -1):
+                        here = pairs[i].uu * by_u + pairs[i].vu * by_v
+                        there = pairs[i].uv * by_u + pairs[i].vv * by_v
+                        by_u, by_v = here, there
+                    living[z, y, 0, x], dead[z, y, 0, x] = <real>by_u, <real>by_v
+        restore_denormals(before)
+
+
+cdef inline bint mapped_pair(double u, double v, const double *step, const Tumor *t, Pair *p) noexcept nogil:
+    """The map of one step; False where it changes nothing."""
+    if step[0] != 0:
+        p[0] = growing(u, v, step[1], step[2], step[3], t)
+        return True
+    if (u + v) / t.capacity <= t.threshold:
+        return False
+    p[0] = dying(u, v, step[1], t)
+    return True

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin.growth import _sensitivity
-from tumortwin.growth.companion_derivatives import dead_derivatives, necrosis_maps
+from tumortwin.growth.companion_derivatives import dead_derivatives, necrosis_steps
 from tumortwin.growth.flow_derivatives import CAPACITY, RATE, flow_derivatives, moebius_derivatives
 from tumortwin.growth.model import Model
 from tumortwin.growth.scheme import Box
@@ -44,7 +44,7 @@ class ColumnReactions:
                  place: NDArray[np.uint16] | None) -> None:
         self._model, self._lo, self._hi, self._rows, self._place = model, lo, hi, rows, place
         self._kill, self._rates = model.kill, model.rates
-        self._pair: Array | None = None
+        self._spares: dict[int, Array] = {}
         self._units = {drug: DrugKill([d for d in model.administrations if d.drug == drug], {drug: 1.0},
                                       model.decay_rates) for drug in names if drug in drugs_of(model)}
 
@@ -65,21 +65,19 @@ class ColumnReactions:
 
     def back(self, u: Array, adjoint: Array, box: Box, operation: React) -> None:
         """Apply the transposed slopes at the state `u`, both stacks of one column, to the adjoint."""
-        companion, cut = self._model.companion, _columns(box)
+        companion = self._model.companion
         if isinstance(companion, DeadCells):
             stays, of_before, of_after = self._shares(companion, operation)
-            living, dead = adjoint[0][cut], adjoint[1][cut]
+            living, dead = (field[_columns(box)] for field in adjoint)
             straight = of_before * dead
             living += of_after * dead
             self._grow_back(u[0], adjoint[0], box, operation)
             living += straight
             dead *= stays
         elif isinstance(companion, Necrosis):
-            living, dead = adjoint[0][cut][:, :, 0], adjoint[1][cut][:, :, 0]
-            maps = list(necrosis_maps(companion, u[0][cut][:, :, 0], u[1][cut][:, :, 0], self._model.parameters,
-                                      operation.begin, operation.end, self._kill, {}))
-            for step in reversed(maps):
-                living[...], dead[...] = step.uu * living + step.vu * dead, step.uv * living + step.vv * dead
+            steps, _ = necrosis_steps(self._model.parameters, operation.begin, operation.end, self._kill, {})
+            _sensitivity.necrose_back(u[0], u[1], adjoint[0], adjoint[1], self._lo, self._hi, box,
+                                      self._numbers(companion), steps)
         else:
             self._grow_back(u[0], adjoint[0], box, operation)
 
@@ -103,64 +101,66 @@ class ColumnReactions:
             law, push = self.law(operation, stack.shape[2], names, stack.dtype)
             _sensitivity.react(stack, self._lo, self._hi, box, law, push, self._rows)
         else:
-            table = self._table(operation, stack.shape[2], names).astype(stack.dtype)
-            _sensitivity.react_by(stack, self._lo, self._hi, self._place, box, table)
+            table, driven = self._table(operation, stack.shape[2], names)
+            _sensitivity.react_by(stack, self._lo, self._hi, self._place, box, table.astype(stack.dtype), driven,
+                                  self._rows)
 
-    def _table(self, operation: React, count: int, names: Sequence[str]) -> NDArray[np.float64]:
-        """Growth and crowding of each level of the rates, then their derivatives by each column's number."""
+    def _table(self, operation: React, count: int,
+               names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.intc]]:
+        """Growth and crowding of each level of the rates, then their derivatives by each column's number; and which
+        columns have any."""
         law, p = self._model.law, self._model.parameters
         assert self._rates is not None
         assert not isinstance(law, Gompertz)  # a Model refuses it
         levels = self._rates.levels
         given = p.proliferation_rate * levels, operation.begin, operation.end, self._kill
-        table = np.zeros((levels.size, count, 2))
+        table, driven = np.zeros((levels.size, count, 2)), np.zeros(count, np.intc)
         table[:, 0] = np.transpose(law.numbers(*given, p.capacity))
         if self._drives(names):
             slopes = moebius_derivatives(law, *given, self._drugs(names), p.capacity)
             slopes[RATE] = slopes[RATE][0] * levels, slopes[RATE][1] * levels
             for k, name in enumerate(names, 1):
                 if name in slopes:
-                    table[:, k] = np.transpose(slopes[name])
-        return table
+                    table[:, k], driven[k] = np.transpose(slopes[name]), 1
+        return table, driven
 
     def _clear(self, companion: DeadCells, u: Array, box: Box, operation: React, names: Sequence[str]) -> None:
         """As :meth:`DeadCells.react`, which is linear in the fields before and after."""
-        stays, of_before, of_after = self._shares(companion, operation)
         slopes = dead_derivatives(companion, operation.begin, operation.end, self._kill, self._drugs(names))
-        driven = {k: slopes[name] for k, name in enumerate(names, 1) if name in slopes}
-        cut = _columns(box)
-        before, was = u[0][cut].copy(), u[1][cut][:, :, 0].copy()
+        weights = np.zeros((u.shape[3], 3), u.dtype)
+        weights[0] = self._shares(companion, operation)
+        for k, name in enumerate(names, 1):
+            weights[k] = slopes.get(name, 0.0)
+        before = self._spare(u[0].shape, u.dtype.type)
+        before[...] = u[0]
         self._grow(u[0], box, operation, names)
-        after, dead = u[0][cut], u[1][cut]
-        dead *= stays
-        dead += of_before * before + of_after * after
-        for k, (longer, first, second) in driven.items():
-            dead[:, :, k] += longer * was + first * before[:, :, 0] + second * after[:, :, 0]
+        _sensitivity.gather(u[1], before, u[0], self._lo, self._hi, box, weights)
 
     def _die(self, companion: Necrosis, u: Array, box: Box, operation: React, names: Sequence[str]) -> None:
-        p, times, cut = self._model.parameters, (operation.begin, operation.end), _columns(box)
-        living, dead = u[0][cut], u[1][cut]
-        if u.shape[3] == 1:
-            companion.react(living, dead, lambda: None, p, *times, self._kill)
-            return
-        drugs = self._drugs(names)
-        for step in necrosis_maps(companion, living[:, :, 0], dead[:, :, 0], p, *times, self._kill, drugs):
-            uu, uv, vu, vv = (slope[:, :, None] for slope in step[2:6])
-            first, second = living[:, :, 1:], dead[:, :, 1:]
-            first[...], second[...] = uu * first + uv * second, vu * first + vv * second
-            for k, name in enumerate(names):
-                if name in step.by:
-                    first[:, :, k] += step.by[name][0]
-                    second[:, :, k] += step.by[name][1]
-            living[:, :, 0], dead[:, :, 0] = step.u, step.v
+        steps, changes = necrosis_steps(self._model.parameters, operation.begin, operation.end, self._kill,
+                                        self._drugs(names))
+        push, driven = np.zeros((u.shape[3], len(steps), 6)), np.zeros(u.shape[3], np.intc)
+        for k, name in enumerate(names, 1):
+            if name in changes:
+                push[k], driven[k] = changes[name], 1
+        _sensitivity.necrose(u[0], u[1], self._lo, self._hi, box, self._numbers(companion), steps, push, driven)
+
+    def _numbers(self, companion: Necrosis) -> tuple[float, float, float, float]:
+        p = self._model.parameters
+        return p.proliferation_rate, p.capacity, companion.rate, companion.threshold
 
     def _grow_back(self, density: Array, adjoint: Array, box: Box, operation: React) -> None:
         # an adjoint is multiplied by the same slopes as a derivative
-        if self._pair is None:
-            self._pair = aligned_zeros((*density.shape[:2], 2, density.shape[3]), density.dtype.type)
-        self._pair[:, :, :1], self._pair[:, :, 1:] = density, adjoint
-        self._grow(self._pair, box, operation, ())
-        adjoint[...] = self._pair[:, :, 1:]
+        pair = self._spare((*density.shape[:2], 2, density.shape[3]), density.dtype.type)
+        pair[:, :, :1], pair[:, :, 1:] = density, adjoint
+        self._grow(pair, box, operation, ())
+        adjoint[...] = pair[:, :, 1:]
+
+    def _spare(self, shape: tuple[int, ...], dtype: type[np.floating]) -> Array:
+        """A stack of one field to write over; one for each number of columns."""
+        if shape[2] not in self._spares:
+            self._spares[shape[2]] = aligned_zeros(shape, dtype)
+        return self._spares[shape[2]]
 
     def _shares(self, companion: DeadCells, operation: React) -> tuple[float, float, float]:
         times = operation.begin, operation.end

@@ -153,9 +153,12 @@ class ColumnStepper(ABC):
             for field in u:
                 self._scale(field, event, box, names)
             return
-        before = u[0].copy()
+        before = u[0].copy() if isinstance(companion, DeadCells) else u[0]
         self._scale(u[0], event, box, names)
-        companion.irradiated(u[1], before - u[0])
+        if isinstance(companion, DeadCells):  # what was lost
+            weights = np.zeros((u.shape[3], 3), self.dtype)
+            weights[0] = 1, 1, -1
+            _sensitivity.gather(u[1], before, u[0], self._lo, self._hi, box, weights)
 
     def apply_back(self, adjoint: Array, operation: Apply) -> None:
         """The transpose of :meth:`apply`."""

@@ -1,15 +1,14 @@
 """Derivatives of what a companion field does in a step of reaction.
 
 Dead cells are a sum of what they were and of the living cells before and after the step, with weights that depend on
-time, half-time and drugs. Necrosis is a chain of pointwise maps of the pair of fields, each with its matrix of slopes.
+time, half-time and drugs. Necrosis is a chain of pointwise maps of the pair of fields, whose slopes the kernel forms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from math import exp, expm1, log
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,7 @@ from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.growth.terms.companions import DeadCells, Necrosis, pulse
 from tumortwin.growth.terms.treatment import DrugKill
 
-Field = NDArray[np.floating]
 Shares = tuple[float, float, float]
-
-
-class PairMap(NamedTuple):
-    """A pointwise map of living cells u and companion v, and its slopes: `uv` is that of the new u by the old v.
-
-    `by` has the derivatives of the new u and v by numbers.
-    """
-
-    u: Field
-    v: Field
-    uu: Field
-    uv: Field
-    vu: Field
-    vv: Field
-    by: Mapping[str, tuple[Field, Field]]
 
 
 def dead_derivatives(dead: DeadCells, t0: float, t1: float, kill: DrugKill,
@@ -72,20 +55,24 @@ def dead_derivatives(dead: DeadCells, t0: float, t1: float, kill: DrugKill,
     return found
 
 
-def necrosis_maps(necrosis: Necrosis, u: Field, v: Field, parameters: GrowthParameters, t0: float, t1: float,
-                  kill: DrugKill, drugs: Mapping[str, DrugKill]) -> Iterator[PairMap]:
-    """The maps that :meth:`Necrosis.react` is made of, in order, each with its slopes and derivatives.
+def necrosis_steps(parameters: GrowthParameters, t0: float, t1: float, kill: DrugKill,
+                   drugs: Mapping[str, DrugKill]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """The maps that :meth:`Necrosis.react` is made of, in order, and what each number changes in them.
 
     Parameters
     ----------
-    necrosis : Necrosis
-        The companion.
-    u, v : arrays
-        Living and necrotic cells at `t0`; not changed.
     parameters : GrowthParameters
         Rate and capacity.
     t0, t1, kill, drugs
         As for :func:`dead_derivatives`.
+
+    Returns
+    -------
+    steps : (n, 4) array
+        0 and days of dying; or 1, days of growth, the share that a kill leaves then, and e^(rate days) - 1.
+    changes : dict of str to (n, 6) array
+        By each number's name: how much it changes each map's proliferation rate, capacity, death rate, threshold, days
+        of growth and log-kill after them.
     """
     span = t1 - t0
     total, share = pulse(kill, t0, t1)
@@ -95,22 +82,19 @@ def necrosis_maps(necrosis: Necrosis, u: Field, v: Field, parameters: GrowthPara
         alone = {drug: pulse(unit, t0, t1) for drug, unit in drugs.items()}
         instants = sorted(((half, 0.0, {drug: (whole, 0.0)}) for drug, (whole, half) in alone.items() if whole),
                           key=lambda instant: instant[0])
-    died = _died(necrosis, u, v, span / 2, parameters.capacity)
-    yield died
-    u, v = died.u, died.v
-    edges = [0.0, *(instant[0] for instant in instants), 1.0]
-    for i, (begin, end) in enumerate(pairwise(edges)):
-        _, log_kill, at_end = instants[i] if i < len(instants) else (1.0, 0.0, {})
-        at_begin = instants[i - 1][2] if i else {}
-        by = {drug: (span * (at_end.get(drug, _NOTHING)[1] - at_begin.get(drug, _NOTHING)[1]),
-                     at_end.get(drug, _NOTHING)[0]) for drug in drugs}
-        grown = _grown(necrosis, u, v, (end - begin) * span, log_kill, parameters, by)
-        yield grown
-        u = grown.u
-    yield _died(necrosis, u, v, span / 2, parameters.capacity)
-
-
-_NOTHING = (0.0, 0.0)
+    edges = [0.0, *(half for half, _, _ in instants), 1.0]
+    kills = [*(log_kill for _, log_kill, _ in instants), 0.0]
+    days = [(end - begin) * span for begin, end in pairwise(edges)]
+    growing = [(1.0, d, exp(-k), expm1(parameters.proliferation_rate * d)) for d, k in zip(days, kills, strict=True)]
+    steps = np.array([(0.0, span / 2, 0.0, 0.0), *growing, (0.0, span / 2, 0.0, 0.0)])
+    own = (RATE, CAPACITY, *Necrosis.numbers)
+    changes = {name: np.tile(np.eye(6)[j], (len(steps), 1)) for j, name in enumerate(own)}
+    changes |= {drug: np.zeros((len(steps), 6)) for drug in drugs}
+    for i, (_, _, slopes) in enumerate(instants, 1):
+        for drug, (by_total, by_share) in slopes.items():
+            changes[drug][i, 4:] += span * by_share, by_total
+            changes[drug][i + 1, 4] -= span * by_share
+    return steps, changes
 
 
 def _pulse_slopes(kill: DrugKill, unit: DrugKill, t0: float, t1: float, share: float) -> tuple[float, float]:
@@ -118,77 +102,3 @@ def _pulse_slopes(kill: DrugKill, unit: DrugKill, t0: float, t1: float, share: f
     whole, rate = unit.between(t0, t1), float(kill.rate(t0 + share * (t1 - t0)))
     first = unit.between(t0, t0 + share * (t1 - t0))
     return whole, (whole / 2 - first) / (rate * (t1 - t0)) if rate > 0 else 0.0
-
-
-Slopes = Mapping[str, Field]
-"""Derivatives by the old u and v and by the three numbers of dying."""
-
-_BY = ("u", "v", "necrosis_rate", "necrosis_threshold", CAPACITY)
-
-
-def _died(necrosis: Necrosis, u: Field, v: Field, span: float, capacity: float) -> PairMap:
-    one, none = np.ones_like(u), np.zeros_like(u)
-    du, dv = (dict.fromkeys(_BY, none) | {name: one} for name in "uv")
-    here = _stressed(necrosis, u, v, du, dv, capacity)
-    half = _dying(necrosis, u, v, *here, span / 2, capacity)
-    there = _stressed(necrosis, *half, capacity)
-    left, core, by_left, by_core = _dying(necrosis, u, v, *there, span, capacity)
-    return PairMap(left, core, by_left["u"], by_left["v"], by_core["u"], by_core["v"],
-                   {name: (by_left[name], by_core[name]) for name in _BY[2:]})
-
-
-def _stressed(necrosis: Necrosis, u: Field, v: Field, du: Slopes, dv: Slopes, capacity: float) -> tuple[Field, Slopes]:
-    """The stress, and the derivatives of s^2 (3 - 2 s)."""
-    s, total, room = necrosis.stress(u, v, capacity), (u + v) / capacity, 1 - necrosis.threshold
-    steep = 6 * s * (1 - s) / room
-    found = {name: steep / capacity * (du[name] + dv[name]) for name in _BY}
-    found["necrosis_threshold"] = found["necrosis_threshold"] + steep * (total - 1) / room
-    found[CAPACITY] = found[CAPACITY] - steep * total / capacity
-    return s, found
-
-
-def _dying(necrosis: Necrosis, u: Field, v: Field, stress: Field, by: Slopes, span: float,
-           capacity: float) -> tuple[Field, Field, Slopes, Slopes]:
-    """:meth:`Necrosis.died` of the old u and v, and its derivatives."""
-    left, core = necrosis.died(u, v, stress, span, capacity)
-    share, kept, room = stress * stress * (3 - 2 * stress), np.exp((left - u) / capacity), capacity - v
-    du = {name: -necrosis.rate * span * left * by[name] for name in _BY}
-    du["u"] = du["u"] + np.exp(-necrosis.rate * span * share)
-    du["necrosis_rate"] = du["necrosis_rate"] - span * share * left
-    dv = {name: -room * kept / capacity * du[name] for name in _BY}
-    dv["u"] = dv["u"] + room * kept / capacity
-    dv["v"] = dv["v"] + kept
-    dv[CAPACITY] = dv[CAPACITY] + 1 - kept + room * kept * (left - u) / capacity**2
-    return left, core, du, dv
-
-
-def _grown(necrosis: Necrosis, u: Field, v: Field, span: float, log_kill: float, parameters: GrowthParameters,
-           by_drugs: Mapping[str, tuple[float, float]]) -> PairMap:
-    """Growth for `span` days, then a kill; `by_drugs` has what each drug changes in the two."""
-    rate, capacity = parameters.proliferation_rate, parameters.capacity
-    growth, crowding = necrosis.room(v, span, log_kill, parameters)
-    net = rate * (1 - v / capacity)
-    x = np.asarray(net, np.float64) * span
-    crowded = 1 / (1 + crowding * u)
-
-    def response(more: Field | float, tighter: Field | float) -> Field:
-        """The change of the new u for changes of growth and crowding."""
-        return (more - growth * u * crowded * tighter) * u * crowded
-
-    by_net = response(span * growth, rate / capacity * span**2 * _second(x))
-    integral = span * np.where(x == 0, 1, np.expm1(x) / np.where(x == 0, 1, x))
-    by = {RATE: by_net * (1 - v / capacity) + response(0.0, integral / capacity),
-          CAPACITY: by_net * rate * v / capacity**2 - response(0.0, crowding / capacity)}
-    for drug, (longer, killed) in by_drugs.items():
-        by[drug] = response(growth * (net * longer - killed), rate / capacity * np.exp(x) * longer)
-    none = np.zeros_like(v)
-    return PairMap(u * (growth / (1 + crowding * u)), v, growth * crowded**2, -rate / capacity * by_net, none,
-                   none + 1, {name: (change, none) for name, change in by.items()})
-
-
-def _second(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Derivative of (e^x - 1) / x."""
-    near = np.abs(x) < 1e-2
-    far = np.where(near, 1.0, x)
-    series = 1 / 2 + x * (1 / 3 + x * (1 / 8 + x * (1 / 30 + x * (1 / 144 + x / 840))))
-    return np.where(near, series, (far * np.exp(far) - np.expm1(far)) / far**2)
