@@ -20,10 +20,11 @@ kernels = [
     )
     for name in ("_kernel", "_sensitivity")
 ]
+parsers = [Extension("tumortwin.imaging._elements", ["tumortwin/imaging/_elements.pyx"])]
 
 setup(
     ext_modules=cythonize(
-        kernels,
+        kernels + parsers,
         compiler_directives={
             "language_level": "3",
             "boundscheck": False,

@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder, iter_pixels
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, MRImageStorage
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    MRImageStorage,
+    RLELossless,
+)
 
 _BY_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 """JPEG proper: pydicom's decoders for it are under the GPL, or not installed."""
+_NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -28,11 +39,66 @@ def decode(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
         Whatever pydicom, its plugins and SimpleITK raise.
     """
     syntax = data.file_meta.TransferSyntaxUID
+    if syntax in _NATIVE and (native := _native(data)) is not None:
+        return [native[k] for k in frames]
+    if syntax.is_encapsulated:
+        _refuse_empty_claims(data, frames)
     if syntax in _BY_GDCM and not get_decoder(syntax).is_available:
         return _by_gdcm(data, frames)
     # the number of frames says which frame is the last; `indices` decodes only those wanted; values that are not in the
     # lowest bits would be lost by pydicom's own masking
     return [np.asarray(a) for a in iter_pixels(data, indices=frames, raw=True, correct_unused_bits=False)]
+
+
+def _native(data: Dataset) -> NDArray[Any] | None:
+    """All frames of uncompressed pixels that are as many bytes as they should be, not copied; else None."""
+    wanted = ("Rows", "Columns", "BitsAllocated", "PixelRepresentation")
+    rows, columns, bits, signed = (data[k].value if k in data else None for k in wanted)
+    said = data.get("NumberOfFrames", 1)
+    stored = data["PixelData"].value if "PixelData" in data else b""
+    if bits not in (8, 16, 32) or signed not in (0, 1) or not rows or not columns or not isinstance(said, int):
+        return None
+    size = said * rows * columns * bits // 8
+    if said < 1 or not size <= len(stored) <= size + size % 2:
+        return None
+    return np.frombuffer(stored, f"<{'i' if signed else 'u'}{bits // 8}", size * 8 // bits).reshape(-1, rows, columns)
+
+
+def _refuse_empty_claims(data: Dataset, frames: list[int]) -> None:
+    """Sizes that a stream does not have: decoders take memory for them first, and one aborts the whole process.
+
+    Raises
+    ------
+    ValueError
+        If runs of RLE, which hold 64 bytes for each of theirs at most, or a JPEG stream cannot be rows x columns.
+    """
+    size = (data.Rows, data.Columns)
+    if data.file_meta.TransferSyntaxUID == RLELossless:
+        claimed, stored = size[0] * size[1] * data.BitsAllocated // 8, len(data.PixelData)
+        if claimed > 64 * stored:
+            raise ValueError(f"{size[0]} x {size[1]} pixels cannot be in {stored} bytes")
+        return
+    wanted = set(frames)
+    streams = generate_frames(data.PixelData, number_of_frames=int(data.get("NumberOfFrames") or 1))
+    for k, stream in enumerate(streams):
+        if k in wanted and (found := _size_of(stream)) not in (None, size):
+            raise ValueError(f"the stream of frame {k + 1} is {found} pixels, not {size[0]} x {size[1]}")
+
+
+def _size_of(stream: bytes) -> tuple[int, int] | None:
+    """Rows and columns of a JPEG, JPEG-LS or JPEG 2000 stream, by its own header; None if it has none."""
+    start = stream.find(b"\xff\x4f\xff\x51", 0, 1024)
+    if start >= 0:
+        places = range(start + 8, start + 24, 4)
+        right, bottom, left, top = (int.from_bytes(stream[at : at + 4], "big") for at in places)
+        return bottom - top, right - left
+    at = 2
+    while at + 9 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return int.from_bytes(stream[at + 5 : at + 7], "big"), int.from_bytes(stream[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return None
 
 
 def _by_gdcm(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -24,8 +27,11 @@ from pydicom.uid import (
 )
 
 from tumortwin.errors import ReadError
+from tumortwin.imaging.plain_header import read_plain_header
 
 _GZIP = b"\x1f\x8b"
+_HEADER = 16 * 2**10
+"""Bytes that hold the header of most single slices."""
 _UNPACKED = 64 * 2**20
 """A packed file may always unpack to this many bytes, or to a hundred times its size."""
 
@@ -39,10 +45,14 @@ class Opened(NamedTuple):
 
     data: Dataset
     wrappings: tuple[str, ...]
+    pixels: int | None = None
+    """Offset of the pixel data's element, in a plain file."""
 
 
 def open_dicom(path: Path, tags: list[pydicom.tag.BaseTag]) -> Opened | None:
     """The header of a file, without pixels: only these attributes. None if it is no DICOM file.
+
+    Nothing is taken into memory because a file says that it is there: lengths are held against the file's size.
 
     Raises
     ------
@@ -54,23 +64,73 @@ def open_dicom(path: Path, tags: list[pydicom.tag.BaseTag]) -> Opened | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        start = file.read(132)
-    source: Path | BinaryIO = path
-    wrappings = []
-    if start.startswith(_GZIP):
-        content = _unpacked(path.read_bytes())
-        start, source = content[:132], BytesIO(content)
-        wrappings.append(PACKED)
-    preamble = start[128:] == b"DICM"
+        start = file.read(_HEADER)
+        if start.startswith(_GZIP):
+            return _opened(_unpacked(start + file.read()), tags, (PACKED,))
+        if not _is_dicom(start):
+            return None
+        plain = read_plain_header(start, tags)
+        if plain is not None and (plain.pixels < len(start) or len(start) < _HEADER):
+            return Opened(plain.data, (), plain.pixels)
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return _opened(content, tags, ())
+
+
+def _is_dicom(start: bytes) -> bool:
     # without a preamble, a data set starts with group 2 or 8 (either byte order)
-    if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+    return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+
+
+def _opened(content: bytes | mmap, tags: list[pydicom.tag.BaseTag], wrappings: tuple[str, ...]) -> Opened | None:
+    if not _is_dicom(content[:132]):
         return None
+    plain = read_plain_header(content, tags)
+    if plain is not None:
+        return Opened(plain.data, wrappings, None if wrappings else plain.pixels)
+    preamble = content[128:132] == b"DICM"
+    # a file on disk would be asked for as many bytes as a damaged length says
+    source = BytesIO(content) if isinstance(content, bytes) else cast(BinaryIO, content)
     data = pydicom.dcmread(source, stop_before_pixels=True, force=not preamble, specific_tags=tags)
     if not preamble:
-        wrappings.append(NO_PREAMBLE)
+        wrappings += (NO_PREAMBLE,)
     elif "TransferSyntaxUID" not in data.file_meta:
-        wrappings.append(NO_SYNTAX)
-    return Opened(data, tuple(wrappings))
+        wrappings += (NO_SYNTAX,)
+    return Opened(data, wrappings)
+
+
+_DECODING = tuple(Tag(k) for k in ("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+                                   "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+                                   "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
+_PIXELS, _OPEN = Tag("PixelData"), 0xFFFFFFFF
+
+
+def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset | None:
+    """What decodes a plain file's pixels, and they themselves; None if pydicom must look at the whole file.
+
+    Parameters
+    ----------
+    header : Dataset
+        From :func:`open_dicom`.
+    content : bytes
+        The file.
+    at : int
+        Offset of the pixel data's element.
+    """
+    syntax = header.file_meta.TransferSyntaxUID
+    implicit = syntax == ImplicitVRLittleEndian
+    vr = "OW" if implicit else content[at + 4 : at + 6].decode("ascii", "replace")
+    if content[at : at + 4] != b"\xe0\x7f\x10\0" or vr not in ("OB", "OW"):
+        return None
+    begin = at + (8 if implicit else 12)
+    length = int.from_bytes(content[begin - 4 : begin], "little")
+    if (length == _OPEN) != syntax.is_encapsulated or (length != _OPEN and length > len(content) - begin):
+        return None
+    end = len(content) if length == _OPEN else begin + length
+    data = Dataset({tag: element for tag in _DECODING if (element := header.get_item(tag)) is not None})
+    data[_PIXELS] = RawDataElement(_PIXELS, vr, length, content[begin:end], begin, implicit, True)
+    data.set_original_encoding(implicit, True, "iso8859")
+    data.file_meta = header.file_meta
+    return data
 
 
 def parse_dicom(content: bytes) -> Dataset:

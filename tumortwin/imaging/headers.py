@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,12 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.dicom_file import NO_PREAMBLE, WRAPPINGS, open_dicom, parse_dicom
+from tumortwin.imaging.dicom_file import NO_PREAMBLE, WRAPPINGS, Opened, open_dicom, parse_dicom, with_pixels
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.plain_values import plain_numbers, plain_value
 from tumortwin.progress import Progress, silent
 
 DAMAGED = Exception
@@ -63,7 +65,7 @@ EchoNumbers EchoTrainLength FlipAngle AngioFlag InversionRecovery TemporalPositi
 ContrastBolusAgent ContrastBolusVolume ContrastBolusAgentSequence DiffusionBValue DiffusionGradientOrientation
 DiffusionDirectionality SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence BurnedInAnnotation
 StructureSetLabel StructureSetDate StructureSetTime RTPlanLabel RTPlanDate RTPlanTime DoseSummationType
-TreatmentDate TreatmentTime ContentLabel SegmentationType
+TreatmentDate TreatmentTime ContentLabel SegmentationType ExtendedOffsetTable ExtendedOffsetTableLengths
 """.split()  # noqa: SIM905 - a hundred quoted words would be harder to read
 # b-values (Siemens, GE, Philips) and Philips' scale slope, each with the element that names its owner
 _PRIVATE = (
@@ -87,18 +89,33 @@ def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, i
     tag = _tag(keyword)
     for data in sets:
         try:
-            if tag in data:
+            element = data.get_item(tag)
+            if element is None:
+                continue
+            found = plain_value(element) if isinstance(element, RawDataElement) else element.value
+            if found is None:
                 found = data[tag].value
-                if found is not None and not (isinstance(found, str) and not found.strip()):
-                    return found
+            if found is not None and not (isinstance(found, str) and not found.strip()):
+                return found
         except DAMAGED:
             continue  # a value that cannot be decoded says nothing: the reader goes on as if it were not there
     return None
 
 
+def _decimals(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[float, ...] | None:
+    """The numbers of an attribute that the first data set with it holds in plain form, else None."""
+    tag = _tag(keyword)
+    for data in sets:
+        element = data.get_item(tag)
+        if element is not None:
+            return plain_numbers(element) if isinstance(element, RawDataElement) else None
+    return None
+
+
 def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
     """The attribute as a finite float (the first, if it has several values), else None."""
-    found = value(sets, keyword)
+    plain = _decimals(sets, keyword)
+    found = value(sets, keyword) if plain is None else plain[0]
     try:
         first = float(found if isinstance(found, (int, float, str)) else found[0])
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -120,6 +137,8 @@ class Instance:
     name: str
     """Path relative to the folder, with forward slashes."""
     data: Dataset
+    pixels: int | None = None
+    """Offset of the pixel data's element in a plain file: then nothing else need be parsed again."""
 
     @property
     def sop_class(self) -> str:
@@ -206,7 +225,8 @@ class Plane:
 
     def numbers(self, keyword: str, n: int) -> tuple[float, ...] | None:
         """An attribute as n finite numbers, or None."""
-        found = self.value(keyword)
+        plain = _decimals(self.sets, keyword)
+        found = self.value(keyword) if plain is None else plain
         try:
             values = tuple(float(v) for v in found)
         except (TypeError, ValueError, OverflowError):
@@ -343,11 +363,11 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
         name = path.relative_to(folder).as_posix()
         if name == CLINICAL_NAME:
             continue
-        data = _read_header(path, name, findings, wrapped)
-        if data is None:
+        opened = _read_header(path, name, findings, wrapped)
+        if opened is None:
             others.append(name)
-        elif isinstance(data, Dataset):
-            instances.append(Instance(path, name, data))
+        elif isinstance(opened, Opened):
+            instances.append(Instance(path, name, opened.data, opened.pixels))
     progress(len(files), len(files), "reading headers")
     for what, names in wrapped.items():
         some = f"{what}: {len(names)} file(s) ({_some(names)})"
@@ -369,7 +389,7 @@ def _some(names: list[str]) -> str:
 
 def _read_header(
     path: Path, name: str, findings: list[Finding], wrapped: dict[str, list[str]]
-) -> Dataset | bool | None:
+) -> Opened | bool | None:
     """The header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
     try:
         opened = open_dicom(path, _TAGS)
@@ -394,7 +414,7 @@ def _read_header(
         return False
     for what in opened.wrappings:
         wrapped[what].append(name)
-    return data
+    return opened
 
 
 def _no_class(name: str, findings: list[Finding]) -> bool:
@@ -410,9 +430,23 @@ def read_whole(instance: Instance, sources: dict[str, str]) -> Dataset:
     ReadError
         If it cannot be parsed.
     """
+    return _read_again(instance, sources, parse_dicom)
+
+
+def read_pixels(instance: Instance, sources: dict[str, str]) -> Dataset:
+    """As `read_whole`, but only pixels and what decodes them: of most files nothing else is parsed again."""
+
+    def parse(content: bytes) -> Dataset:
+        plain = None if instance.pixels is None else with_pixels(instance.data, content, instance.pixels)
+        return parse_dicom(content) if plain is None else plain
+
+    return _read_again(instance, sources, parse)
+
+
+def _read_again(instance: Instance, sources: dict[str, str], parse: Callable[[bytes], Dataset]) -> Dataset:
     try:
         content = instance.path.read_bytes()
-        data = parse_dicom(content)
+        data = parse(content)
     except DAMAGED as error:
         raise ReadError(
             f"{instance.name}: cannot be read ({type(error).__name__}: {error}): export it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import replace
 from itertools import groupby
@@ -15,7 +16,7 @@ from pydicom.dataset import Dataset
 from tumortwin.errors import ReadError
 from tumortwin.imaging.decoding import decode
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import DAMAGED, Instance, Plane, number, read_whole, text
+from tumortwin.imaging.headers import DAMAGED, Instance, Plane, number, read_pixels, text
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.stacks import Stack, without
 from tumortwin.imaging.volume import Volume
@@ -57,7 +58,7 @@ def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[
 def pixel_hash(plane: Plane) -> str | None:
     """Equal for planes with equal stored pixels and scale; None if they cannot be decoded."""
     try:
-        stored = stored_planes(plane.instance, read_whole(plane.instance, {}), [plane.frame])[0][plane.tile or ...]
+        stored = stored_planes(plane.instance, read_pixels(plane.instance, {}), [plane.frame])[0][plane.tile or ...]
     except ReadError:
         return None
     meaning = [plane.number(k) for k in ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation")]
@@ -93,7 +94,9 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
     if stack.grid is None:
         raise ReadError(f"{stack.where}: {stack.refused}")
     # planes of a stack share one size; `stored_planes` holds each file to it
-    array = np.empty((len(stack.planes), *(stack.leaning or stack.grid).shape[1:]), np.float32)
+    shape = (len(stack.planes), *(stack.leaning or stack.grid).shape[1:])
+    _refuse_empty_claims(stack, shape)
+    array = np.empty(shape, np.float32)
     padded = np.zeros(array.shape, bool) if stack.first.number("PixelPaddingValue") is not None else None
     scale = _scale(stack, unit, real_world)
     order = sorted(range(len(stack.planes)), key=lambda i: (stack.planes[i].instance.name, stack.planes[i].frame))
@@ -106,7 +109,7 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
         instance = stack.planes[members[0]].instance
         own: dict[str, str] = {}
         try:
-            data = read_whole(instance, own)
+            data = read_pixels(instance, own)
             frames = sorted({stack.planes[i].frame for i in members})
             pixels = dict(zip(frames, stored_planes(instance, data, frames), strict=True))
         except ReadError as error:
@@ -120,7 +123,7 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
                 beyond.append(plane.where)
             slope, intercept = scale[i]
             # in float64, so that 32-bit values and large intercepts round once
-            array[i] = stored * slope + intercept
+            array[i] = stored if (slope, intercept) == (1.0, 0.0) else stored * slope + intercept
             if padded is not None:
                 padded[i] = _padding(plane, stored)
 
@@ -162,6 +165,26 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
     if stack.leaning is not None:
         volume = resample(volume, stack.grid, fill=float(array.min()))
     return volume, findings
+
+
+def _refuse_empty_claims(stack: Stack, shape: tuple[int, ...]) -> None:
+    """Before memory is taken for more pixels than the files seem to hold, see that one of them can be decoded.
+
+    Raises
+    ------
+    ReadError
+        If none can.
+    """
+    files = {p.instance.path: p for p in stack.planes}
+    if math.prod(shape) <= 8 * sum(path.stat().st_size for path in files):
+        return
+    for plane in files.values():
+        try:
+            stored_planes(plane.instance, read_pixels(plane.instance, {}), [plane.frame])
+            return
+        except ReadError as error:
+            refusal = error
+    raise refusal
 
 
 def _scale(stack: Stack, unit: str, real_world: bool) -> list[tuple[float, float]]:
