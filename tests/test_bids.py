@@ -146,7 +146,7 @@ def test_several_subjects_are_never_mixed(dataset: Path) -> None:
 
 def test_a_damaged_file_and_the_users_word(dataset: Path) -> None:
     (dataset / "sub-01/ses-pre/anat/sub-01_ses-pre_T2w.nii.gz").write_bytes(b"\x1f\x8bnothing")
-    patient = read_patient(dataset, sequences={"ses-post_T2w": Sequence.FLAIR})
+    patient = read_patient(dataset, sequences={"*ses-POST_T2w*": Sequence.FLAIR})
     assert Sequence.T2 not in patient.visits[0].images
     assert Sequence.T2 not in patient.visits[1].images
     assert any("T2w" in f.where and f.severity is Severity.LEFT_OUT for f in patient.findings)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def read_bids(path: Path, *, sequences: Mapping[str, Sequence] | None = None, ad
     path : Path
         The subject's folder (``sub-XX``), or a data set with one subject. Derivatives are looked for beside it.
     sequences : mapping of str to Sequence, optional
-        What an image shows, by a pattern for its file name: overrules its suffix.
+        What an image shows, by a pattern (``*``, ``?``) for its file name: overrules its suffix.
     adc_unit : float, optional
         mm^2/s per value of the ADC maps: overrules the sidecars.
     labels : LabelScheme or mapping of int to str, optional
@@ -161,7 +162,7 @@ def _read_session(files: ImageFiles, names: Iterable[_Name], session: Session, r
     masks = []
     for name in names:
         space = name.entities.get("space", "")
-        said = next((s for pattern, s in sequences.items() if re.search(pattern, name.path.name, re.IGNORECASE)), None)
+        said = next((s for pattern, s in sequences.items() if fnmatch(name.path.name.lower(), pattern.lower())), None)
         sequence = said or name.sequence
         if space not in OWN_SPACES:
             files.leave_out(name.path, session, f"in the space {space}, not the session's own")
