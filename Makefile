@@ -52,6 +52,7 @@ validate: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/physics -q --write-validation docs/validation.md
 	$(BIN)/python benchmarks/patients.py --write docs/validation.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/corpus.py --write docs/imaging.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/deidentification.py --write docs/deidentification.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/growth.py --plot docs/img/growth_cost.png --write benchmarks/README.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sensitivities.py --write benchmarks/README.md
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from tumortwin import archive
+from tumortwin import archive, vault
 from tumortwin.errors import InputError, OutputExistsError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -104,3 +104,23 @@ def test_dates_keep_their_time(tmp_path):
 
     record = DeliveryRecord("1.2", None, datetime(2024, 2, 29, 23, 59, 30, 125000), 3)
     assert archive.load(archive.save(record, tmp_path / "r.npz"), DeliveryRecord) == record
+
+
+def test_encrypted_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(vault, "LOG2_N", 10)
+    finding = Finding("Weatherby", "b", "c")
+    path = archive.save(finding, tmp_path / "f.npz", passphrase="correct horse")
+    assert b"Weatherby" not in path.read_bytes()
+    assert not path.read_bytes().startswith(b"PK")
+    assert archive.load(path, Finding, passphrase="correct horse") == finding
+    with pytest.raises(vault.VaultError, match="is encrypted: give its passphrase"):
+        archive.load(path, Finding)
+    with pytest.raises(vault.VaultError, match="the passphrase is wrong, or the file was changed"):
+        archive.load(path, Finding, passphrase="another horse")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(vault.VaultError, match="or the file was changed"):
+        archive.load(path, Finding, passphrase="correct horse")
+    plain = archive.save(finding, tmp_path / "plain.npz")
+    assert archive.load(plain, Finding, passphrase="not needed") == finding

@@ -168,3 +168,26 @@ def test_a_sequence_nobody_knows_is_refused(sample, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["info", str(sample), "--sequence", "t1*=flare"])
     assert "PATTERN=SHOWS, where SHOWS is one of T1, T1Gd" in capsys.readouterr().err
+
+
+def test_verify_log_says_which_line_is_broken(sample, tmp_path, capsys):
+    source, log = tmp_path / "in", tmp_path / "log.jsonl"
+    source.mkdir()
+    shutil.copy(an_image(sample), source)
+    assert main(["new-key", str(tmp_path / "a.key")]) == 0
+    for out in "abc":
+        assert main([str(a) for a in ["deidentify", source, "--out", tmp_path / out, "--key-file", tmp_path / "a.key",
+                                      "--log", log, "--purpose", "a study", "--consent", "broad"]]) == 0
+    assert main(["verify-log", str(log)]) == 0
+    head = capsys.readouterr().out.split()[-1]
+    content = log.read_text()
+    assert content.count('"purpose":"a study"') == 3
+    log.write_text(content.replace("a study", "another", 2))
+    assert "broken at line 1: its content was changed" in refused(capsys, "verify-log", log)
+    lines = content.splitlines(keepends=True)
+    log.write_text(lines[0] + lines[2])
+    assert "broken at line 2: it does not follow" in refused(capsys, "verify-log", log)
+    log.write_text("".join(lines[:2]))
+    assert main(["verify-log", str(log)]) == 0
+    cut = refused(capsys, "verify-log", log, "--head", head)
+    assert "broken at line 3: the line with the given hash is missing" in cut

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumortwin.errors import ReadError, StrictError
+from tumortwin.errors import InputError, ReadError, StrictError
+from tumortwin.imaging.deidentification import deidentify
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import FractionDose, Grid, Mask, TotalDose, Volume
 from tumortwin.patient import read_patient
 from tumortwin.phantom.dicom import write_patient
 from tumortwin.phantom.synthetic import Encoding, SyntheticPatient, SyntheticSeries, SyntheticVisit
+from tumortwin.provenance import Log, verify
 from tumortwin.therapy import Biopsy, DoseUnit, DrugDose, Fraction, weekday_times
 
 DAY0 = datetime(2024, 1, 8, 9, 30)
@@ -107,3 +109,58 @@ def test_folders_without_a_patient(tmp_path: Path, content: dict[str, str]) -> N
         (tmp_path / name).write_text(text)
     with pytest.raises(ReadError, match=str(tmp_path)):
         read_patient(tmp_path)
+
+
+KEY = bytes(range(32))
+
+
+def test_deidentified_on_the_way(folder: Path, tmp_path: Path) -> None:
+    """The same as reading a de-identified copy, and the same patient but for names and the calendar."""
+    known, nobody = read_patient(folder), read_patient(folder, deidentify=True, key=KEY, keep_characteristics=True)
+    report = deidentify(folder, tmp_path / "out", key=KEY, keep_characteristics=True)
+    (copy,) = report.patients.values()
+    copied = read_patient(copy)
+    assert (nobody.id, nobody.sources) == (copied.id, copied.sources)
+    assert nobody.id == copy.name != known.id
+    assert nobody.identity_removed
+    assert copied.identity_removed
+    for one in (nobody, copied):
+        shifts = {b.date - a.date for a, b in zip(known.visits, one.visits, strict=True)}
+        shifts |= {b.time - a.time for a, b in zip(known.treatments, one.treatments, strict=True)}
+        assert len(shifts) == 1
+        assert shifts.pop() % timedelta(weeks=1) == timedelta(0)
+        assert set(one.structures) == set(known.structures)
+        assert one.clinical == known.clinical
+        assert [type(t) for t in one.treatments] == [type(t) for t in known.treatments]
+        assert one.plan is not None
+        assert (one.plan.prescribed, one.plan.fractions) == (60.0, 30)
+        for a, b in zip(known.visits, one.visits, strict=True):
+            assert a.masks.keys() == b.masks.keys()
+            for sequence, image in a.images.items():
+                np.testing.assert_array_equal(image.array, b.images[sequence].array)
+                np.testing.assert_array_equal(image.affine, b.images[sequence].affine)
+    assert "TT-READ" not in repr(nobody) + repr(nobody.findings) + repr(nobody.sources)
+    with pytest.raises(InputError, match="needs a key"):
+        read_patient(folder, deidentify=True)
+
+
+def test_reading_is_logged(folder: Path, tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl", purpose="recovery study", consent="broad consent 2023")
+    known = read_patient(folder, log=log)
+    read_patient(folder, deidentify=True, key=KEY, log=log)
+    assert verify(log.path).lines == 2
+    text = (tmp_path / "log.jsonl").read_text()
+    one, other = map(json.loads, text.splitlines())
+    assert one["inputs"]["each"] == sorted(known.sources.values())
+    assert (one["facts"]["deidentified_now"], other["facts"]["deidentified_now"]) == (False, True)
+    assert (one["purpose"], one["consent"]) == ("recovery study", "broad consent 2023")
+    assert "TT-READ" not in text
+    assert str(folder) not in text
+
+
+def test_who_says_that_nobody_is_named(folder: Path, tmp_path: Path) -> None:
+    """A phantom's clinical.json says it; without it the files are taken to name somebody."""
+    assert read_patient(folder).identity_removed
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "clinical.json").unlink()
+    assert not read_patient(tmp_path / "copy").identity_removed

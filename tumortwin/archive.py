@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import io
 import json
 import math
 import os
@@ -22,13 +23,14 @@ import numpy as np
 
 from tumortwin.errors import InputError, ReadError
 from tumortwin.outputs import new_file
+from tumortwin.vault import VaultError, decrypt, encrypt, is_encrypted
 
 FORMAT = 1
 
 T = TypeVar("T")
 
 
-def save(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def save(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
     """Write a dataclass of tumortwin to one compressed .npz file.
 
     Parameters
@@ -40,6 +42,8 @@ def save(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -
         Where to; the suffix is ``.npz``.
     overwrite : bool
         Replace a file that is there already.
+    passphrase : str, optional
+        Encrypt the file (see :mod:`tumortwin.vault`); the plain content never reaches the disk.
 
     Raises
     ------
@@ -55,11 +59,15 @@ def save(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -
     if target.suffix != ".npz":
         raise InputError(f"{target}: saved values have the suffix .npz")
     with new_file(target, overwrite=overwrite) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        if passphrase is None:
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        else:
+            np.savez_compressed(buffer := io.BytesIO(), **arrays)  # type: ignore[arg-type]
+            temporary.write_bytes(encrypt(buffer.getvalue(), passphrase))
     return target
 
 
-def load(path: str | os.PathLike[str], kind: type[T]) -> T:
+def load(path: str | os.PathLike[str], kind: type[T], *, passphrase: str | None = None) -> T:
     """Read what :func:`save` wrote.
 
     Parameters
@@ -68,16 +76,22 @@ def load(path: str | os.PathLike[str], kind: type[T]) -> T:
         The .npz file.
     kind : type
         What it must hold.
+    passphrase : str, optional
+        Of an encrypted file.
 
     Raises
     ------
+    VaultError
+        If the file is encrypted and the passphrase is wrong or missing.
     ReadError
         If the file is missing, damaged, of a newer format or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(_opened(Path(path), passphrase), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         tree = json.loads(arrays.pop("tree").tobytes())
+    except ReadError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ReadError(f"{path} cannot be read as a saved {kind.__name__}: {error}") from error
     if tree["format"] > FORMAT:
@@ -86,6 +100,16 @@ def load(path: str | os.PathLike[str], kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise ReadError(f"{path} holds a {type(value).__name__}, not a {kind.__name__}")
     return value
+
+
+def _opened(path: Path, passphrase: str | None) -> Path | io.BytesIO:
+    """What numpy is to read: the file, or its decrypted content."""
+    with path.open("rb") as file:
+        if not is_encrypted(file.read(16)):
+            return path
+    if passphrase is None:
+        raise VaultError(f"{path} is encrypted: give its passphrase")
+    return io.BytesIO(decrypt(path.read_bytes(), passphrase, str(path)))
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray], seen: dict[int, str], where: str) -> Any:

@@ -17,6 +17,7 @@ from tumortwin.progress import TqdmProgress
 
 if TYPE_CHECKING:
     from tumortwin.network import Peer
+    from tumortwin.provenance import Log
 
 NOTICE = "Research use only, not for clinical decisions."
 
@@ -80,7 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dicom", nargs="?", const="removed", choices=("removed", "source"), metavar="IDENTITY",
                      help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--dicom source` "
                      "as the patient's, ready for the PACS")
+    run.add_argument("--identity", choices=("removed", "source"), default="removed",
+                     help="what results say: neither ID nor dates nor names, or as given (default: removed)")
+    run.add_argument("--deidentify", action="store_true",
+                     help="de-identify on reading, with the key of --key-file: saved stages name nobody either")
+    run.add_argument("--keep-characteristics", action="store_true", help="with --deidentify: keep age, weight, height")
     _key_options(run, required=False)
+    run.add_argument("--encrypt", type=Path, metavar="P", help="encrypt saved stages with the passphrase in this file")
+    _log_options(run)
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
     run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
     _add_sequences(run)
@@ -110,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     deidentify.add_argument("--report", type=Path, metavar="FILE", help="another place for a copy of the report")
     deidentify.add_argument("--keep-characteristics", action="store_true", help="keep age, sex, weight and size")
     deidentify.add_argument("--keep-burned-in", action="store_true", help="write images that may show text, and say so")
+    deidentify.add_argument("--crosswalk", type=Path, metavar="FILE", help="write who became whom; keep it secret")
+    deidentify.add_argument("--encrypt", type=Path, metavar="P", help="encrypt it with the passphrase in this file")
+    _log_options(deidentify)
     deidentify.add_argument("--force", action="store_true", help="replace an earlier result in DIR")
     deidentify.set_defaults(do=_deidentify)
 
@@ -117,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument("file", type=Path, metavar="FILE", help="a new file")
     key.add_argument("--passphrase-file", type=Path, metavar="P", help="encrypt it with the passphrase in this file")
     key.set_defaults(do=_new_key)
+
+    check = commands.add_parser("verify-log", help="say whether a provenance log is whole, or which line is broken")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--head", metavar="HASH", help="hash of a line that was kept elsewhere: it must be there")
+    _key_options(check, required=False)
+    check.set_defaults(do=_verify_log)
 
     pull = commands.add_parser("pull", help="fetch a patient from a DICOMweb or DIMSE peer (extra: network)")
     _add_peer(pull)
@@ -175,6 +192,12 @@ def _pattern_and_sequence(text: str) -> tuple[str, Any]:
     return pattern, known[shows.lower()]
 
 
+def _log_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log", type=Path, metavar="FILE", help="add to this provenance log")
+    command.add_argument("--purpose", default="", metavar="TEXT", help="what the data are used for, for the log")
+    command.add_argument("--consent", default="", metavar="TEXT", help="on what ground, for the log")
+
+
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -187,6 +210,7 @@ def _at_least_one(text: str) -> int:
 
 def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.road import run
+    from tumortwin.vault import read_passphrase
 
     print(NOTICE)
     started = time.monotonic()
@@ -197,9 +221,12 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
     result = run(
         options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-        threads=options.threads, dicom=options.dicom, key=_key(options) if options.key_file else None,
-        overwrite=options.force, labels=options.labels, sequences=dict(options.sequences), adc_unit=options.adc_unit,
-        progress=progress, announce=announce,
+        threads=options.threads, identity=options.identity, dicom=options.dicom,
+        key=_key(options) if options.key_file else None, deidentify=options.deidentify,
+        keep_characteristics=options.keep_characteristics,
+        passphrase=read_passphrase(options.encrypt) if options.encrypt else None, log=_log(options),
+        overwrite=options.force, labels=options.labels,
+        sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress, announce=announce,
     )
     announce(f"wrote {len(result.files)} files:")
     for path in result.files:
@@ -271,10 +298,12 @@ def _echo(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
 def _deidentify(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.imaging.deidentification import deidentify
+    from tumortwin.vault import read_passphrase
 
     report = deidentify(
         options.folder, options.out, key=_key(options), keep_characteristics=options.keep_characteristics,
-        keep_burned_in=options.keep_burned_in, overwrite=options.force, progress=progress,
+        keep_burned_in=options.keep_burned_in, overwrite=options.force, progress=progress, log=_log(options),
+        crosswalk=options.crosswalk, passphrase=read_passphrase(options.encrypt) if options.encrypt else None,
     )
     if options.report:
         report.save(options.report, overwrite=options.force)
@@ -294,3 +323,18 @@ def _key(options: argparse.Namespace) -> bytes:
 
     passphrase = read_passphrase(options.passphrase_file) if options.passphrase_file else None
     return read_key(options.key_file, passphrase=passphrase)
+
+
+def _log(options: argparse.Namespace) -> Log | None:
+    from tumortwin.provenance import Log
+
+    return Log(options.log, options.purpose, options.consent) if options.log else None
+
+
+def _verify_log(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.provenance import verify
+
+    check = verify(options.file, key=_key(options) if options.key_file else None, head=options.head)
+    if not check.whole:
+        raise TumorTwinError(f"{options.file} is {check}")
+    print(f"{options.file} is {check}")

@@ -214,7 +214,12 @@ def combined(hashes: Iterable[str]) -> str:
 
 def hashes_of(paths: Iterable[Path], root: Path) -> dict[str, str]:
     """SHA-256 of files by their path relative to a folder."""
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+    return {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(paths)}
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ from tumortwin import __version__, archive
 from tumortwin.board import BoardReport, export_dicom, save_overlays, write_forecast, write_record
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
+from tumortwin.imaging.deidentification import deidentify as write_deidentified
 from tumortwin.imaging.dicom_source import Identity
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import PlanFront, optimize_dose
 from tumortwin.progress import Progress, silent
+from tumortwin.provenance import Log, hashes_of
 from tumortwin.twin import Twin, build_twin
 
 Announce = Callable[[str], None]
@@ -58,8 +61,13 @@ def run(
     strict: bool = False,
     seed: int = 0,
     threads: int = 1,
+    identity: Identity | str = Identity.REMOVED,
     dicom: Identity | str | None = None,
     key: bytes | None = None,
+    deidentify: bool = False,
+    keep_characteristics: bool = False,
+    passphrase: str | None = None,
+    log: Log | None = None,
     overwrite: bool = False,
     labels: str | None = None,
     sequences: Mapping[str, Sequence] | None = None,
@@ -84,10 +92,22 @@ def run(
         Of everything random.
     threads : int
         Threads for registration and simulations; the results do not depend on it.
+    identity : Identity
+        "removed": pages, pictures and records say neither ID nor dates nor names, unless the patient is de-identified.
+        "source": they say them as given. What is saved under ``stages/`` is as read in either case.
     dicom : Identity, optional
         Write the results as DICOM too, to ``dicom/``: "source" as the patient's, "removed" de-identified.
     key : bytes, optional
         Of the pseudonyms of de-identified results; see :func:`~tumortwin.board.export.export_dicom`.
+        With `deidentify`, of the de-identification.
+    deidentify : bool
+        De-identify the patient first (DICOM only), with `key`: nothing that is written says who it is.
+    keep_characteristics : bool
+        With `deidentify`: keep age, weight and height.
+    passphrase : str, optional
+        Encrypt what is saved under ``stages/``.
+    log : Log, optional
+        Where a line is written with hashes of what went in and came out.
     overwrite : bool
         Replace the results of another run in `out`.
     sequences : mapping of str to Sequence, optional
@@ -116,17 +136,26 @@ def run(
     target = Path(out)
     if target.exists() and not target.is_dir():
         raise InputError(f"--out {target} is a file: name a folder")
-    patient = _stage("read the patient", lambda: read_patient(folder, strict=strict, labels=labels,
-                                                            sequences=sequences, adc_unit=adc_unit,
-                                                            progress=progress))
-    announce(f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {patient.id}, "
+    if deidentify:
+        if key is None:
+            raise InputError("deidentify=True needs a key (--key-file): make one with `tumortwin new-key FILE`")
+        with tempfile.TemporaryDirectory(prefix="tumortwin-") as place:
+            copy = _deidentified(Path(folder), Path(place) / "out", key, keep_characteristics, log, progress, announce)
+            return run(copy, out, visits=visits, strict=strict, seed=seed, threads=threads, identity=identity,
+                       dicom=dicom, key=key, passphrase=passphrase, log=log, overwrite=overwrite, labels=labels,
+                       sequences=sequences, adc_unit=adc_unit, progress=progress, announce=announce)
+    patient = _stage("read the patient", lambda: read_patient(
+        folder, strict=strict, labels=labels, sequences=sequences, adc_unit=adc_unit, progress=progress,
+        log=log))
+    whose = patient.id if identity == "source" or patient.identity_removed else "a patient who is not named here"
+    announce(f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {whose}, "
              f"{len(patient.findings)} finding(s)")
     if not patient.visits:
         raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
     if visits is not None:
         calibration_visits(len(patient.visits), visits)  # what cannot be is said before the work, not after it
     said = sorted((sequences or {}).items())
-    results = _Results(target, _key(patient, visits, strict, seed, labels, said, adc_unit), overwrite)
+    results = _Results(target, _key(patient, visits, strict, seed, labels, said, adc_unit), overwrite, passphrase)
     left_out: list[str] = []
 
     twin = results.stage("build the twin", "twin", Twin,
@@ -156,13 +185,15 @@ def run(
 
     report = _stage("lay out the board page", lambda: _report(patient, twin, fit, forecast, front))
     writers: list[Callable[[], list[Path]]] = [
-        lambda: [report.save(target / "board.pdf", overwrite=True)],
-        lambda: [report.save(target / "board.html", overwrite=True)],
-        lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True)],
-        lambda: save_overlays(twin, fit, forecast, target / "overlays", patient=patient, overwrite=True),
+        lambda: [report.save(target / "board.pdf", overwrite=True, identity=identity)],
+        lambda: [report.save(target / "board.html", overwrite=True, identity=identity)],
+        lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True,
+                              identity=identity)],
+        lambda: save_overlays(twin, fit, forecast, target / "overlays", patient=patient, overwrite=True,
+                              identity=identity),
     ]
     if forecast is not None:
-        writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True)])
+        writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True, identity=identity)])
     if dicom is not None:
         def exported() -> list[Path]:
             for stale in (target / "dicom").glob("*.dcm"):
@@ -177,9 +208,24 @@ def run(
     for i, write in enumerate(writers):
         files += _stage("write the results", write)
         progress(i + 1, len(writers), "write the results")
+    if log is not None:
+        log.write("run", inputs=patient.sources.values(), outputs=hashes_of(files, target), identity=str(identity),
+                  identity_removed=patient.identity_removed, visits=visits, strict=strict, seed=seed)
     for line in left_out:
         announce(f"left out: {line}")
     return RoadResult(tuple(files), tuple(left_out))
+
+
+def _deidentified(folder: Path, place: Path, key: bytes, keep_characteristics: bool, log: Log | None,
+                  progress: Progress, announce: Announce) -> Path:
+    """A de-identified copy of the one patient in a folder; what was left out is announced."""
+    report = _stage("de-identify the patient", lambda: write_deidentified(
+        folder, place, key=key, keep_characteristics=keep_characteristics, log=log, progress=progress))
+    for finding in report.findings:
+        announce(str(finding))
+    if len(report.patients) > 1:
+        raise InputError(f"{folder} holds {len(report.patients)} patients: give the folder of one of them")
+    return next(iter(report.patients.values()))
 
 
 def calibration_visits(available: int, asked: int | None) -> int:
@@ -226,7 +272,8 @@ def _key(patient: Patient, *options: Any) -> str:
 class _Results:
     """The output folder of one run: which stages are there already, and whether they are this run's."""
 
-    def __init__(self, folder: Path, key: str, overwrite: bool) -> None:
+    def __init__(self, folder: Path, key: str, overwrite: bool, passphrase: str | None) -> None:
+        self._passphrase = passphrase
         self._stages = folder / "stages"
         note = self._stages / "run.json"
         known = json.loads(note.read_text())["key"] if note.is_file() else None
@@ -247,8 +294,8 @@ class _Results:
         path = self._stages / f"{stem}.npz"
         if self._resume and path.is_file():
             announce(f"{name}: taken from {path}")
-            return archive.load(path, kind)
+            return archive.load(path, kind, passphrase=self._passphrase)
         value = _stage(name, work)
-        archive.save(value, path, overwrite=True)
+        archive.save(value, path, overwrite=True, passphrase=self._passphrase)
         announce(f"{name}: done")
         return value

@@ -162,7 +162,8 @@ def make_report() -> BoardReport:
                 Severity.REPAIRED),
     )
     return BoardReport(
-        patient_id="TT-0001", reference_time=START, version="0.1.0", input_hash="9f2c41d0a7e35b18" * 4,
+        patient_id="TT-0001", identity_removed=True, reference_time=START, version="0.1.0",
+        input_hash="9f2c41d0a7e35b18" * 4,
         clinical=("glioblastoma, IDH-wildtype", "57 years", "MGMT methylated"), scans=scans, courses=courses,
         bands=bands,
         panels=pictures(), comparisons=comparisons, scores=scores, options=options(),

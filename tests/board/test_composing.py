@@ -78,6 +78,7 @@ def stages() -> Stages:
                     "BrainStem": (distances(grid, (0, 15, -20)) < 10).astype(np.float32)},
         dose=dose, clinical=Clinical(age_years=61.0, mgmt_methylated=False),
         findings=(Finding("slices 5 mm apart", "visit 2", "kept", Severity.NOTE),), sources={"a.dcm": "00ff"},
+        identity_removed=True,
     )
     table = (known.DIFFUSIVITY, known.PROLIFERATION, known.ALPHA, known.TEMOZOLOMIDE, known.WHOLE, known.ENHANCING,
              known.EARLY_GROWTH)
@@ -237,7 +238,8 @@ def test_files_for_other_programs(stages: Stages, tmp_path: Path) -> None:
     write_record(path, stages.twin, overwrite=True)
     assert json.loads(path.read_text(encoding="utf-8"))["parameters"] == []
 
-    table = list(csv.DictReader(write_forecast(tmp_path / "forecast.csv", stages.forecast).open(encoding="utf-8")))
+    table = list(csv.DictReader(write_forecast(
+        tmp_path / "forecast.csv", stages.forecast, identity="source").open(encoding="utf-8")))
     assert len(table) == 2 * len(stages.forecast.days)
     row = next(r for r in table if r["quantity"] == "whole" and float(r["day"]) == 150)
     assert [float(row[c]) for c in ("p05_ml", "median_ml", "p95_ml")] == pytest.approx([9.6, 12.0, 15.6])

@@ -105,6 +105,7 @@ def compose(twin: Twin, fit: Calibration | None = None, forecast: Forecast | Non
         findings=findings,
         left_out=(*_left_out(twin, fit, scored, front), *unusable),
         sources=twin.sources,
+        identity_removed=twin.identity_removed,
         **dose_fields(given),
         **{**planned, "definitions": (*DEFINITIONS, *planned.get("definitions", ()))},
     )

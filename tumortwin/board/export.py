@@ -20,6 +20,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from tumortwin import __version__
+from tumortwin.board.identity import for_export
 from tumortwin.board.report import BoardReport
 from tumortwin.calibration.observation import contour_share
 from tumortwin.errors import InputError
@@ -278,7 +279,9 @@ class _Export:
         from tumortwin.board.overlays import picture
 
         # what the page says of dates is as it is shown: nothing to shift
-        source = replace(self._image(self._reference)[1], pseudonym=None)
+        source = self._image(self._reference)[1]
+        report = for_export(report, self.series.identity, source.pseudonym)
+        source = replace(source, pseudonym=None)
         self.files.append(report.save(self._path("board"), source=source, overwrite=self.overwrite))
         if report.panels:
             pictures = {f"picture-{i:02d}": picture(report, panel) for i, panel in enumerate(report.panels, 1)}

@@ -29,7 +29,7 @@ WIDTH, TOP, BOTTOM, RIGHT = 5.0, 0.42, 0.5, 0.55  # inches
 
 
 def save_overlays(twin: Twin, fit: Calibration | None, forecast: Forecast | None, folder: str | os.PathLike[str], *,
-                  patient: Patient | None = None, overwrite: bool = False) -> list[Path]:
+                  patient: Patient | None = None, overwrite: bool = False, identity: str = "removed") -> list[Path]:
     """Write each picture of the board page as a PNG: the scans with their outlines, and what was predicted.
 
     Parameters
@@ -42,6 +42,8 @@ def save_overlays(twin: Twin, fit: Calibration | None, forecast: Forecast | None
         Shows each visit's own image instead of the reference visit's.
     overwrite : bool
         Replace files that are there already.
+    identity : str
+        "removed" or "source": see :meth:`BoardReport.save`.
 
     Returns
     -------
@@ -54,8 +56,9 @@ def save_overlays(twin: Twin, fit: Calibration | None, forecast: Forecast | None
         If a file exists and `overwrite` is false.
     """
     from tumortwin.board.composing import compose
+    from tumortwin.board.identity import for_export
 
-    report = compose(twin, fit, forecast, patient=patient)
+    report = for_export(compose(twin, fit, forecast, patient=patient), identity)
     paths = []
     for i, panel in enumerate(report.panels, 1):
         path = Path(folder) / f"{i:02d}-{panel.date:%Y-%m-%d}-{wording.caption(panel).replace(' ', '-')}.png"

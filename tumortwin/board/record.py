@@ -38,7 +38,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,8 @@ _COMPUTES_WITH = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "hig
 
 
 def write_record(path: str | os.PathLike[str], twin: Twin, fit: Calibration | None = None,
-                 forecast: Forecast | None = None, front: PlanFront | None = None, *, overwrite: bool = False) -> Path:
+                 forecast: Forecast | None = None, front: PlanFront | None = None, *, overwrite: bool = False,
+                 identity: str = "removed") -> Path:
     """Write all numbers of a twin as JSON; the keys are in :mod:`tumortwin.board.record`.
 
     Parameters
@@ -68,6 +69,8 @@ def write_record(path: str | os.PathLike[str], twin: Twin, fit: Calibration | No
         What there is; missing stages leave empty lists.
     overwrite : bool
         Replace a file that is there already.
+    identity : str
+        "removed" or "source": see :meth:`BoardReport.save`.
 
     Raises
     ------
@@ -75,8 +78,10 @@ def write_record(path: str | os.PathLike[str], twin: Twin, fit: Calibration | No
         If the file exists and `overwrite` is false.
     """
     from tumortwin.board.composing import compose
+    from tumortwin.board.identity import for_export
 
-    text = json.dumps(record_of(compose(twin, fit, forecast, front)), indent=1, allow_nan=False, ensure_ascii=False)
+    report = for_export(compose(twin, fit, forecast, front), identity)
+    text = json.dumps(record_of(report), indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -112,7 +117,8 @@ def record_of(report: BoardReport) -> dict[str, Any]:
     }
 
 
-def write_forecast(path: str | os.PathLike[str], forecast: Forecast, *, overwrite: bool = False) -> Path:
+def write_forecast(path: str | os.PathLike[str], forecast: Forecast, *, overwrite: bool = False,
+                   identity: str = "removed") -> Path:
     """Write a forecast's curves as CSV: day, date, quantity, and median, 5th and 95th percentile in mL.
 
     Parameters
@@ -123,19 +129,25 @@ def write_forecast(path: str | os.PathLike[str], forecast: Forecast, *, overwrit
         The curves.
     overwrite : bool
         Replace a file that is there already.
+    identity : str
+        "removed" or "source": see :meth:`BoardReport.save`.
 
     Raises
     ------
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
+    from tumortwin.board.identity import shift_of
+
+    known = identity == "source" or forecast.identity_removed
+    shift = timedelta() if known else shift_of(forecast.date(0.0))
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("day", "date", "quantity", "median_ml", "p05_ml", "p95_ml"))
         for quantity, band in forecast.volumes.items():
             for day, *values in zip(forecast.days, band.median, band.p05, band.p95, strict=True):
-                date = forecast.date(float(day)).isoformat(timespec="minutes")
+                date = (forecast.date(float(day)) + shift).isoformat(timespec="minutes")
                 writer.writerow((f"{day:.4f}", date, quantity, *(f"{v:.4f}" for v in values)))
     return target
 

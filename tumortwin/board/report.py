@@ -85,6 +85,8 @@ class BoardReport:
         What the page's terms mean.
     limit_set : str
         Whose limits the organs' doses are held against.
+    identity_removed : bool
+        Nothing here says who it is; else :meth:`save` takes out what does.
     """
 
     patient_id: str
@@ -111,6 +113,7 @@ class BoardReport:
     sources: Mapping[str, str] = field(default_factory=dict)
     definitions: tuple[str, ...] = ()
     limit_set: str = ""
+    identity_removed: bool = False
 
     @classmethod
     def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> BoardReport:
@@ -151,7 +154,7 @@ class BoardReport:
         return self.scans[-1].date if self.scans else self.reference_time
 
     def save(self, path: str | os.PathLike[str], *, source: DicomSource | Source | None = None,
-             overwrite: bool = False) -> Path:
+             overwrite: bool = False, identity: str = "removed") -> Path:
         """Write the page; the suffix says how: ``.pdf``, ``.html``, ``.dcm`` (Encapsulated PDF), ``.npz`` (the report).
 
         Parameters
@@ -162,20 +165,27 @@ class BoardReport:
             An image of the study that an Encapsulated PDF becomes part of; without it, it is a study of its own.
         overwrite : bool
             Replace a file that is there already.
+        identity : str
+            "removed": a page says neither ID nor dates nor names, unless the patient was read de-identified (then they
+            are nobody's). "source": as given.
 
         Raises
         ------
         InputError
-            If the suffix is none of these, or the study is of another patient than the page names.
+            If the suffix is none of these, or the study is of another patient than the page names, or
+            `identity` is neither of the two.
         OutputExistsError
             If the file exists and `overwrite` is false.
         """
+        from tumortwin.board.identity import for_export
+
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix == ".npz":
             return archive.save(self, target, overwrite=overwrite)
         if suffix == ".dcm":
-            return self._encapsulated(target, source, overwrite)
+            page = for_export(self, identity) if source is None else self  # a study says whose it is
+            return page._encapsulated(target, source, overwrite)
         if suffix == ".pdf":
             from tumortwin.board.pdf import render
         elif suffix == ".html":
@@ -183,7 +193,7 @@ class BoardReport:
         else:
             raise InputError(f"{target}: a board page is saved as .pdf, .html, .dcm or .npz, not {suffix or 'bare'}")
         with new_file(target, overwrite=overwrite) as temporary:
-            temporary.write_bytes(render(self))
+            temporary.write_bytes(render(for_export(self, identity)))
         return target
 
     def _encapsulated(self, target: Path, source: DicomSource | Source | None, overwrite: bool) -> Path:

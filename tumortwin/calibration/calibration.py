@@ -340,16 +340,17 @@ class Calibration:
             {q: Band.of(np.array([r[0][q] for r in results])) for q in QUANTITIES}, fields,
             {q: self.values[u.name] for q, u in QUANTITIES.items()}, self.twin.domain.grid,
             tuple(self.twin.observations[v] for v in self.visits), samples, self.findings,
+            identity_removed=self.twin.identity_removed,
         )
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write to one .npz file, twin included."""
-        return archive.save(self, path, overwrite=overwrite)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
+        """Write to one .npz file, twin included; a passphrase encrypts it (:mod:`tumortwin.vault`)."""
+        return archive.save(self, path, overwrite=overwrite, passphrase=passphrase)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Calibration:
+    def load(cls, path: str | os.PathLike[str], *, passphrase: str | None = None) -> Calibration:
         """Read what :meth:`save` wrote."""
-        return archive.load(path, cls)
+        return archive.load(path, cls, passphrase=passphrase)
 
     def _values(self, theta: NDArray[np.float64]) -> dict[str, float]:
         return {u.name: u.scale.back(t) for u, t in zip(self.unknowns, theta, strict=True)}

@@ -128,6 +128,8 @@ class Forecast:
         Draws from the posterior.
     findings : tuple of Finding
         What a reader should know.
+    identity_removed : bool
+        Nothing here says who it is.
     """
 
     patient_id: str
@@ -140,6 +142,7 @@ class Forecast:
     history: tuple[Observation, ...]
     samples: int
     findings: tuple[Finding, ...] = ()
+    identity_removed: bool = False
 
     @property
     def start(self) -> float:
@@ -204,14 +207,14 @@ class Forecast:
             for i, day in enumerate(self.days)
         ]
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write to one .npz file."""
-        return archive.save(self, path, overwrite=overwrite)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
+        """Write to one .npz file; a passphrase encrypts it (:mod:`tumortwin.vault`)."""
+        return archive.save(self, path, overwrite=overwrite, passphrase=passphrase)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Forecast:
+    def load(cls, path: str | os.PathLike[str], *, passphrase: str | None = None) -> Forecast:
         """Read what :meth:`save` wrote."""
-        return archive.load(path, cls)
+        return archive.load(path, cls, passphrase=passphrase)
 
     def __repr__(self) -> str:
         ends = ", ".join(f"{q} {b.median[-1]:.1f} ({b.p05[-1]:.1f} to {b.p95[-1]:.1f}) mL"

@@ -140,6 +140,7 @@ def read_folder(
         dict(sorted(reading.sources.items())),
         tuple(points),
         tuple(links),
+        all(i.text("PatientIdentityRemoved") == "YES" for line in reading.lines for i in line.instances),
     )
     if strict:
         study.refuse_findings()

@@ -66,6 +66,7 @@ ContrastBolusAgent ContrastBolusVolume ContrastBolusAgentSequence DiffusionBValu
 DiffusionDirectionality SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence BurnedInAnnotation
 StructureSetLabel StructureSetDate StructureSetTime RTPlanLabel RTPlanDate RTPlanTime DoseSummationType
 TreatmentDate TreatmentTime ContentLabel SegmentationType ExtendedOffsetTable ExtendedOffsetTableLengths
+PatientIdentityRemoved
 """.split()  # noqa: SIM905 - a hundred quoted words would be harder to read
 # b-values (Siemens, GE, Philips) and Philips' scale slope, each with the element that names its owner
 _PRIVATE = (

@@ -170,6 +170,8 @@ class Study:
         Points of RT Structure Sets.
     links : tuple of FrameLink
         Rigid motions between frames of reference, of Spatial Registration objects.
+    identity_removed : bool
+        All files say that the patient's identity was removed.
     """
 
     folder: str
@@ -185,6 +187,7 @@ class Study:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     points: tuple[AcquiredPoint, ...] = ()
     links: tuple[FrameLink, ...] = ()
+    identity_removed: bool = False
 
     def refuse_findings(self) -> None:
         """Raise :class:`~tumortwin.errors.StrictError` if anything was repaired, assumed or left out."""

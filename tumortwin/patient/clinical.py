@@ -29,12 +29,15 @@ class ClinicalFile:
         Whose it is.
     findings : tuple of Finding
         Fields that are not known.
+    identity_removed : bool
+        The folder says of nobody: an earlier tool, that did not mark its files, or a phantom.
     """
 
     clinical: Clinical
     treatments: tuple[Treatment, ...] = ()
     patient_id: str | None = None
     findings: tuple[Finding, ...] = ()
+    identity_removed: bool = False
 
 
 def read_clinical(path: Path) -> ClinicalFile:
@@ -62,6 +65,7 @@ def read_clinical(path: Path) -> ClinicalFile:
                               for entry in top.objects("steroids"))),
     )
     patient_id = top.text("patient_id")
+    identity_removed = top.flag("identity_removed") or False
     treatments: list[Treatment] = []
     for entry in top.objects("surgery"):
         time, kind = entry.time("time"), entry.one_of("kind", ("biopsy", "resection"))
@@ -76,4 +80,4 @@ def read_clinical(path: Path) -> ClinicalFile:
                                     "it is shown on the timeline but its effect cannot be simulated"))
     top.report_unknown()
     treatments.sort(key=lambda t: t.time)
-    return ClinicalFile(clinical, tuple(treatments), patient_id, tuple(findings))
+    return ClinicalFile(clinical, tuple(treatments), patient_id, tuple(findings), identity_removed)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from tumortwin.errors import ReadError
+from tumortwin.errors import InputError, ReadError
+from tumortwin.imaging.deidentification import deidentify as write_deidentified
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.headers import CLINICAL_NAME
 from tumortwin.imaging.sequence import Sequence
@@ -20,6 +23,7 @@ from tumortwin.patient.intake import Labels, take_in
 from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
 from tumortwin.progress import Progress, silent
+from tumortwin.provenance import Log
 
 SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
@@ -27,7 +31,9 @@ SESSION = timedelta(hours=24)
 
 def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress: Progress = silent,
                  sequences: Mapping[str, Sequence] | None = None, adc_unit: float | None = None,
-                 labels: Labels | None = None, image_dir: str | os.PathLike[str] | None = None) -> Patient:
+                 labels: Labels | None = None, image_dir: str | os.PathLike[str] | None = None,
+                 deidentify: bool = False, key: bytes | None = None, keep_characteristics: bool = False,
+                 log: Log | None = None) -> Patient:
     """Read one patient: DICOM, BIDS, or a patient file that lists NIfTI or NRRD images.
 
     Parameters
@@ -49,6 +55,16 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
         a table. A file of several labels without either is an error.
     image_dir : path-like, optional
         What ``{$image_dir}`` stands for in a patient file; by default the file's folder.
+    deidentify : bool
+        De-identify DICOM on the way (:func:`tumortwin.imaging.deidentification.deidentify`): what comes back says
+        neither who it is nor when it was, intervals are exact, and it is the same as reading a de-identified copy. The
+        copy lives in a temporary folder while this reads.
+    key : bytes, optional
+        For `deidentify`: :func:`tumortwin.vault.read_key`.
+    keep_characteristics : bool
+        For `deidentify`: keep age, weight and height.
+    log : Log, optional
+        Where a line is written with the hashes of what was read.
 
     Returns
     -------
@@ -57,17 +73,41 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
 
     Raises
     ------
+    InputError
+        With `deidentify` and no key.
     ReadError
         If the path or a file that is needed cannot be used; the message names file, value and remedy.
     StrictError
         With ``strict=True``, for findings.
     """
-    study, clinical = take_in(path, sequences=sequences, adc_unit=adc_unit, labels=labels, image_dir=image_dir,
-                              progress=progress)
-    patient = patient_of(study, clinical)
+    def read(place: str | os.PathLike[str]) -> Patient:
+        study, clinical = take_in(place, sequences=sequences, adc_unit=adc_unit, labels=labels, image_dir=image_dir,
+                                  progress=progress)
+        return patient_of(study, clinical)
+
+    patient = _read_deidentified(path, key, keep_characteristics, progress, read) if deidentify else read(path)
     if strict:
         refuse_findings(patient.findings)
+    if log is not None:
+        log.write("read_patient", inputs=patient.sources.values(), identity_removed=patient.identity_removed,
+                  deidentified_now=deidentify, visits=len(patient.visits), findings=len(patient.findings))
     return patient
+
+
+def _read_deidentified(folder: str | os.PathLike[str], key: bytes | None, keep_characteristics: bool,
+                       progress: Progress, read: Callable[[Path], Patient]) -> Patient:
+    """Read a de-identified copy that is gone afterwards."""
+    if key is None:
+        raise InputError("deidentify=True needs a key: key=tumortwin.vault.read_key(FILE), which `tumortwin new-key "
+                         "FILE` makes")
+    with tempfile.TemporaryDirectory(prefix="tumortwin-") as place:
+        report = write_deidentified(folder, Path(place) / "out", key=key, keep_characteristics=keep_characteristics,
+                                    progress=progress)
+        if len(report.patients) > 1:
+            raise ReadError(f"{folder} holds {len(report.patients)} patients: give the folder of one of them")
+        (copy,) = report.patients.values()
+        patient = read(copy)
+    return replace(patient, findings=(*report.findings, *patient.findings), identity_removed=True)
 
 
 def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
@@ -110,6 +150,7 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
         id=identity, visits=tuple(visits), treatments=tuple(sorted(treatments, key=lambda t: t.time)),
         structures=_named(structures, "structures", findings), dose=dose, plan=plan, clinical=clinical.clinical,
         findings=tuple(findings), sources=study.sources,
+        identity_removed=study.identity_removed or clinical.identity_removed,
     )
 
 

@@ -74,6 +74,8 @@ class Patient:
         What was repaired, assumed or left out.
     sources : mapping of str to str
         Path (relative to the folder) of each file that was used, and its SHA-256.
+    identity_removed : bool
+        Nothing here says who it is; else pages and pictures are written without ID, dates and names.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Patient:
     clinical: Clinical = field(default_factory=Clinical)
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    identity_removed: bool = False
 
     def __repr__(self) -> str:
         return text_timeline(self)

@@ -100,7 +100,8 @@ def write_patient(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *
         progress(done, total, "writing DICOM")
         _write_radiotherapy(synthetic, planning, temporary / "rt")
         with new_file(temporary / "clinical.json") as file:
-            file.write_text(json.dumps(clinical_json(synthetic), indent=1) + "\n", encoding="utf-8")
+            content = {**clinical_json(synthetic), "identity_removed": True}  # nobody's
+            file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if not (Path(folder) / NOTICE).exists():
         with new_file(Path(folder) / NOTICE) as file:
             file.write_text(files("tumortwin.phantom").joinpath("data", "NOTICE.txt").read_text(encoding="utf-8"),

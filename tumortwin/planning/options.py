@@ -229,14 +229,14 @@ class PlanFront:
         """Days from the start of radiotherapy to the horizon."""
         return self.horizon - self.start
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write to one .npz file, calibration and twin included."""
-        return archive.save(self, path, overwrite=overwrite)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
+        """Write to one .npz file, calibration and twin included; a passphrase encrypts it (:mod:`tumortwin.vault`)."""
+        return archive.save(self, path, overwrite=overwrite, passphrase=passphrase)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PlanFront:
+    def load(cls, path: str | os.PathLike[str], *, passphrase: str | None = None) -> PlanFront:
         """Read what :meth:`save` wrote."""
-        return archive.load(path, cls)
+        return archive.load(path, cls, passphrase=passphrase)
 
     def rows(self) -> list[dict[str, str]]:
         """The comparison as text, a row for each option."""

@@ -133,6 +133,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         patient_id=patient.id, reference_time=patient.visits[0].date, domain=domain,
         anatomy=_anatomy(head, domain.grid), observations=observations, structures=structures, dose=dose,
         clinical=patient.clinical, sources=patient.sources,
+        identity_removed=patient.identity_removed,
     )
     twin = place_therapy(twin, patient.treatments, transforms, findings)
     if strict:

@@ -120,6 +120,8 @@ class Twin:
         Of reading and of building.
     sources : mapping of str to str
         Input files and their SHA-256.
+    identity_removed : bool
+        Nothing here says who it is.
     """
 
     patient_id: str
@@ -135,6 +137,7 @@ class Twin:
     clinical: Clinical = field(default_factory=Clinical)
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    identity_removed: bool = False
 
     def day(self, time: datetime) -> float:
         """Days from the reference time to `time`, fractions kept."""
@@ -144,18 +147,18 @@ class Twin:
         """The date and time of a day."""
         return self.reference_time + timedelta(days=day)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the twin to one .npz file.
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
+        """Write the twin to one .npz file; a passphrase encrypts it (:mod:`tumortwin.vault`).
 
         Raises
         ------
         OutputExistsError
             If the file exists and `overwrite` is false.
         """
-        return archive.save(self, path, overwrite=overwrite)
+        return archive.save(self, path, overwrite=overwrite, passphrase=passphrase)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Twin:
+    def load(cls, path: str | os.PathLike[str], *, passphrase: str | None = None) -> Twin:
         """Read what :meth:`save` wrote.
 
         Raises
@@ -163,7 +166,7 @@ class Twin:
         ReadError
             If the file is missing, damaged or holds something else.
         """
-        return archive.load(path, cls)
+        return archive.load(path, cls, passphrase=passphrase)
 
     def _facts(self) -> list[tuple[str, str]]:
         z, y, x = self.domain.grid.shape

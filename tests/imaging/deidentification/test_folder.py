@@ -11,9 +11,11 @@ import pydicom
 import pytest
 from pydicom.uid import UID_dictionary
 
+from tumortwin import vault
 from tumortwin.errors import Cancelled, InputError, OutputExistsError, ReadError
 from tumortwin.imaging import Severity
 from tumortwin.imaging.deidentification import deidentify
+from tumortwin.imaging.deidentification.crosswalk import read_crosswalk
 from tumortwin.imaging.pseudonym import Pseudonym
 
 KEY = bytes(range(32))
@@ -336,3 +338,26 @@ def test_damaged_files_are_left_out_and_said(planted, tmp_path):
         + sum(int(f.what.split()[0]) for f in report.findings if "not DICOM" in f.what)
         >= 13
     )
+
+
+def test_the_crosswalk_leads_back_for_who_may_know(planting, planted, tmp_path, monkeypatch):
+    monkeypatch.setattr(vault, "LOG2_N", 10)
+    path = tmp_path / "crosswalk"
+    report = deidentify(planted.folder, tmp_path / "out", key=KEY, crosswalk=path, passphrase="correct horse")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert planting.PATIENT_ID.encode() not in path.read_bytes()
+    with pytest.raises(vault.VaultError):
+        read_crosswalk(path, "another horse")
+    known = read_crosswalk(path, "correct horse")
+    pseudonym = Pseudonym(KEY, planting.PATIENT_ID)
+    assert known["patients"] == {planting.PATIENT_ID: {"id": pseudonym.name, "shift_days": pseudonym.shift.days}}
+    assert len(known["files"]) == report.files
+    for before, after in known["files"].items():
+        given, now = (
+            pydicom.dcmread(f, stop_before_pixels=True) for f in (planted.folder / before, report.folder / after)
+        )
+        assert now.SOPInstanceUID == pseudonym.uid(given.SOPInstanceUID)
+    with pytest.raises(OutputExistsError):
+        deidentify(planted.folder, tmp_path / "again", key=KEY, crosswalk=path)
+    with pytest.raises(InputError, match="would lie among"):
+        deidentify(planted.folder, tmp_path / "again", key=KEY, crosswalk=tmp_path / "again" / "x.json")

@@ -19,6 +19,7 @@ _FIELDS: dict[str, Any] = {
     "age_years": "age",
     "mgmt_methylated": "flag",
     "idh_mutant": "flag",
+    "identity_removed": "flag",
     "diagnosis": "text",
     "steroids": [{"from": "time", "dexamethasone_mg_per_day": "number"}],
     "surgery": [{"time": "time", "kind": ("biopsy", "resection")}],

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shutil
 import tempfile
-import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -23,14 +17,17 @@ from tumortwin.errors import InputError, OutputExistsError, ReadError
 from tumortwin.imaging.deidentification import profile
 from tumortwin.imaging.deidentification.cleaning import Cleaner, Person
 from tumortwin.imaging.deidentification.clinical import clean_clinical, patient_of
+from tumortwin.imaging.deidentification.crosswalk import write_crosswalk
 from tumortwin.imaging.deidentification.pixels import burned_in, clean_pixels, shows_face
 from tumortwin.imaging.deidentification.report import DeidentificationReport
+from tumortwin.imaging.deidentification.survey import Found, Owner, left_out, quiet, read_dataset, survey
 from tumortwin.imaging.dicom_header import MANUFACTURER, hashed_uid, item
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED, DICOMDIR
+from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED
 from tumortwin.imaging.pseudonym import Pseudonym
 from tumortwin.outputs import new_file
 from tumortwin.progress import Progress, silent
+from tumortwin.provenance import Log, hashes_of, sha256_of
 
 KEY_BYTES = 32
 REPORT_NAME = "deidentification.json"
@@ -79,25 +76,6 @@ _CLASSES = {
 }
 
 
-@dataclass(eq=False)
-class _Found:
-    """What the first look at all files found."""
-
-    people: dict[str, _Person] = field(default_factory=dict)
-    files: list[tuple[int, Path, str]] = field(default_factory=list)  # number, path, patient ID
-    clinical: list[tuple[int, Path]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    other: int = 0
-
-
-@dataclass(eq=False)
-class _Person:
-    names: set[str] = field(default_factory=set)
-    numbers: set[str] = field(default_factory=set)
-    safe_private: bool = False
-    folders: set[Path] = field(default_factory=set)
-
-
 def deidentify(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -107,6 +85,9 @@ def deidentify(
     keep_burned_in: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
+    log: Log | None = None,
+    crosswalk: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
 ) -> DeidentificationReport:
     """De-identify a folder of DICOM files, and the ``clinical.json`` in it, for longitudinal work.
 
@@ -133,6 +114,12 @@ def deidentify(
         Replace an earlier result in `out`.
     progress : Progress
         Told how far it is.
+    log : Log, optional
+        Where a line is written with the hashes of what went in and came out.
+    crosswalk : path-like, optional
+        A file for who became whom (see :mod:`tumortwin.imaging.deidentification.crosswalk`). It identifies everybody.
+    passphrase : str, optional
+        Encrypts the crosswalk: :func:`tumortwin.vault.decrypt` reads it.
 
     Returns
     -------
@@ -152,17 +139,35 @@ def deidentify(
     if not isinstance(key, bytes) or len(key) < KEY_BYTES:
         raise InputError(f"the key must be at least {KEY_BYTES} bytes: make one with `tumortwin new-key FILE`")
     _check_places(source, target, overwrite)
-    found = _look(source, progress)
+    if crosswalk is not None and Path(crosswalk).exists() and not overwrite:
+        raise OutputExistsError(f"{crosswalk} is there already: choose another name, or ask to overwrite it (--force)")
+    if crosswalk is not None and target.resolve() in Path(crosswalk).resolve().parents:
+        raise InputError(f"the crosswalk {crosswalk} would lie among the de-identified files: keep it elsewhere")
+    with quiet():
+        found = survey(source, progress)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".deidentify-", dir=target.parent))
     try:
-        report = _write(found, work, target, key, keep_characteristics, keep_burned_in, progress)
+        with quiet():
+            report, origins = _write(found, work, target, key, keep_characteristics, keep_burned_in, progress)
         if target.exists():
             shutil.rmtree(target)
         work.chmod(0o755)
         work.rename(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if crosswalk is not None:
+        files = {path.relative_to(source).as_posix(): name.as_posix() for name, path in origins.items()}
+        write_crosswalk(crosswalk, {p: Pseudonym(key, p) for p in found.people}, files, passphrase, overwrite=overwrite)
+    if log is not None:
+        log.write(
+            "deidentify",
+            inputs=[sha256_of(path) for _, path, _ in found.files],
+            outputs=hashes_of((p for p in target.rglob("*") if p.is_file()), target),
+            codes=[code for code, _ in report.codes],
+            key_id=report.key_id,
+            files=report.files,
+        )
     return report
 
 
@@ -182,119 +187,16 @@ def _check_places(source: Path, target: Path, overwrite: bool) -> None:
             )
 
 
-def _look(source: Path, progress: Progress) -> _Found:
-    """Every file once, without pixels: whose it is, and which names and numbers its patient goes by."""
-    found = _Found()
-    files = sorted(Path(root) / name for root, _, names in os.walk(source) for name in names)
-    nameless: list[tuple[int, Path, str]] = []
-    of_study: dict[str, str] = {}
-    for number, path in enumerate(files, 1):
-        progress(number - 1, len(files), "looking for identifiers")
-        if path.name == CLINICAL_NAME:
-            found.clinical.append((number, path))
-            continue
-        try:
-            header = _read(path, pixels=False)
-            if header is None:
-                found.other += 1
-                continue
-            patient, study = str(header.get("PatientID") or "").strip(), str(header.get("StudyInstanceUID") or "")
-            if not patient:
-                nameless.append((number, path, study))
-                continue
-            person = found.people.setdefault(patient, _Person())
-            _collect(header, person)
-        except DAMAGED as error:
-            # the message of a parser may quote what it read
-            found.findings.append(_left_out(number, f"it cannot be parsed ({type(error).__name__})"))
-            continue
-        of_study[study] = patient
-        person.folders.add(path.parent)
-        found.files.append((number, path, patient))
-    for number, path, study in nameless:
-        if study in of_study:
-            found.files.append((number, path, of_study[study]))
-        else:
-            found.findings.append(_left_out(number, "it has no Patient ID, and no file of its study has one"))
-    progress(len(files), len(files), "looking for identifiers")
-    found.files.sort()
-    if not found.files:
-        raise ReadError(
-            f"{source} holds no DICOM file that can be de-identified ({len(files)} files looked at): give the "
-            "folder that holds the DICOM files"
-        )
-    if found.other:
-        found.findings.append(
-            Finding(f"{found.other} files that are not DICOM, or a DICOMDIR", "folder", "not copied", Severity.LEFT_OUT)
-        )
-    return found
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings and no log of pydicom: they quote the values they complain of."""
-    log = logging.getLogger("pydicom")
-    before, log.disabled = log.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.disabled = before
-
-
-def _read(path: Path, *, pixels: bool) -> Dataset | None:
-    """A data set; None if the file is not DICOM or is a DICOMDIR."""
-    content = BytesIO(path.read_bytes())
-    start = content.read(132)
-    preamble = start[128:] == b"DICM"
-    if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
-        return None
-    content.seek(0)
-    with _quiet():
-        data = pydicom.dcmread(content, force=not preamble, stop_before_pixels=not pixels)
-    if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "SOPClassUID" not in data:
-        return None
-    return data
-
-
-def _elements(data: Dataset) -> Iterator[pydicom.DataElement]:
-    for tag in list(data.keys()):
-        try:
-            element = data[tag]
-        except DAMAGED:
-            continue  # it will be removed, and cannot be known before
-        yield element
-        if element.VR == "SQ":
-            for part in element.value or ():
-                yield from _elements(part)
-
-
-def _collect(header: Dataset, person: _Person) -> None:
-    with _quiet():
-        for element in _elements(header):
-            if element.tag.is_private:
-                creator = profile.SAFE_PRIVATE_ELEMENTS.get((element.tag.group, str(element.value)))
-                person.safe_private |= creator is not None and element.tag.element < 0x100
-            elif element.VR == "PN":
-                person.names |= {word.lower() for word in re.findall(r"[^\W\d_]{3,}", str(element.value))}
-            elif (
-                element.VR in ("LO", "SH")
-                and profile.basic_action(element.tag)
-                and not profile.is_descriptor(element.tag)
-            ):
-                person.numbers |= {text for text in str(element.value).split("\\") if len(text.strip()) >= 5}
-
-
 def _write(
-    found: _Found,
+    found: Found,
     work: Path,
     target: Path,
     key: bytes,
     characteristics: bool,
     keep_burned_in: bool,
     progress: Progress,
-) -> DeidentificationReport:
+) -> tuple[DeidentificationReport, dict[Path, Path]]:
+    """Write all files below `work`; return the report, and for each new name the file it came from."""
     actions: Counter[tuple[str, str, str]] = Counter()
     cleaners = {
         patient: Cleaner(
@@ -304,19 +206,20 @@ def _write(
     }
     findings = list(found.findings)
     faces: dict[str, set[str]] = defaultdict(set)
-    unlooked, written = 0, set()
+    unlooked = 0
+    written: dict[Path, Path] = {}
     for done, (number, path, patient) in enumerate(found.files):
         progress(done, len(found.files), "de-identifying")
         cleaner = cleaners[patient]
         try:
-            data = _read(path, pixels=True)
+            data = read_dataset(path, pixels=True)
             assert data is not None  # the first look found it to be DICOM
         except DAMAGED as error:
-            findings.append(_left_out(number, f"it cannot be parsed ({type(error).__name__})"))
+            findings.append(left_out(number, f"it cannot be parsed ({type(error).__name__})"))
             continue
         if str(data.SOPClassUID) not in _CLASSES:
             findings.append(
-                _left_out(
+                left_out(
                     number,
                     "a kind of object that is not cleaned, such as a document, a presentation state or a private class",
                 )
@@ -324,7 +227,7 @@ def _write(
             continue
         if why := burned_in(data):
             if not keep_burned_in:
-                findings.append(_left_out(number, why, "keep_burned_in=True (--keep-burned-in) writes it"))
+                findings.append(left_out(number, why, "keep_burned_in=True (--keep-burned-in) writes it"))
                 continue
             findings.append(Finding(why, f"file {number}", "written as it is, because you asked for it", Severity.NOTE))
         unlooked += "Rows" in data and not data.get("BurnedInAnnotation")
@@ -337,9 +240,9 @@ def _write(
         try:
             content = _deidentified(data, cleaner, _codes(found.people[patient], characteristics))
         except DAMAGED as error:
-            findings.append(_left_out(number, f"it cannot be cleaned or encoded ({type(error).__name__})"))
+            findings.append(left_out(number, f"it cannot be cleaned or encoded ({type(error).__name__})"))
             continue
-        written.add(name)
+        written[name] = path
         with new_file(work / name) as temporary:
             temporary.write_bytes(content)
     progress(len(found.files), len(found.files), "de-identifying")
@@ -376,10 +279,10 @@ def _write(
         Pseudonym(key, "").label("key", "", 16),
     )
     report.save(work / REPORT_NAME)
-    return report
+    return report, written
 
 
-def _codes(person: _Person, characteristics: bool) -> list[tuple[str, str]]:
+def _codes(person: Owner, characteristics: bool) -> list[tuple[str, str]]:
     """The same for all files of a patient: they are attributes of the patient."""
     codes = [profile.BASIC, profile.CLEAN_DESCRIPTORS, profile.MODIFIED_DATES]
     codes += [profile.CHARACTERISTICS] if characteristics else []
@@ -406,7 +309,7 @@ def _deidentified(data: Dataset, cleaner: Cleaner, codes: list[tuple[str, str]])
     )
     done_before = _earlier_codes(data)
     face = shows_face(data)
-    with _quiet():
+    with quiet():
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = syntax
         for what in clean_pixels(data):
@@ -438,7 +341,7 @@ def _earlier_codes(data: Dataset) -> list[tuple[str, str]]:
 
 
 def _write_clinical(
-    found: _Found, cleaners: dict[str, Cleaner], work: Path, characteristics: bool, findings: list[Finding]
+    found: Found, cleaners: dict[str, Cleaner], work: Path, characteristics: bool, findings: list[Finding]
 ) -> None:
     for number, path in found.clinical:
         stated = patient_of(path)
@@ -450,11 +353,11 @@ def _write_clinical(
         owner = stated if stated in cleaners else next(iter(beneath)) if not stated and len(beneath) == 1 else None
         target = None if owner is None else work / cleaners[owner].pseudonym.name / CLINICAL_NAME
         if owner is None or target is None or target.exists():
-            findings.append(_left_out(number, "a clinical.json that is no one patient's, or a second one"))
+            findings.append(left_out(number, "a clinical.json that is no one patient's, or a second one"))
             continue
         cleaned = clean_clinical(path, cleaners[owner], characteristics)
         if cleaned is None:
-            findings.append(_left_out(number, "a clinical.json that cannot be read"))
+            findings.append(left_out(number, "a clinical.json that cannot be read"))
             continue
         text, dropped = cleaned
         if dropped:
@@ -468,8 +371,3 @@ def _write_clinical(
             )
         with new_file(target) as temporary:
             temporary.write_text(text, encoding="utf-8")
-
-
-def _left_out(number: int, why: str, remedy: str = "") -> Finding:
-    action = f"left out: {remedy}" if remedy else "left out"
-    return Finding(why, f"file {number}", action, Severity.LEFT_OUT)

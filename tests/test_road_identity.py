@@ -1,0 +1,87 @@
+"""The road on somebody: nothing that is written says who it is, unless asked."""
+
+import json
+import subprocess
+
+import numpy as np
+import pydicom
+import pytest
+
+from tumortwin.errors import InputError
+from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.provenance import Log, hashes_of, verify
+from tumortwin.road import run
+
+pytestmark = pytest.mark.timeout(900)
+
+SECRETS = ("Weatherby", "MRN-40718833", "Ottoline", "2023-05-", "202305")
+
+
+@pytest.fixture(scope="module")
+def somebody(sample, tmp_path_factory):
+    """One visit of the sample as a hospital would have it: with a name, in folders of that name."""
+    folder = tmp_path_factory.mktemp("hospital") / "Weatherby MRN-40718833"
+    for path in sorted((sample / "2-post-rt").rglob("*.dcm")):
+        data = pydicom.dcmread(path)
+        data.PatientName, data.PatientID = "Weatherby^Ottoline", "MRN-40718833"
+        data.SeriesDescription = f"{data.SeriesDescription} Weatherby"[:64]
+        (folder / "Ottoline").mkdir(parents=True, exist_ok=True)
+        data.save_as(folder / "Ottoline" / f"{path.parent.name}-{path.name}")
+    return folder
+
+
+def said_in(folder):
+    """Names and contents of all files, saved arrays' trees decoded, compressed streams of pages inflated."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        text = path.relative_to(folder).as_posix() + path.read_bytes().decode("latin-1")
+        if path.suffix == ".npz" and path.read_bytes()[:2] == b"PK":
+            with np.load(path) as saved:
+                text += saved["tree"].tobytes().decode()
+        if path.suffix == ".pdf":
+            text += subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True, check=True).stdout
+        yield path, text
+
+
+def leaks(folder, *left_out):
+    return {(path.name, secret) for path, text in said_in(folder) if path.parent.name not in left_out
+            for secret in SECRETS if secret in text}
+
+
+def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
+    log, lines = Log(tmp_path / "log.jsonl", purpose="a study"), []
+    result = run(somebody, tmp_path / "out", log=log, dicom="removed", announce=lines.append)
+    assert {p.suffix for p in result.files} >= {".pdf", ".html", ".json", ".png", ".dcm"}
+    assert any(p.name.startswith("board") and p.suffix == ".dcm" for p in result.files)
+    assert leaks(tmp_path / "out", "stages") == set()
+    assert not [line for line in lines if any(secret in line for secret in SECRETS)]
+    # a stage is a saved twin: as read, unless it was read de-identified
+    assert ("twin.npz", "MRN-40718833") in leaks(tmp_path / "out")
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["event"] for entry in entries] == ["read_patient", "run"]
+    assert entries[1]["outputs"] == hashes_of(result.files, tmp_path / "out")
+    assert not [secret for secret in SECRETS if secret in (tmp_path / "log.jsonl").read_text()]
+    assert verify(tmp_path / "log.jsonl").whole
+
+    run(somebody, tmp_path / "out", identity="source", overwrite=True)
+    known = leaks(tmp_path / "out", "stages")
+    assert {("board.html", "MRN-40718833"), ("board.pdf", "MRN-40718833"), ("twin.json", "Ottoline")} <= known
+
+
+def test_with_a_key_or_a_passphrase_the_stages_say_nothing_either(somebody, tmp_path):
+    key = bytes(range(32))
+    lines = []
+    run(somebody, tmp_path / "keyed", key=key, deidentify=True, dicom="removed", announce=lines.append)
+    assert any("head that was not defaced" in line for line in lines)
+    assert list((tmp_path / "keyed" / "dicom").glob("board*"))
+    assert leaks(tmp_path / "keyed") == set()
+    assert Pseudonym(key, "MRN-40718833").name in (tmp_path / "keyed" / "board.html").read_text()
+    run(somebody, tmp_path / "locked", passphrase="correct horse")
+    assert leaks(tmp_path / "locked") == set()
+    lines.clear()
+    run(somebody, tmp_path / "locked", passphrase="correct horse", announce=lines.append)
+    assert any("taken from" in line for line in lines)
+
+
+def test_deidentify_needs_a_key(somebody, tmp_path):
+    with pytest.raises(InputError, match="needs a key"):
+        run(somebody, tmp_path / "out", deidentify=True)

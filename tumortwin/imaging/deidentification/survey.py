@@ -1,0 +1,152 @@
+"""The first look at a folder: whose files are there, and which names and numbers each patient goes by."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from tumortwin.errors import ReadError
+from tumortwin.imaging.deidentification import profile
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED, DICOMDIR
+from tumortwin.progress import Progress
+
+
+@dataclass(eq=False)
+class Found:
+    """What the first look at all files found."""
+
+    people: dict[str, Owner] = field(default_factory=dict)
+    files: list[tuple[int, Path, str]] = field(default_factory=list)  # number, path, patient ID
+    clinical: list[tuple[int, Path]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    other: int = 0
+
+
+@dataclass(eq=False)
+class Owner:
+    """A patient: words of names and numbers in all files, and whether safe private elements are there."""
+
+    names: set[str] = field(default_factory=set)
+    numbers: set[str] = field(default_factory=set)
+    safe_private: bool = False
+    folders: set[Path] = field(default_factory=set)
+
+
+def survey(source: Path, progress: Progress) -> Found:
+    """Every file once, without pixels: whose it is, and which names and numbers its patient goes by."""
+    found = Found()
+    files = sorted(Path(root) / name for root, _, names in os.walk(source) for name in names)
+    nameless: list[tuple[int, Path, str]] = []
+    of_study: dict[str, str] = {}
+    for number, path in enumerate(files, 1):
+        progress(number - 1, len(files), "looking for identifiers")
+        if path.name == CLINICAL_NAME:
+            found.clinical.append((number, path))
+            continue
+        try:
+            header = read_dataset(path, pixels=False)
+            if header is None:
+                found.other += 1
+                continue
+            patient, study = str(header.get("PatientID") or "").strip(), str(header.get("StudyInstanceUID") or "")
+            if not patient:
+                nameless.append((number, path, study))
+                continue
+            person = found.people.setdefault(patient, Owner())
+            _collect(header, person)
+        except DAMAGED as error:
+            # the message of a parser may quote what it read
+            found.findings.append(left_out(number, f"it cannot be parsed ({type(error).__name__})"))
+            continue
+        of_study[study] = patient
+        person.folders.add(path.parent)
+        found.files.append((number, path, patient))
+    for number, path, study in nameless:
+        if study in of_study:
+            found.files.append((number, path, of_study[study]))
+        else:
+            found.findings.append(left_out(number, "it has no Patient ID, and no file of its study has one"))
+    progress(len(files), len(files), "looking for identifiers")
+    found.files.sort()
+    if not found.files:
+        raise ReadError(
+            f"{source} holds no DICOM file that can be de-identified ({len(files)} files looked at): give the "
+            "folder that holds the DICOM files"
+        )
+    if found.other:
+        found.findings.append(
+            Finding(f"{found.other} files that are not DICOM, or a DICOMDIR", "folder", "not copied", Severity.NOTE)
+        )
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no log of pydicom: they quote the values they complain of."""
+    log = logging.getLogger("pydicom")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
+
+
+def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
+    """A data set; None if the file is not DICOM or is a DICOMDIR."""
+    content = BytesIO(path.read_bytes())
+    start = content.read(132)
+    preamble = start[128:] == b"DICM"
+    if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+        return None
+    content.seek(0)
+    with quiet():
+        data = pydicom.dcmread(content, force=not preamble, stop_before_pixels=not pixels)
+    if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "SOPClassUID" not in data:
+        return None
+    return data
+
+
+def _elements(data: Dataset) -> Iterator[pydicom.DataElement]:
+    for tag in list(data.keys()):
+        try:
+            element = data[tag]
+        except DAMAGED:
+            continue  # it will be removed, and cannot be known before
+        yield element
+        if element.VR == "SQ":
+            for part in element.value or ():
+                yield from _elements(part)
+
+
+def _collect(header: Dataset, person: Owner) -> None:
+    with quiet():
+        for element in _elements(header):
+            if element.tag.is_private:
+                creator = profile.SAFE_PRIVATE_ELEMENTS.get((element.tag.group, str(element.value)))
+                person.safe_private |= creator is not None and element.tag.element < 0x100
+            elif element.VR == "PN":
+                person.names |= {word.lower() for word in re.findall(r"[^\W\d_]{3,}", str(element.value))}
+            elif (
+                element.VR in ("LO", "SH")
+                and profile.basic_action(element.tag)
+                and not profile.is_descriptor(element.tag)
+            ):
+                person.numbers |= {text for text in str(element.value).split("\\") if len(text.strip()) >= 5}
+
+
+def left_out(number: int, why: str, remedy: str = "") -> Finding:
+    action = f"left out: {remedy}" if remedy else "left out"
+    return Finding(why, f"file {number}", action, Severity.LEFT_OUT)
