@@ -142,6 +142,8 @@ def test_deidentified_on_the_way(folder: Path, tmp_path: Path) -> None:
     assert "TT-READ" not in repr(nobody) + repr(nobody.findings) + repr(nobody.sources)
     with pytest.raises(InputError, match="needs a key"):
         read_patient(folder, deidentify=True)
+    (copy / "clinical.json").unlink()
+    assert read_patient(copy).identity_removed, "the DICOM files say so themselves"
 
 
 def test_reading_is_logged(folder: Path, tmp_path: Path) -> None:
