@@ -25,6 +25,8 @@ from tumortwin.threads import pool_of
 SIGNAL = "a.u."
 """Unit of MR signal."""
 _THREADS = min(8, os.cpu_count() or 1)
+_WORTH_A_THREAD = 2**19
+"""Bytes of a decoded plane from which decoding in parallel pays."""
 
 
 def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
@@ -127,10 +129,13 @@ def load(stack: Stack, sources: dict[str, str], *, unit: str, real_world: bool =
             if padded is not None:
                 padded[i] = _padding(plane, stored)
 
-    # as many files in memory as threads
-    with pool_of(min(len(files), _THREADS)) as pool:
-        for _ in pool.map(read, files):
-            pass
+    if array[0].nbytes < _WORTH_A_THREAD:  # small files are mostly parsing, which threads only hold up
+        for members in files:
+            read(members)
+    else:  # as many files in memory as threads
+        with pool_of(min(len(files), _THREADS)) as pool:
+            for _ in pool.map(read, files):
+                pass
     findings: list[Finding] = []
     if lost:
         stack, array, padded = _mended(stack, lost, array, padded, findings)

@@ -336,6 +336,7 @@ def _with_grid(stack: Stack) -> Stack:
         findings.append(Finding(f"a Siemens mosaic of {len(planes)} slices", "", "unfolded", Severity.REPAIRED))
     if repair:
         findings.append(Finding(*repair, Severity.REPAIRED))
+    findings += _never_sent(stack)
     stated = first.number("SpacingBetweenSlices")
     if stated is not None and abs(abs(stated) - step) > max(0.02 * step, 0.01):
         what = f"SpacingBetweenSlices says {stated:g} mm, the positions {step:.4g} mm"
@@ -352,6 +353,16 @@ def _with_grid(stack: Stack) -> Stack:
         what = f"the slices lean by {np.rad2deg(tilt):.1f} deg (gantry tilt)"
         findings.append(Finding(what, "", "sheared back by linear interpolation", Severity.REPAIRED))
     return replace(stack, planes=planes, grid=grid, leaning=leaning, at=at, findings=tuple(findings))
+
+
+def _never_sent(stack: Stack) -> list[Finding]:
+    """Slices missing at an end leave one trace: instance numbers of a whole series that do not begin at 1."""
+    numbers = [p.number("InstanceNumber") for p in stack.planes]
+    known = sorted({int(n) for n in numbers if n is not None})
+    if stack.part or len(known) != len(numbers) or known[0] <= 1 or stack.first.frame or stack.first.tile:
+        return []
+    what = f"instance numbers begin at {known[0]}"
+    return [Finding(what, "", "read as it is: slices at an end of the volume may not have been sent")]
 
 
 def axes_of(plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -37,7 +37,8 @@ def missing_slices(s: Specimen) -> Iterator[Mutant]:
 def missing_at_the_ends(s: Specimen) -> Iterator[Mutant]:
     """The first and last slices were never sent: what is there is right."""
     inner = s.grid.cropped((slice(2, s.n - 1), slice(None), slice(None)))
-    yield s.mutant("missing slices, at the ends", s.slices()[2:-1], LOADED, truths=[s.truth(grid=inner)])
+    yield s.mutant("missing slices, at the ends", s.slices()[2:-1], LOADED, "instance numbers begin at 3",
+                   [s.truth(grid=inner)])
 
 
 def uneven_spacing(s: Specimen) -> Iterator[Mutant]:
