@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from tumortwin.cli import main
-from tumortwin.errors import ReadError, StrictError
+from tumortwin.errors import InputError, ReadError, StrictError
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import FractionDose
@@ -324,6 +324,12 @@ def test_visits_of_unlike_frames(folder: Path) -> None:
     frames = [v.images[Sequence.ADC].frame for v in patient.visits]
     assert frames[0] != frames[1]
     assert patient.structures["PTV"].frame == frames[1]
+
+
+def test_a_patient_file_has_the_word_about_its_images(folder: Path) -> None:
+    with pytest.raises(InputError, match="says itself what each image shows"):
+        read_patient(folder, sequences={"*": Sequence.T1})
+    assert np.median(read_patient(folder, adc_unit=2e-6).visits[0].images[Sequence.ADC].array) > 1.7e-3
 
 
 def test_images_nobody_described(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tumortwin.errors import ReadError
+from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.diffusion import check_adc_unit
 from tumortwin.imaging.folder import read_folder, scan_folder
 from tumortwin.imaging.headers import CLINICAL_NAME
@@ -53,6 +53,8 @@ def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] |
     if file.is_file():
         if file.suffix.lower() != ".json":
             raise ReadError(f"{file} is a file: give the patient's folder, or a patient file (.json, see {MANUAL})")
+        if sequences:
+            raise InputError(f"{file} says itself what each image shows: correct it there, and leave out sequences")
         study, treated = read_patient_file(file, image_dir=None if image_dir is None else Path(image_dir),
                                            adc_unit=adc_unit, labels=named)
         study, clinical = _with_clinical(study, place)
