@@ -53,6 +53,8 @@ validate: $(VENV)/installed-test
 	$(BIN)/python benchmarks/patients.py --write docs/validation.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/corpus.py --write docs/imaging.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/deidentification.py --write docs/deidentification.md
+	$(BIN)/python benchmarks/fuzz.py --write docs/imaging.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/imaging.py --write benchmarks/README.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/growth.py --plot docs/img/growth_cost.png --write benchmarks/README.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sensitivities.py --write benchmarks/README.md
 

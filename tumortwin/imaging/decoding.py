@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder, iter_pixels
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -24,8 +25,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tumortwin.imaging.headers import number
+
 _BY_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 """JPEG proper: pydicom's decoders for it are under the GPL, or not installed."""
+_PIXELS = Tag("PixelData")
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -52,14 +56,14 @@ def decode(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
 
 def _native(data: Dataset) -> NDArray[Any] | None:
     """All frames of uncompressed pixels that are as many bytes as they should be, not copied; else None."""
-    wanted = ("Rows", "Columns", "BitsAllocated", "PixelRepresentation")
-    rows, columns, bits, signed = (data[k].value if k in data else None for k in wanted)
-    said = data.get("NumberOfFrames", 1)
-    stored = data["PixelData"].value if "PixelData" in data else b""
-    if bits not in (8, 16, 32) or signed not in (0, 1) or not rows or not columns or not isinstance(said, int):
+    numbers = [number((data,), k) for k in ("Rows", "Columns", "BitsAllocated", "PixelRepresentation")]
+    frames, element = number((data,), "NumberOfFrames"), data.get_item(_PIXELS)
+    if None in numbers or element is None or numbers[2] not in (8, 16, 32) or numbers[3] not in (0, 1):
         return None
-    size = said * rows * columns * bits // 8
-    if said < 1 or not size <= len(stored) <= size + size % 2:
+    rows, columns, bits, signed = (int(n or 0) for n in numbers)
+    size = int(1 if frames is None else frames) * rows * columns * bits // 8
+    stored = element.value or b""
+    if size < 1 or not size <= len(stored) <= size + size % 2:
         return None
     return np.frombuffer(stored, f"<{'i' if signed else 'u'}{bits // 8}", size * 8 // bits).reshape(-1, rows, columns)
 

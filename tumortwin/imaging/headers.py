@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,7 @@ class Instance:
         return min(known, key=lambda k: k[0])[1] if known else None
 
 
+@lru_cache(4096)  # the files of a series share theirs
 def parse_datetime(given: str) -> datetime | None:
     """A DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped); None if it is none."""
     found = _MOMENT.fullmatch(given.strip())
@@ -352,7 +353,7 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
         raise ReadError(f"{folder} does not exist: give the folder that holds the patient's DICOM files")
     if not folder.is_dir():
         raise ReadError(f"{folder} is a file: give the folder that holds the patient's DICOM files")
-    files = sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    files = sorted((Path(root, name) for root, _, names in os.walk(folder) for name in names), key=lambda p: p.parts)
     if not files:
         raise ReadError(f"{folder} is empty: give the folder that holds the patient's DICOM files")
     instances: list[Instance] = []

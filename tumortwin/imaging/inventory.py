@@ -178,8 +178,10 @@ def _one_patient(instances: list[Instance], folder: Path) -> str:
 
 def _whose(instance: Instance) -> str:
     """The patient's ID; name and birth date where there is none."""
+    if said := instance.text("PatientID"):
+        return said
     named = (" ".join(re.split(r"[\s^=]+", instance.text("PatientName"))).strip(), instance.text("PatientBirthDate"))
-    return instance.text("PatientID") or " ".join(filter(None, named))
+    return " ".join(filter(None, named))
 
 
 def _image_line(stack: Stack, shown: Recognition, findings: list[Finding]) -> Line:

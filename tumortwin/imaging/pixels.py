@@ -249,6 +249,8 @@ def _within_bits_stored(plane: Plane, stored: NDArray[Any]) -> tuple[NDArray[Any
         return stored, False
     high = int(plane.number("HighBit") or bits - 1)
     left, right = max(allocated - 1 - high, 0), allocated - bits
+    if stored.dtype.kind == "u" and left == right and stored.size and stored.max() < 1 << bits:
+        return stored, False
     alone = np.right_shift(np.left_shift(stored, left), right)
     # a negative number whose sign was not extended is no trouble, an unsigned one that loses bits is
     return alone, bool(stored.dtype.kind == "u" and left == right and (alone != stored).any())
