@@ -97,11 +97,11 @@ def by_highdicom(folder: Path) -> Found:
         yield volume.array, volume.affine
 
 
-def by_dcm2niix(folder: Path, out: Path) -> Found:
-    """Its NIfTI files, 4D ones taken apart."""
+def by_dcm2niix(out: Path, series: set[str]) -> Found:
+    """Its NIfTI files of these series (it makes images of segmentations and doses too), 4D ones taken apart."""
     import nibabel
 
-    for path in sorted(out.glob("*.nii")):
+    for path in (p for p in sorted(out.glob("*.nii")) if any(uid in p.name for uid in series)):
         image = nibabel.load(path)
         array = np.asarray(image.dataobj)
         affine = np.diag([-1.0, -1, 1, 1]) @ image.affine
@@ -115,8 +115,8 @@ TOOLS: dict[str, Callable[[Path], Found]] = {
 }
 
 
-def by_pydicom(folder: Path) -> Found:
-    """The truth: slices and frames sorted along their normal, series and b-values apart."""
+def by_pydicom(folder: Path, series: set[str]) -> Found:
+    """The truth: slices and frames sorted along their normal, b-values apart; `series` receives the UIDs."""
     import pydicom
 
     planes: dict[tuple[str, str], list[tuple[Any, list[float], list[float], list[float]]]] = defaultdict(list)
@@ -137,6 +137,7 @@ def by_pydicom(folder: Path) -> Found:
         else:
             planes[data.SeriesInstanceUID, str(data.get("DiffusionBValue", ""))].append(
                 (data.pixel_array, data.ImagePositionPatient, data.ImageOrientationPatient, data.PixelSpacing))
+    series.update(uid for uid, _ in planes)
     for members in planes.values():
         orientation = np.array(members[0][2], float).reshape(2, 3)
         normal = np.cross(*orientation)
@@ -283,13 +284,14 @@ def _renumbered(path: Path, by: int, folder: Path) -> None:
 def compare(name: str, folder: Path, repeats: int, out: Path) -> None:
     """The rows of one patient."""
     files = sum(p.is_file() for p in folder.rglob("*"))
-    truth = [Summary.of(*volume) for volume in by_pydicom(folder)]
+    series: set[str] = set()
+    truth = [Summary.of(*volume) for volume in by_pydicom(folder, series)]
     tools = [*TOOLS, "dcm2niix"]
     correct = []
     for tool in tools:
         if tool == "dcm2niix":
             subprocess.run(command(tool, folder, out), check=True, capture_output=True)
-            volumes = by_dcm2niix(folder, out)
+            volumes = by_dcm2niix(out, series)
         else:
             volumes = images_by_tumortwin(folder) if tool == "tumortwin" else TOOLS[tool](folder)
         with warnings.catch_warnings():
