@@ -41,10 +41,15 @@ def needed(*programs: str) -> None:
     if "Orthanc" in programs and not PLUGIN.exists():
         missing.append(str(PLUGIN))
     if missing:
-        say = f"{', '.join(missing)} not installed: apt-get install orthanc orthanc-dicomweb openssl"
+        say = f"{', '.join(missing)} not installed: apt-get install orthanc orthanc-dicomweb dcmtk openssl"
         if os.environ.get("CI"):
             pytest.fail(say)
         pytest.skip(say)
+
+
+@pytest.fixture(scope="session", name="needed")
+def needed_fixture() -> Callable[..., None]:
+    return needed
 
 
 @dataclass(frozen=True)
