@@ -122,3 +122,18 @@ def test_a_peer_that_takes_the_default_encoding_only(image_series: Any, tmp_path
             np.testing.assert_array_equal(data.pixel_array, before[data.SOPInstanceUID])
     finally:
         server.shutdown()
+
+
+def test_an_answer_is_not_taken_by_the_library_s_own_thread(archive: DimsePeer):
+    """Else a transfer now and then waits in vain: pynetdicom's thread pauses a moment later than it says."""
+    from pynetdicom import AE
+    from pynetdicom.sop_class import Verification
+
+    from tumortwin.network.association import Watch, associate
+
+    answer = object()
+    with associate(AE("TUMORTWIN"), archive, [(Verification, None)], Watch(5)) as association:
+        association.dimse.msg_queue.put((1, answer))
+        time.sleep(0.1)  # a hundred turns of that thread
+        assert association.dimse.msg_queue.get(timeout=1)[1] is answer
+        assert association.send_c_echo().Status == 0
