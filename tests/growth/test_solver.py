@@ -18,13 +18,15 @@ from tumortwin.growth import (
     StepPlan,
     TensorDiffusion,
     simulate,
+    simulate_with_tangents,
     solver,
 )
 from tumortwin.growth.reference import ReferenceStepper
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.volume import Grid
 from tumortwin.progress import CancelToken
-from tumortwin.twin import Irradiation, Removal
+from tumortwin.therapy.events import DoseUnit
+from tumortwin.twin import Administration, Irradiation, Removal
 
 
 @pytest.fixture
@@ -51,6 +53,25 @@ def test_events_act_after_start_and_up_to_stop(small) -> None:
     for day, survivors in [(-1.0, 1), (0.0, 1), (0.5, s), (1.0, s), (1.5, 1)]:
         model = Model(domain, still, irradiations=(Irradiation(day, 2.0),))
         np.testing.assert_allclose(simulate(model, density, 0, 1).fields[-1], density * survivors, rtol=1e-6)
+
+
+def test_treatment_outside_of_a_solve_is_a_finding(small) -> None:
+    domain, density = small
+    drug = ("temozolomide", 75, DoseUnit.MG_PER_M2)
+    model = Model(domain, GrowthParameters(diffusivity=1.0),
+                  irradiations=tuple(Irradiation(float(day), 2.0) for day in (-2, 0, 1, 5, 6)),
+                  administrations=tuple(Administration(float(day), *drug) for day in (-1, 3, 9)),
+                  removals=(Removal(7.5, np.zeros(domain.grid.shape)),))
+    said = ["2 of 5 irradiations (day -2 to 0) are not after day 0, where the solve begins",
+            "1 of 5 irradiations (day 6) are after day 5, where the solve ends",
+            "1 of 1 resections (day 7.5) are after day 5, where the solve ends",
+            "1 of 3 drug doses (day 9) are after day 5, where the solve ends"]
+    run = simulate(model, density, 0, 5)
+    assert [f.what for f in run.findings] == said
+    assert all(f.severity is Severity.NOTE for f in run.findings)
+    plan = simulate_with_tangents(model, density, 0, 5, parameters=["alpha"], plan=run.plan).simulation
+    assert [f.what for f in plan.findings] == said
+    assert not simulate(model, density, -3, 9).findings
 
 
 def test_fields_are_saved_at_the_days_asked_for_and_at_the_last(small) -> None:
@@ -257,7 +278,8 @@ def test_growth_stops_at_capacity_but_exponential_growth_does_not(small) -> None
 
 @pytest.mark.parametrize(("change", "said"), [
     (lambda u: u * np.nan, "504 values.*not finite"), (lambda u: u * 3, r"1\.5"), (lambda u: -u, r"-0\.5"),
-    (lambda u: u[1:], r"\(6, 8, 9\).*\(7, 8, 9\)"),
+    (lambda u: u[1:], r"\(6, 8, 9\).*\(7, 8, 9\)"), (lambda u: u * 1j, "complex128"),
+    (lambda u: np.where(np.arange(9) == 4, np.inf, u), r"inf at voxel \(z, y, x\) = \(0, 0, 4\)"),
 ])  # fmt: skip
 def test_bad_densities_are_named(small, change, said) -> None:
     domain, density = small
@@ -268,6 +290,7 @@ def test_bad_densities_are_named(small, change, said) -> None:
 @pytest.mark.parametrize(("arguments", "said"), [
     ({"stop": -1}, "from 0 to -1"), ({"stop": np.nan}, "nan"), ({"save_at": (12,)}, "day 12"), ({"dt": -2}, "dt.*-2"),
     ({"dt": np.inf}, "dt.*inf"), ({"rtol": 0}, "rtol.*0"), ({"eps": 1}, "eps.*1"), ({"threads": 0}, "threads.*0"),
+    ({"threads": 1.5}, r"threads.*1\.5"),
     ({"dtype": np.int16}, "int16"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(small, arguments, said) -> None:

@@ -49,7 +49,8 @@ def test_every_parameter_has_a_unit_and_a_source() -> None:
     ({"diffusivity": -0.1}, "diffusivity.*-0.1"), ({"proliferation_rate": np.nan}, "proliferation_rate.*nan"),
     ({"grey_ratio": np.inf}, "grey_ratio.*inf"), ({"alpha": -1}, "alpha.*-1"), ({"alpha_beta": 0}, "alpha_beta.*0"),
     ({"drug_sensitivity": {"x": -2.0}}, "to x.*-2"), ({"capacity": 0}, "capacity.*0"),
-    ({"capacity": np.inf}, "capacity.*inf"),
+    ({"capacity": np.inf}, "capacity.*inf"), ({"diffusivity": None}, "diffusivity.*mm.2/day.*None"),
+    ({"grey_ratio": "a"}, "grey_ratio is a number, not 'a'"),
 ])  # fmt: skip
 def test_bad_parameters_are_named(values, said) -> None:
     with pytest.raises(InputError, match=said):
@@ -144,6 +145,16 @@ def test_drugs_that_cannot_be_computed_are_named() -> None:
         DrugKill([dose(0, drug="x")], {"x": 1e-3}, {})
 
 
+def test_bad_tissue_is_named(domain) -> None:
+    for wrong in (np.nan, -0.5):
+        white = domain.white.copy()
+        white[7, 11, 12] = wrong
+        white[0, 0, 0] = np.nan  # outside the domain, where it does not matter
+        bad = Domain(domain.grid, domain.mask, white, domain.grey, domain.csf)
+        with pytest.raises(InputError, match=rf"shares >= 0.*{wrong}.*\(7, 11, 12\)"):
+            simulate(Model(bad), np.zeros(domain.grid.shape), 0, 1)
+
+
 def test_survival_is_linear_quadratic() -> None:
     parameters = GrowthParameters(alpha=0.1, alpha_beta=5.0)
     np.testing.assert_allclose(survival(parameters, np.array([0.0, 2.0, 8.0])), np.exp([0, -0.28, -2.08]))
@@ -156,6 +167,8 @@ def test_survival_is_linear_quadratic() -> None:
     ({"irradiations": (Irradiation(1.0, -2.0),)}, "day 1.*-2"),
     ({"irradiations": (Irradiation(1.0, np.nan),)}, "day 1.*nan"),
     ({"removals": (Removal(1.0, np.full((15, 22, 24), 1.5)),)}, r"share 0\.\.1.*1\.5"),
+    ({"administrations": (dose(2.0, np.nan),)}, "temozolomide at day 2.*mg/m2, not nan"),
+    ({"administrations": (dose(2.0, -75.0),)}, "temozolomide at day 2.*mg/m2, not -75"),
 ])  # fmt: skip
 def test_bad_events_are_named(domain, events, said) -> None:
     with pytest.raises(InputError, match=said):

@@ -70,6 +70,10 @@ class Model:
                 if not np.isfinite(event.day):
                     raise InputError(f"one of the {name} is at day {event.day}: give a finite day")
             object.__setattr__(self, name, events)
+        for given in self.administrations:
+            if not (np.isfinite(given.amount) and given.amount >= 0):
+                raise InputError(f"the dose of {given.drug} at day {given.day} is a finite amount >= 0 {given.unit}, "
+                                 f"not {given.amount}")
         checked: set[int] = set()
         for fraction in self.irradiations:
             if id(fraction.dose) not in checked:

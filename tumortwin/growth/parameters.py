@@ -64,12 +64,12 @@ class GrowthParameters:
 
     def __post_init__(self) -> None:
         for name, low in (("diffusivity", 0.0), ("grey_ratio", 0.0), ("alpha", 0.0), ("proliferation_rate", -math.inf)):
-            value = float(getattr(self, name))
+            value = self._number(name)
             if not math.isfinite(value) or value < low:
                 wanted = "a finite number" if low == -math.inf else "a finite number >= 0"
-                raise InputError(f"{name} is {wanted} in {UNITS[name]}, not {value}")
+                raise InputError(f"{name} is {wanted}{_in(name)}, not {value}")
             object.__setattr__(self, name, value)
-        ratio, capacity = float(self.alpha_beta), float(self.capacity)
+        ratio, capacity = self._number("alpha_beta"), self._number("capacity")
         if not ratio > 0:
             raise InputError(f"alpha_beta is a number of Gy > 0, not {ratio}")
         if not (math.isfinite(capacity) and capacity > 0):
@@ -80,10 +80,21 @@ class GrowthParameters:
             if not math.isfinite(value) or value < 0:
                 raise InputError(f"the sensitivity to {drug} is a finite number >= 0, not {value}")
 
+    def _number(self, name: str) -> float:
+        given = getattr(self, name)
+        try:
+            return float(given)
+        except (TypeError, ValueError):
+            raise InputError(f"{name} is a number{_in(name)}, not {given!r}") from None
+
     @property
     def beta(self) -> float:
         """Quadratic radiosensitivity, 1/Gy^2."""
         return self.alpha / self.alpha_beta
+
+
+def _in(name: str) -> str:
+    return "" if UNITS[name] == "1" else f" in {UNITS[name]}"
 
 
 UNITS: dict[str, str] = {f.name: f.metadata["unit"] for f in fields(GrowthParameters)}

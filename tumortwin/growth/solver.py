@@ -106,9 +106,9 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
              keep_cancelled: bool = False) -> Simulation:
     """Solve the growth equation from `start` to `stop`.
 
-    Irradiations and removals at times in (start, stop] take place, each at its own time; those outside do not. So a
-    solve may be cut anywhere: solving to a day and on from there is solving through. Drugs act by what is in the body
-    in the interval, also from doses before `start`.
+    Irradiations and removals at times in (start, stop] take place, each at its own time; those outside do not, and are
+    findings. So a solve may be cut anywhere: solving to a day and on from there is solving through. Drugs act by what
+    is in the body in the interval, also from doses before `start`.
 
     Parameters
     ----------
@@ -160,8 +160,8 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
             raise InputError(f"{name} is a finite number > 0, not {value}")
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise InputError(f"dtype is float32 or float64, not {np.dtype(dtype)}")
-    if threads < 1:
-        raise InputError(f"threads is a number >= 1, not {threads}")
+    if threads < 1 or threads != int(threads):
+        raise InputError(f"threads is a whole number >= 1, not {threads}")
     if not 0 <= eps < 0.1:
         raise InputError(f"eps is a small density, 0 <= eps < 0.1, not {eps}")
     domain = model.domain
@@ -227,7 +227,7 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     if not np.isfinite(fields[-1]).all():
         raise InputError(f"the density is not finite at day {stop}: a rate times a step is too large "
                          f"(proliferation_rate {model.parameters.proliferation_rate}/day); use a smaller dt")
-    findings = [*model.findings(), *findings]
+    findings = [*model.findings(), *outside(model, start, stop), *findings]
     stuck = ~moving & (density > UNDERSHOOT) & domain.mask
     if stuck.any() and diffusivity > 0:
         share = float(np.sum(density[stuck], dtype=float) / np.sum(density[domain.mask], dtype=float))
@@ -255,12 +255,36 @@ def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[f
     return saves
 
 
+def outside(model: Model, start: float, stop: float) -> list[Finding]:
+    """Treatment of the model that has no effect on a solve from `start` to `stop`."""
+    found = []
+    for what, events in (("irradiations", model.irradiations), ("resections", model.removals),
+                         ("drug doses", model.administrations)):
+        days = np.array([event.day for event in events])
+        # what a drug dose before the start leaves in the body acts
+        before, after = days[(days <= start) & (what != "drug doses")], days[days > stop]
+        for left_out, where, action in (
+            (before, f"not after day {start:g}, where the solve begins",
+             "they do not take place: the density that is given is taken to be after them"),
+            (after, f"after day {stop:g}, where the solve ends", "they do not take place: solve to a later day"),
+        ):
+            if left_out.size:
+                when = f"day {left_out[0]:g}" + (f" to {left_out[-1]:g}" if left_out.size > 1 else "")
+                found.append(Finding(f"{left_out.size} of {days.size} {what} ({when}) are {where}", "growth", action))
+    return found
+
+
 def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
     mask = model.domain.mask
     if density.shape != mask.shape:
         raise InputError(f"the initial density has shape {density.shape}, the domain's grid {mask.shape}")
+    if density.dtype.kind not in "fiub":
+        raise InputError(f"the initial density holds real numbers, not {density.dtype}")
     if not np.isfinite(density).all():
-        raise InputError(f"{np.count_nonzero(~np.isfinite(density))} values of the initial density are not finite")
+        wrong = np.argwhere(~np.isfinite(density))
+        first = tuple(wrong[0].tolist())
+        raise InputError(f"{len(wrong)} values of the initial density are not finite, the first {density[first]} at "
+                         f"voxel (z, y, x) = {first}: give 0 where no density is known")
     # what a solve returns may be given to the next: allow for the scheme's own error
     low, high = density.min(), density.max()
     capacity = math.inf if isinstance(model.law, Exponential) else model.parameters.capacity

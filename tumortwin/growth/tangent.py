@@ -13,7 +13,7 @@ from tumortwin.growth.columns import ColumnStepper, checked_names
 from tumortwin.growth.face_columns import FaceColumns
 from tumortwin.growth.model import Model
 from tumortwin.growth.scheme import StepPlan
-from tumortwin.growth.solver import UNDERSHOOT, Simulation, checked_density, checked_times, simulate
+from tumortwin.growth.solver import UNDERSHOOT, Simulation, checked_density, checked_times, outside, simulate
 from tumortwin.growth.tape import Apply, Diffuse, Operation, React, tape_of
 from tumortwin.growth.tensor_columns import TensorColumns
 from tumortwin.growth.terms.tensor import TensorDiffusion
@@ -148,7 +148,7 @@ class FrozenSolve:
     stepper : ColumnStepper
         Does it.
     findings : tuple of Finding
-        Of the density.
+        Of the density and the treatment.
     """
 
     model: Model
@@ -192,7 +192,7 @@ def frozen(model: Model, initial: NDArray[np.floating], start: float, stop: floa
     if left_out > LEFT_OUT:
         raise InputError(f"the plan was made for a tumor that is elsewhere or smaller: a density of {left_out:.2g} is "
                          "outside its first box; make a new plan")
-    return FrozenSolve(model, density, saves, plan, tape, stepper, tuple(findings))
+    return FrozenSolve(model, density, saves, plan, tape, stepper, (*outside(model, start, stop), *findings))
 
 
 def _checked_fields(model: Model, fields: Mapping[str, NDArray[np.floating]]) -> dict[str, NDArray[np.floating]]:

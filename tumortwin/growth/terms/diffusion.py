@@ -34,11 +34,21 @@ class TissueDiffusion:
     """
 
     def relative(self, domain: Domain, parameters: GrowthParameters) -> NDArray[np.float64]:
-        """D over ``diffusivity``, (z, y, x), 0 outside the domain."""
+        """D over ``diffusivity``, (z, y, x), 0 outside the domain.
+
+        Raises
+        ------
+        InputError
+            If the tissue of a voxel is negative or not finite.
+        """
         relative = domain.grey.astype(np.float64)
         relative *= parameters.grey_ratio
         relative += domain.white
-        relative *= domain.mask
+        relative[~domain.mask] = 0
+        if not relative.min() >= 0:
+            first = tuple(np.argwhere(~(relative >= 0))[0].tolist())
+            raise InputError(f"white and grey matter are shares >= 0 everywhere, not {domain.white[first]} and "
+                             f"{domain.grey[first]} as in voxel (z, y, x) = {first}: set unknown tissue to 0")
         return relative
 
 
@@ -64,10 +74,12 @@ class VoxelDiffusion:
         """
         factor = np.asarray(self.factor, np.float64)
         if factor.shape != domain.grid.shape:
-            raise InputError(f"the diffusion map has shape {factor.shape}, the domain {domain.grid.shape}")
+            raise InputError(f"the diffusion map has shape {factor.shape}, the domain {domain.grid.shape}: resample it "
+                             "to the domain's grid")
         inside = factor[domain.mask]
         if not np.isfinite(inside).all() or inside.min() < 0:
-            raise InputError(f"the diffusion map holds values that are not finite or < 0 (smallest: {inside.min()})")
+            raise InputError("the diffusion map holds values that are not finite or < 0 in the domain (smallest: "
+                             f"{inside.min()}): set them to 0 where nothing moves")
         return np.where(domain.mask, factor, 0.0)
 
 
