@@ -212,7 +212,9 @@ def findings_html(patient: Patient) -> str:
 def _values(image: Volume) -> tuple[float, float, tuple[float, float]]:
     """Lowest and highest value, and the window between which most of the picture is."""
     finite = image.array[np.isfinite(image.array)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if not finite.size:
+        return 0.0, 1.0, (0.0, 1.0)
+    low, high = float(finite.min()), float(finite.max())
     if high <= low:
         return low, low + 1.0, (low, low + 1.0)
     a, b = (float(v) for v in np.percentile(finite[:: max(1, finite.size // 1_000_000)], (1, 99.5)))
