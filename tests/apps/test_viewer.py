@@ -60,7 +60,8 @@ def test_the_patients_left_is_on_the_right(grid):
     for plane in ("axial", "coronal"):
         app.plane.value = plane
         lit = []
-        for app.slice.value in range(0, app.slice.max + 1, 5):
+        for k in range(0, app.slice.max + 1, 5):
+            app.slice.value = k
             shown = picture(app)
             body = shown[40:-40]  # without letters and scale bar
             lit.append((np.argwhere((body > 0.9) & (np.arange(body.shape[1]) > 20)), body.shape[1]))
