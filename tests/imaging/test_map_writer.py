@@ -4,7 +4,10 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.map_writer import write_map
@@ -34,6 +37,24 @@ def test_highdicom_gets_values_and_places_back(encoding, density, image_grid, mr
     np.testing.assert_array_equal(volume.array, density.array)
     np.testing.assert_allclose(volume.affine, density.affine, atol=1e-6)
     assert volume.frame_of_reference_uid == density.frame
+
+
+@given(angles=st.tuples(*[st.floats(-180, 180)] * 3), spacing=st.tuples(*[st.floats(0.3, 7)] * 3),
+       shape=st.tuples(*[st.integers(1, 6)] * 3), mirrored=st.booleans())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_upright_or_oblique_grid_comes_back(angles, spacing, shape, mirrored, image_grid, image_files, tmp_path):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()[:, ::-1] * spacing
+    affine[:3, 0] *= -1 if mirrored else 1
+    affine[:3, 3] = (-31.25, 7.5, 1234.5)
+    values = np.random.default_rng(5).random(shape, np.float32)
+    volume = Volume(values, Grid(shape, affine, image_grid.frame), "1")
+    path = write_map(volume, image_files, tmp_path / "pm.dcm", **SAID, overwrite=True)
+    read = highdicom.pm.ParametricMap.from_dataset(pydicom.dcmread(path)).get_volume()
+    target = highdicom.Volume(np.zeros(shape), affine, "PATIENT", frame_of_reference_uid=image_grid.frame)
+    read = read.match_geometry(target, tol=1e-3)
+    np.testing.assert_array_equal(read.array, values)
+    np.testing.assert_allclose(read.affine, affine, atol=1e-5)
 
 
 def test_it_says_what_a_value_is_and_where_it_comes_from(density, image_files, tmp_path):
