@@ -243,7 +243,9 @@ def exported(road, tmp_path_factory) -> tuple[DicomExport, DicomExport]:
     _, made = road
     stages = made["out"] / "stages"
     patient = tt.read_patient(made["sample"])
-    results = {"forecast": tt.Forecast.load(stages / "forecast.npz"), "front": tt.PlanFront.load(stages / "plan.npz")}
+    forecast, front = tt.Forecast.load(stages / "forecast.npz"), tt.PlanFront.load(stages / "plan.npz")
+    report = tt.BoardReport.from_plan(front, forecast=forecast, patient=patient)
+    results = {"forecast": forecast, "front": front, "report": report}
     twin = tt.Twin.load(stages / "twin.npz")
     one, two = (tt.export_dicom(patient, twin, made["sample"], tmp_path_factory.mktemp("export"), key=KEY, **results)
                 for _ in range(2))
@@ -262,6 +264,9 @@ def test_without_asking_results_are_of_nobody(road, exported, dicom_errors):
     for path in export.files:
         assert dicom_errors(path) == []
         content = path.name.encode() + path.read_bytes()
+        if path.stem == "board":
+            document = pydicom.dcmread(path).EncapsulatedDocument
+            content += subprocess.run(["pdftotext", "-", "-"], input=document, capture_output=True, check=True).stdout
         assert [text for text in known if text.encode() in content] == [], path.name
 
 
