@@ -100,8 +100,8 @@ def _answer_at_once(event: evt.Event) -> None:
 def _keep_answers(association: Association) -> None:
     """Let nobody but us take what comes over an association of ours.
 
-    pynetdicom's own thread looks for requests meanwhile. It says that it pauses shortly before it does, and so now and then
-    takes an answer, and we would wait for it in vain (5 of 13,000 C-ECHO on a busy machine).
+    pynetdicom's own thread looks for requests meanwhile. It says that it pauses shortly before it does, and so now and
+    then takes an answer, and we would wait for it in vain (5 of 13,000 C-ECHO on a busy machine).
     """
     take = association.dimse.get_msg
 
