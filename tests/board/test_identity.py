@@ -90,6 +90,8 @@ def test_names_of_structures_stay_apart_and_the_same_everywhere(named):
     assert len({c.structure for c in removed.dvh}) == len({c.structure for c in named.dvh})
     assert removed.left_out == (f"no limit for GTV in file 2 on {removed.reference_time:%Y-%m-%d}",)
     assert removed.sources == {"file 1": "11aa" * 16, "file 2": "00ff" * 16}
+    assert removed.clinical == ("glioblastoma of", "67 years")
+    assert for_export(replace(named, clinical=("93 years",))).clinical == ("90 years",)
     assert [f.what for f in removed.findings] == ["1 finding(s)"]
     assert removed.findings[0].severity is Severity.LEFT_OUT
 

@@ -78,7 +78,7 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
         report,
         patient_id=name,
         reference_time=report.reference_time + shift,
-        clinical=tuple(filter(None, map(clean_text, report.clinical))),
+        clinical=tuple(filter(None, map(_clinical, report.clinical))),
         scans=tuple(replace(scan, date=scan.date + shift) for scan in report.scans),
         courses=tuple(replace(course, label=treatments[course.label], detail=ours(course.detail))
                       for course in report.courses),
@@ -99,6 +99,12 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
         definitions=(*map(ours, report.definitions), NOTE),
         identity_removed=True,
     )
+
+
+def _clinical(text: str) -> str:
+    """A diagnosis or marker, cleaned; an age up to 90 years."""
+    age = re.fullmatch(r"(\d{1,3}) years", text)
+    return f"{min(int(age[1]), 90)} years" if age else clean_text(text)
 
 
 def _counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
