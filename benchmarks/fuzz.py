@@ -196,11 +196,11 @@ def _lines(descriptor: int, patience: float) -> Iterator[bytes]:
         yield from lines
 
 
-def fuzz(seed: int, numbers: Sequence[int]) -> list[Outcome]:
+def fuzz(seed: int, numbers: Sequence[int]) -> Iterator[Outcome]:
     """Read mutants by number, in processes that are watched."""
     # an arena of malloc's for each thread would be counted, though nothing is in it
     me = ["env", "MALLOC_ARENA_MAX=1", "OMP_NUM_THREADS=1", sys.executable, __file__, "--seed", str(seed), "--work"]
-    return list(watched(me, numbers))
+    return watched(me, numbers)
 
 
 def table(outcomes: list[Outcome], seed: int) -> None:
@@ -242,11 +242,13 @@ def main() -> None:
             print(json.dumps(line), flush=True)
         return
     print(begun_on)
-    outcomes = fuzz(arguments.seed, numbers or range(arguments.mutants))
-    for outcome in outcomes:
+    outcomes = []
+    for outcome in fuzz(arguments.seed, numbers or range(arguments.mutants)):
+        outcomes.append(outcome)
         if outcome.failed:
             spoiled = spoil(seeds, arguments.seed, outcome.number)
-            print(f"{outcome.number} {outcome.kind}: {outcome.verdict}: {outcome.why}\n  {'; '.join(spoiled.what)}")
+            done = "; ".join(spoiled.what)
+            print(f"{outcome.number} {outcome.kind}: {outcome.verdict}: {outcome.why}\n  {done}", flush=True)
             if arguments.keep:
                 folder = arguments.keep / str(outcome.number)
                 folder.mkdir(parents=True, exist_ok=True)

@@ -11,14 +11,13 @@ alone: its place within 0.01 mm and its values up to one scale. Nobody else read
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -199,15 +198,25 @@ class Cost:
     """Peak resident bytes."""
 
 
+# a process counts the memory of the one that started it as its own: a small one has to stand between
+_STARTER = """
+import json, os, subprocess, sys, time
+begin = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+wall = time.perf_counter() - begin
+print(json.dumps([process.returncode, usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024]))
+"""
+
+
 def measured(command: list[str]) -> Cost:
     """Run a process to its end."""
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - begin, usage.ru_maxrss * 1024.0)
+    done = subprocess.run([sys.executable, "-S", "-c", _STARTER, *command], capture_output=True, text=True, check=True)
+    code, cpu, wall, memory = json.loads(done.stdout)
+    if code:
+        raise SystemExit(f"{' '.join(command)} ended with {code}")
+    return Cost(cpu, wall, memory)
 
 
 def command(tool: str, folder: Path, out: Path) -> list[str]:
@@ -335,7 +344,6 @@ def main() -> None:
             pass
         return
     print(begun_on)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "nifti"
         compare("sample patient", SAMPLE, arguments.repeats, out)

@@ -64,6 +64,7 @@ def plain_numbers(raw: RawDataElement) -> tuple[float, ...] | None:
     if not content:
         return None
     if vr == "DS":
+        content = content.rstrip(b" ")
         if not _DECIMALS.fullmatch(content):
             return None
         try:
