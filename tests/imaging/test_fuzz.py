@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pydicom
@@ -122,6 +123,17 @@ def test_sizes_that_the_file_cannot_hold_are_refused_without_taking_memory(fuzz,
     assert fuzz.status("VmPeak") - before < 2**29  # two threads' stacks and arenas; the pixels would be 70 GB
     assert not study.images
     assert any("the pixels" in str(f) for f in study.findings)
+
+
+def test_a_stream_that_is_cut_off_is_refused_at_once(seeds, tmp_path):
+    """CharLS looked for the end of 72 pixels for seconds."""
+    ((name, content),) = seeds["MR, enhanced"].items()
+    (tmp_path / name).write_bytes(content[:4373])
+    begin = time.process_time()
+    study = read_folder(tmp_path)
+    assert time.process_time() - begin < 1
+    assert not study.images
+    assert any("cut off" in str(f) for f in study.findings)
 
 
 def test_a_length_beyond_the_file_takes_no_memory(fuzz, seeds, tmp_path):

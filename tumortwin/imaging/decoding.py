@@ -21,6 +21,8 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     MRImageStorage,
     RLELossless,
 )
@@ -31,6 +33,7 @@ _BY_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 """JPEG proper: pydicom's decoders for it are under the GPL, or not installed."""
 _PIXELS = Tag("PixelData")
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+_JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
 _END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -85,8 +88,12 @@ def _refuse_empty_claims(data: Dataset, frames: list[int]) -> None:
     wanted = set(frames)
     streams = generate_frames(data.PixelData, number_of_frames=int(data.get("NumberOfFrames") or 1))
     for k, stream in enumerate(streams):
-        if k in wanted and (found := _size_of(stream)) not in (None, size):
+        if k not in wanted:
+            continue
+        if (found := _size_of(stream)) not in (None, size):
             raise ValueError(f"the stream of frame {k + 1} is {found} pixels, not {size[0]} x {size[1]}")
+        if data.file_meta.TransferSyntaxUID in _JPEG_LS and not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
+            raise ValueError(f"the JPEG-LS stream of frame {k + 1} is cut off")  # CharLS looks for its end for seconds
 
 
 def _size_of(stream: bytes) -> tuple[int, int] | None:
