@@ -44,7 +44,7 @@ def free_port() -> int:
     DicomWeb(f"http://127.0.0.1:{free_port()}/dicom-web"), DimsePeer("127.0.0.1", free_port(), "ORTHANC"),
     DimsePeer("127.0.0.1", free_port(), "ORTHANC", move_port=free_port()),
     DimsePeer("127.0.0.1", free_port(), "ORTHANC", tls=Tls()),
-], ids=str)  # fmt: skip
+], ids=["web", "dimse", "dimse, move", "dimse, tls"])  # fmt: skip
 def test_a_port_where_nothing_listens(peer: Any, tmp_path: Path):
     for ask in (lambda: echo(peer), lambda: pull_patient(peer, ID, tmp_path / "in")):
         with pytest.raises(NetworkError, match=r"cannot be reached.*refused.*check"):
