@@ -8,13 +8,14 @@ one with the same frozen plan, so without the steps that an adaptive solve takes
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from growth import brain, course, pairwise, seed
 from tables import finish, machine, note, parser
 
-from tumortwin.growth import simulate
+from tumortwin.growth import DeadCells, Necrosis, TensorDiffusion, simulate
 from tumortwin.growth.adjoint import simulate_with_gradient
 from tumortwin.growth.tangent import simulate_with_tangents
 
@@ -57,6 +58,29 @@ def gradient(spacing: float, memory_mb: float) -> None:
          f"{run.repeated} of {run.simulation.sweeps} sweeps again")
 
 
+def terms(spacing: float, count: int = 4) -> None:
+    """Cost of tangents and adjoint with the terms that not every model has."""
+    domain = brain(spacing)
+    plain, density = course(domain, True), seed(domain)
+    z, y, x = (np.linspace(-1, 1, n) for n in domain.grid.shape)
+    fiber = np.diag([1.0, 0.5, 0.3])
+    for what, extra in {
+        "rates by voxel": {"rate_factor": 1 + 0.5 * np.multiply.outer(z, np.add.outer(y, x)).clip(-1, 1)},
+        "dead cells": {"companion": DeadCells(10.0)}, "necrosis": {"companion": Necrosis()},
+        "tensor": {"diffusion": TensorDiffusion(np.broadcast_to(fiber, (*domain.grid.shape, 3, 3)))},
+    }.items():
+        model = replace(plain, **extra)
+        plan = simulate(model, density, 0, DAYS).plan
+        solve = partial(simulate, model, density, 0, DAYS, plan=plan)
+        both = partial(simulate_with_tangents, model, density, 0, DAYS, parameters=NAMES[:count], plan=plan)
+        back = partial(simulate_with_gradient, model, density, 0, DAYS, lambda run: (0.0, run.fields), plan=plan)
+        ratio, own = pairwise(solve, both)
+        note(f"a solve with {what}, {spacing:g} mm", own, "s", f"{plan.steps} steps")
+        note(f"density and {count} derivatives, {what}", ratio, "solves", f"{count + 1} solves by differences",
+             f"<= {0.8 * count + 1:g}", ratio <= 0.8 * count + 1)
+        note(f"gradient by the initial density, {what}", pairwise(solve, back)[0], "solves")
+
+
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--quick", action="store_true", help="2 mm only")
@@ -66,6 +90,7 @@ def main() -> None:
     jacobian(2.0, (2,), treated=False)
     gradient(2.0, 1024.0)
     gradient(2.0, 10.0)
+    terms(2.0)
     if not arguments.quick:
         jacobian(1.0, (2, 6), treated=True)
         jacobian(1.0, (2, 6), treated=True, d=0.5, rho=0.03)
