@@ -94,7 +94,7 @@ def problems(draw: st.DrawFn) -> tuple[Model, np.ndarray, np.random.Generator]:
     ), np.where(mask, 0.05 + 0.6 * rng.random(shape), 0), rng
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(problem=problems(), data=st.data())
 def test_tangents_are_the_solver_s_differences(problem, data) -> None:
     model, density, _ = problem
@@ -114,7 +114,7 @@ def test_tangents_are_the_solver_s_differences(problem, data) -> None:
         np.testing.assert_allclose(tangents[name][-1], difference, rtol=0, atol=1e-6 * scale)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(problem=problems())
 def test_the_adjoint_is_the_tangents_transpose(problem) -> None:
     model, density, rng = problem
