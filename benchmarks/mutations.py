@@ -123,7 +123,7 @@ def _repeat(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _huge_number(content: bytes, rng: np.random.Generator) -> bytes:
-    (at,) = _places(content, rng, 1)
+    at = next(iter(_places(content, rng, 1)), 0)
     value = _HUGE[int(rng.integers(len(_HUGE)))]
     return content[:at] + value + content[at + len(value) :]
 
@@ -220,7 +220,8 @@ def _absurd_size(content: bytes, rng: np.random.Generator) -> bytes:
 def _places(content: bytes, rng: np.random.Generator, n: int) -> list[int]:
     """Where to strike: anywhere but in the preamble, which nobody reads."""
     first = 128 if content[128:132] == b"DICM" else 0
-    return [int(v) for v in rng.integers(first, max(len(content), first + 1), n) if v < len(content)] or [0]
+    drawn = [int(v) for v in rng.integers(first, max(len(content), first + 1), n) if v < len(content)]
+    return drawn or [0][: len(content)]
 
 
 def _elements(content: bytes) -> list[tuple[int | None, int, int]]:

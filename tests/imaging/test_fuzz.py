@@ -136,6 +136,30 @@ def test_a_stream_that_is_cut_off_is_refused_at_once(seeds, tmp_path):
     assert any("cut off" in str(f) for f in study.findings)
 
 
+def test_runs_that_are_too_long_are_said(seeds, tmp_path):
+    """A decoder written in Rust panicked, which no `except Exception` catches."""
+    for name, content in seeds["MR, RLE"].items():
+        (tmp_path / name).write_bytes(content)
+        data = pydicom.dcmread(tmp_path / name)
+        data.Columns = 1
+        data.save_as(tmp_path / name)
+    study = read_folder(tmp_path)
+    assert any("72 vs. 9 bytes expected" in str(f) for f in study.findings)
+
+
+def test_what_is_no_sequence_and_no_number_says_nothing(seeds, tmp_path):
+    """A sequence whose VR became US holds integers; a VR of no meaning cannot be converted."""
+    name, content = next(iter(seeds["ADC, plain"].items()))
+    for other, more in seeds["ADC, plain"].items():
+        (tmp_path / other).write_bytes(more)
+    at = content.index(b"\x40\x00\x96\x90SQ")
+    (tmp_path / name).write_bytes(content[: at + 4] + b"US" + content[at + 6 :])
+    at = content.index(b"\x28\x00\x10\x00US")
+    (tmp_path / "other.dcm").write_bytes(content[: at + 4] + b"U\0" + content[at + 6 :])
+    study = read_folder(tmp_path)
+    assert study.findings
+
+
 def test_a_length_beyond_the_file_takes_no_memory(fuzz, seeds, tmp_path):
     """A file on disk was once asked for the gigabytes that a damaged length said."""
     folder = _new(tmp_path / "folder")

@@ -54,7 +54,10 @@ def decode(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
         return _by_gdcm(data, frames)
     # the number of frames says which frame is the last; `indices` decodes only those wanted; values that are not in the
     # lowest bits would be lost by pydicom's own masking
-    return [np.asarray(a) for a in iter_pixels(data, indices=frames, raw=True, correct_unused_bits=False)]
+    # pylibjpeg's decoder of RLE panics on damaged runs, and that is no Exception
+    plugin = "pydicom" if syntax == RLELossless else ""
+    pixels = iter_pixels(data, indices=frames, raw=True, correct_unused_bits=False, decoding_plugin=plugin)
+    return [np.asarray(a) for a in pixels]
 
 
 def _native(data: Dataset) -> NDArray[Any] | None:

@@ -106,11 +106,11 @@ def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, i
 def _decimals(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[float, ...] | None:
     """The numbers of an attribute that the first data set with it holds in plain form, else None."""
     tag = _tag(keyword)
-    for data in sets:
-        element = data.get_item(tag)
-        if element is not None:
-            return plain_numbers(element) if isinstance(element, RawDataElement) else None
-    return None
+    try:
+        element = next((e for data in sets if (e := data.get_item(tag)) is not None), None)
+    except DAMAGED:
+        return None  # `value` goes on behind it
+    return plain_numbers(element) if isinstance(element, RawDataElement) else None
 
 
 def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
