@@ -297,3 +297,9 @@ def test_bad_arguments_are_named(small, arguments, said) -> None:
     domain, density = small
     with pytest.raises(InputError, match=said):
         simulate(Model(domain), density, 0, **{"stop": 10, **arguments})
+
+
+def test_a_solve_reports_how_coarse_its_grid_is(domain):
+    model = Model(domain, GrowthParameters(diffusivity=0.2, proliferation_rate=0.05))
+    run = simulate(model, np.zeros(domain.grid.shape), 0, 1)
+    assert run.resolution == pytest.approx(0.05 * max(domain.grid.spacing) ** 2 / 0.2)

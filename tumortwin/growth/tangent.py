@@ -172,7 +172,8 @@ class FrozenSolve:
         plan = self.plan
         sweeps = sum(step.stages for steps in plan.segments for step in steps)
         return Simulation(self.model.domain.grid, np.array(self.saves), tuple(fields), plan.steps, sweeps,
-                          plan.time_error, lowest, plan, tuple(findings), tuple(companions))
+                          plan.time_error, lowest, plan, tuple(findings), tuple(companions),
+                          resolution=self.model.resolution)
 
 
 def frozen(model: Model, initial: NDArray[np.floating], start: float, stop: float, names: Sequence[str],
