@@ -23,8 +23,8 @@ class StageProfile:
     Parameters
     ----------
     stages : mapping of str to str
-        Name of a module or package to the stage that its work belongs to; the longest name that fits wins, and "" leaves
-        it to the caller.
+        Name of a module or package to the stage that its work belongs to; the longest name that fits wins, and ""
+        leaves it to the caller.
     """
 
     def __init__(self, stages: Mapping[str, str]) -> None:
