@@ -4,7 +4,7 @@
                                                     [--write docs/geometry/validation.md]
 
 Each seed is another patient of the phantom (no code shared with what is measured): head, site, tumor of 5 to 35 mL,
-noise, slices of 1 to 5 mm, axial, sagittal or tilted, motion between the visits, in every fourth patient a resection, in
+noise, slices of 1 to 5 mm, axial, sagittal or tilted, motion between visits, in every fourth patient a resection, in
 every third a head turned by up to 25 degrees and moved by up to 40 mm. No mask is given. Seeds 100 to 119 were used for
 tuning.
 """
