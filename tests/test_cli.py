@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tumortwin import __version__
-from tumortwin.cli import main
+from tumortwin.cli import _parser, main
 
 
 def tumortwin(*arguments) -> subprocess.CompletedProcess[str]:
@@ -106,6 +106,16 @@ def test_a_misspelled_option_is_exit_code_2():
     run = tumortwin("run", "x", "--outt", "y")
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
+
+
+def test_dicom_is_a_flag_and_says_whose_as_identity_does(capsys):
+    """`--dicom source` would leave it open what the pages say: there is one option for all results."""
+    said = _parser().parse_args(["run", "x", "--out", "y", "--dicom", "--identity", "source"])
+    assert (said.dicom, said.identity) == (True, "source")
+    assert not _parser().parse_args(["run", "x", "--out", "y"]).dicom
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["run", "x", "--out", "y", "--dicom", "source"])
+    assert "unrecognized arguments: source" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)
 def road(sample, tmp_path_factory) -> tuple[RoadResult, dict]:
     out = tmp_path_factory.mktemp("road") / "demo"
     lines: list[str] = []
-    result = run(sample, out, threads=2, dicom="source", announce=lines.append)
+    result = run(sample, out, threads=2, identity="source", dicom=True, announce=lines.append)
     return result, {"out": out, "lines": lines, "sample": sample}
 
 

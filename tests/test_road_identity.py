@@ -49,7 +49,7 @@ def leaks(folder, *left_out):
 
 def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
     log, lines = Log(tmp_path / "log.jsonl", purpose="a study"), []
-    result = run(somebody, tmp_path / "out", log=log, dicom="removed", announce=lines.append)
+    result = run(somebody, tmp_path / "out", log=log, dicom=True, announce=lines.append)
     assert {p.suffix for p in result.files} >= {".pdf", ".html", ".json", ".png", ".dcm"}
     assert any(p.name.startswith("board") and p.suffix == ".dcm" for p in result.files)
     assert leaks(tmp_path / "out", "stages") == set()
@@ -70,7 +70,7 @@ def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
 def test_with_a_key_or_a_passphrase_the_stages_say_nothing_either(somebody, tmp_path):
     key = bytes(range(32))
     lines = []
-    run(somebody, tmp_path / "keyed", key=key, deidentify=True, dicom="removed", announce=lines.append)
+    run(somebody, tmp_path / "keyed", key=key, deidentify=True, dicom=True, announce=lines.append)
     assert any("head that was not defaced" in line for line in lines)
     assert list((tmp_path / "keyed" / "dicom").glob("board*"))
     assert leaks(tmp_path / "keyed") == set()

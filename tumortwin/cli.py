@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     run.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
                      help=f"for registration and simulations (default: this machine's cores, {cores})")
-    run.add_argument("--dicom", nargs="?", const="removed", choices=("removed", "source"), metavar="IDENTITY",
-                     help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--dicom source` "
-                     "as the patient's, ready for the PACS")
+    run.add_argument("--dicom", action="store_true",
+                     help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--identity source` as "
+                     "the patient's, ready for the PACS")
     run.add_argument("--identity", choices=("removed", "source"), default="removed",
                      help="what results say: neither ID nor dates nor names, or as given (default: removed)")
     run.add_argument("--deidentify", action="store_true",

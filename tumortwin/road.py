@@ -62,7 +62,7 @@ def run(
     seed: int = 0,
     threads: int = 1,
     identity: Identity | str = Identity.REMOVED,
-    dicom: Identity | str | None = None,
+    dicom: bool = False,
     key: bytes | None = None,
     deidentify: bool = False,
     keep_characteristics: bool = False,
@@ -95,8 +95,8 @@ def run(
     identity : Identity
         "removed": pages, pictures and records say neither ID nor dates nor names, unless the patient is de-identified.
         "source": they say them as given. What is saved under ``stages/`` is as read in either case.
-    dicom : Identity, optional
-        Write the results as DICOM too, to ``dicom/``: "source" as the patient's, "removed" de-identified.
+    dicom : bool
+        Write the results as DICOM too, to ``dicom/``: with `identity` "source" as the patient's, else de-identified.
     key : bytes, optional
         Of the pseudonyms of de-identified results; see :func:`~tumortwin.board.export.export_dicom`.
         With `deidentify`, of the de-identification.
@@ -194,12 +194,12 @@ def run(
     ]
     if forecast is not None:
         writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True, identity=identity)])
-    if dicom is not None:
+    if dicom:
         def exported() -> list[Path]:
             for stale in (target / "dicom").glob("*.dcm"):
                 stale.unlink()  # of another patient, or with the identity that is now to be removed
             made = export_dicom(patient, twin, folder, target / "dicom", forecast=forecast, front=front, report=report,
-                                identity=dicom, key=key, overwrite=True)
+                                identity=identity, key=key, overwrite=True)
             left_out.extend(f"DICOM of {line}" for line in made.left_out)
             return list(made.files)
 

@@ -195,8 +195,9 @@ class _Export:
     def scan(self, observation: Observation) -> None:
         """What was seen: segments, and how large they are."""
         image, source = self._image(observation.visit)
-        inverse = np.linalg.inv(observation.transform)
-        masks = {SEGMENTS[q]: self._contour(contour_share(observation, q), image.grid, inverse) for q in SEGMENTS}
+        inverse = np.asarray(np.linalg.inv(observation.transform), np.float64)
+        shares = {SEGMENTS[q]: Volume(contour_share(observation, q), self.twin.domain.grid) for q in SEGMENTS}
+        masks = {name: outline(share, image.grid, inverse) for name, share in shares.items()}
         masks = {name: mask for name, mask in masks.items() if mask.array.any()}
         if not masks:
             raise InputError("no tumor was seen")
@@ -309,19 +310,37 @@ class _Export:
             raise InputError("the visit has no image")
         return images[key], self.series.source(images[key])
 
-    def _contour(self, share: NDArray[np.float32], grid: Grid,
-                 transform: NDArray[np.floating] | None = None) -> Mask:
-        """What of a grid is inside, from shares or probabilities on the twin's grid."""
-        values = resample(Volume(share, self.twin.domain.grid), grid, transform).array  # type: ignore[arg-type]
-        return Mask(values > LEAST_PROBABILITY, grid)
-
     def _predicted(self, probability: Mapping[str, NDArray[np.float32]], grid: Grid) -> dict[str, Mask]:
-        masks = {SEGMENTS[q]: self._contour(p, grid) for q, p in probability.items()}
+        """What is more likely inside than not, on the grid of an image."""
+        likely = {SEGMENTS[q]: resample(Volume(p, self.twin.domain.grid), grid) for q, p in probability.items()}
+        masks = {name: Mask(volume.array > LEAST_PROBABILITY, grid) for name, volume in likely.items()}
         return {name: mask for name, mask in masks.items() if mask.array.any()}
 
     def _path(self, what: str, which: str = "") -> Path:
         plain = "-".join("".join(c if c.isalnum() or c in "-." else " " for c in which).split())
         return self.out / f"{what}{'-' + plain if plain else ''}.dcm"
+
+
+def outline(share: Volume, grid: Grid, transform: NDArray[np.float64] | None = None) -> Mask:
+    """What was drawn, from how much of each coarser voxel lies inside it; as large as it was.
+
+    Shares are blurred by their voxels: cut at one half, a ball of 5 mm would lose an eighth of its volume on a grid of
+    2 mm, and one of 3 mm a third. So they are cut where the volume is that of the shares.
+
+    Parameters
+    ----------
+    share : Volume
+        0..1.
+    grid : Grid
+        Where to.
+    transform : (4, 4) array, optional
+        World of `grid` to world of `share`.
+    """
+    values = resample(share, grid, transform).array
+    count = round(float(values.sum(dtype=np.float64)))
+    if count == 0:
+        return Mask(np.zeros(grid.shape, bool), grid)
+    return Mask(values >= np.partition(values, -count, axis=None)[-count], grid)
 
 
 def _day(source: DicomSource, when: datetime) -> str:

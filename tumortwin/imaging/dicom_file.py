@@ -66,7 +66,7 @@ def open_dicom(path: Path, tags: list[pydicom.tag.BaseTag]) -> Opened | None:
     with path.open("rb") as file:
         start = file.read(_HEADER)
         if start.startswith(_GZIP):
-            return _opened(_unpacked(start + file.read()), tags, (PACKED,))
+            return _opened(unpacked(start + file.read()), tags, (PACKED,))
         if not _is_dicom(start):
             return None
         plain = read_plain_header(start, tags)
@@ -141,21 +141,30 @@ def parse_dicom(content: bytes) -> Dataset:
     ReadError, Exception
         As :func:`open_dicom`.
     """
-    if content.startswith(_GZIP):
-        content = _unpacked(content)
-    data = pydicom.dcmread(BytesIO(content), force=True)
+    data = pydicom.dcmread(BytesIO(unpacked(content)), force=True)
     if "TransferSyntaxUID" not in data.file_meta:
         data.file_meta.TransferSyntaxUID = _syntax_of(data)
     return data
 
 
-def _unpacked(content: bytes) -> bytes:
+def unpacked(content: bytes) -> bytes:
+    """The content of a file, out of its gzip if it is in one.
+
+    Raises
+    ------
+    ReadError
+        As :func:`open_dicom`.
+    Exception
+        Whatever gzip raises on a damaged file.
+    """
+    if not content.startswith(_GZIP):
+        return content
     most = max(_UNPACKED, 100 * len(content))
     with gzip.open(BytesIO(content)) as file:
-        unpacked = file.read(most + 1)
-    if len(unpacked) > most:
+        found = file.read(most + 1)
+    if len(found) > most:
         raise ReadError(f"unpacks to more than {most} bytes, which no DICOM file of its size would")
-    return unpacked
+    return found
 
 
 def _syntax_of(data: Dataset) -> UID:

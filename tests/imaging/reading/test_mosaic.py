@@ -2,10 +2,10 @@
 
 import gzip
 import subprocess
-import sys
 from io import BytesIO
 from pathlib import Path
 
+import dcm2niix
 import nibabel
 import numpy as np
 import pydicom
@@ -43,8 +43,8 @@ def test_a_real_mosaic_lies_where_nibabel_says(unfolded):
 
 def test_a_real_mosaic_lies_where_dcm2niix_says(unfolded, tmp_path):
     folder, volume = unfolded
-    program = Path(sys.executable).parent / "dcm2niix"
-    subprocess.run([program, "-b", "n", "-z", "n", "-f", "a", "-o", tmp_path, folder], check=True, capture_output=True)
+    command = [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "a", "-o", tmp_path, folder]
+    subprocess.run(command, check=True, capture_output=True)
     image = nibabel.load(tmp_path / "a.nii")
     affine = np.diag([-1.0, -1, 1, 1]) @ image.affine
     index = np.round((volume.grid.to_world([(0, 0, 0), (47, 127, 127)]) - affine[:3, 3])

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from pydicom.datadict import dictionary_has_tag, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -22,6 +22,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID_dictionary
 
 from tumortwin.imaging.deidentification import profile
+from tumortwin.imaging.deidentification.private import kept
 from tumortwin.imaging.deidentification.words import clean_code, clean_text, equipment
 from tumortwin.imaging.headers import DAMAGED
 from tumortwin.imaging.pseudonym import Pseudonym, shift_date, shift_datetime, time_of_day
@@ -166,6 +167,8 @@ class Cleaner:
             return self._listed(element)
         if vr in self._by_vr:
             return self._by_vr[vr](element)
+        if vr in _TEXT and dictionary_VR(tag) in ("IS", "DS"):
+            return self._number(element)  # a number in the wrong clothes: readers take it for what it is
         if vr in _TEXT:
             return self._text(element)
         if vr in _NUMBERS or keyword in _BYTES:
@@ -283,25 +286,14 @@ class Cleaner:
         return self._by_vr[element.VR](element) if element.VR in self._by_vr else KEPT
 
     def _private(self, element: DataElement, data: Dataset) -> str:
-        tag = element.tag
-        if 0x10 <= tag.element <= 0xFF:
-            safe = profile.SAFE_PRIVATE_ELEMENTS.get((tag.group, str(element.value).strip()), {})
-            used = any(
-                tag.element == t.element >> 8 and t.group == tag.group and t.element & 0xFF in safe
-                for t in data.keys()  # noqa: SIM118 - iterating a data set yields elements
-                if t.element > 0xFF
-            )
-            return PRIVATE if used else REMOVED
-        creator = data.get((tag.group, tag.element >> 8))
-        name = "" if creator is None else str(creator.value).strip()
-        vr, count, bound = profile.SAFE_PRIVATE_ELEMENTS.get((tag.group, name), {}).get(
-            tag.element & 0xFF, ("", 0, 0.0)
-        )
-        values = _values(element)
-        if vr != element.VR or len(values) != count or (vr in ("IS", "DS") and self._number(element) != KEPT):
+        if element.VR in ("IS", "DS") and self._number(element) != KEPT:
             return REMOVED
-        # GE adds 1e9 to a b-value that was computed
-        return PRIVATE if all(abs(float(v)) % 1e9 < bound for v in values) else REMOVED
+        value = kept(element, data)
+        if value is None:
+            return REMOVED
+        if value is not element.value:
+            element.value = value
+        return PRIVATE
 
     def _coded(self, item: Dataset) -> None:
         """A code: kept if it is in a standard's dictionary, its meaning the dictionary's or cleaned."""

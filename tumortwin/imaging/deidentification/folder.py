@@ -6,12 +6,12 @@ import os
 import shutil
 import tempfile
 from collections import Counter, defaultdict
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from tumortwin.errors import InputError, OutputExistsError, ReadError
 from tumortwin.imaging.deidentification import profile
@@ -217,6 +217,9 @@ def _write(
         except DAMAGED as error:
             findings.append(left_out(number, f"it cannot be parsed ({type(error).__name__})"))
             continue
+        if "SOPClassUID" not in data:  # pydicom gives up on a file that is cut, and says nothing
+            findings.append(left_out(number, "it cannot be parsed to its end"))
+            continue
         if str(data.SOPClassUID) not in _CLASSES:
             findings.append(
                 left_out(
@@ -234,13 +237,20 @@ def _write(
         if shows_face(data):
             faces[cleaner.pseudonym.name].add(str(data.get("SeriesInstanceUID")))
         name = _file(data, cleaner)
-        if name in written:
-            findings.append(Finding("a second copy of an instance", f"file {number}", "dropped", Severity.REPAIRED))
-            continue
         try:
             content = _deidentified(data, cleaner, _codes(found.people[patient], characteristics))
         except DAMAGED as error:
             findings.append(left_out(number, f"it cannot be cleaned or encoded ({type(error).__name__})"))
+            continue
+        if name in written and (work / name).read_bytes() != content:
+            # some exporters give all slices one UID: the reader tells them apart by where they are
+            name = name.with_name(f"{name.stem}-{sha256(content).hexdigest()[:8]}.dcm")
+            if name not in written:
+                findings.append(
+                    Finding("another instance with the same UID", f"file {number}", "written too", Severity.NOTE)
+                )
+        if name in written:
+            findings.append(Finding("a second copy of an instance", f"file {number}", "dropped", Severity.REPAIRED))
             continue
         written[name] = path
         with new_file(work / name) as temporary:
@@ -303,10 +313,7 @@ def _file(data: Dataset, cleaner: Cleaner) -> Path:
 
 def _deidentified(data: Dataset, cleaner: Cleaner, codes: list[tuple[str, str]]) -> bytes:
     """The bytes of a de-identified file."""
-    implicit, little = data.original_encoding
-    syntax = data.file_meta.get("TransferSyntaxUID") or (
-        ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    )
+    syntax = data.file_meta.TransferSyntaxUID
     done_before = _earlier_codes(data)
     face = shows_face(data)
     with quiet():

@@ -63,22 +63,3 @@ def is_shifted(tag: BaseTag) -> bool:
 def is_characteristic(tag: BaseTag) -> bool:
     """Whether Retain Patient Characteristics keeps this attribute."""
     return tag in _profile()["characteristics"]
-
-
-# Private elements that hold nothing but a number the reader needs: (group, creator) to the low byte of the element, its
-# VR, how many values it has and what they are below: b-values, gradient directions, scales, numbers of slices. Siemens'
-# CSA headers (0029) are not among them: they hold names, dates and serial numbers.
-SAFE_PRIVATE_ELEMENTS: dict[tuple[int, str], dict[int, tuple[str, int, float]]] = {
-    (0x0019, "SIEMENS MR HEADER"): {
-        0x0A: ("US", 1, 1e4), 0x0C: ("IS", 1, 1e5), 0x0E: ("FD", 3, 1.01), 0x27: ("FD", 6, 1e5), 0x28: ("FD", 1, 1e5),
-    },
-    (0x2001, "Philips Imaging DD 001"): {0x03: ("FL", 1, 1e5), 0x0A: ("IS", 1, 1e4), 0x18: ("SL", 1, 1e4)},
-    (0x2005, "Philips MR Imaging DD 001"): {
-        0x0D: ("FL", 1, 1e7), 0x0E: ("FL", 1, 1e7), 0xB0: ("FL", 1, 1.01), 0xB1: ("FL", 1, 1.01), 0xB2: ("FL", 1, 1.01),
-    },
-    (0x0019, "GEMS_ACQU_01"): {
-        0xBB: ("DS", 1, 1.01), 0xBC: ("DS", 1, 1.01), 0xBD: ("DS", 1, 1.01), 0xE0: ("DS", 1, 1e4),
-    },
-    (0x0043, "GEMS_PARM_01"): {0x39: ("IS", 4, 1e5)},
-    (0x7053, "Philips PET Private Group"): {0x00: ("DS", 1, 1e7), 0x09: ("DS", 1, 1e7)},
-}  # fmt: skip

@@ -17,6 +17,8 @@ from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.deidentification import profile
+from tumortwin.imaging.deidentification.private import kept
+from tumortwin.imaging.dicom_file import parse_dicom, unpacked
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED, DICOMDIR
 from tumortwin.progress import Progress
@@ -59,6 +61,9 @@ def survey(source: Path, progress: Progress) -> Found:
             if header is None:
                 found.other += 1
                 continue
+            if "SOPClassUID" not in header:
+                found.findings.append(left_out(number, "it does not say what kind of object it is (no SOP Class UID)"))
+                continue
             patient, study = str(header.get("PatientID") or "").strip(), str(header.get("StudyInstanceUID") or "")
             if not patient:
                 nameless.append((number, path, study))
@@ -82,7 +87,7 @@ def survey(source: Path, progress: Progress) -> Found:
     if not found.files:
         raise ReadError(
             f"{source} holds no DICOM file that can be de-identified ({len(files)} files looked at): give the "
-            "folder that holds the DICOM files"
+            "folder that holds the DICOM files" + "".join(f"\n  {finding}" for finding in found.findings[:20])
         )
     if found.other:
         found.findings.append(
@@ -106,26 +111,27 @@ def quiet() -> Iterator[None]:
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
     """A data set; None if the file is not DICOM or is a DICOMDIR."""
-    content = BytesIO(path.read_bytes())
-    start = content.read(132)
-    preamble = start[128:] == b"DICM"
-    if not preamble and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+    content = unpacked(path.read_bytes())
+    preamble = content[128:132] == b"DICM"
+    if not preamble and content[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
         return None
-    content.seek(0)
     with quiet():
-        data = pydicom.dcmread(content, force=not preamble, stop_before_pixels=not pixels)
-    if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "SOPClassUID" not in data:
-        return None
-    return data
+        data = (
+            parse_dicom(content)
+            if pixels
+            else pydicom.dcmread(BytesIO(content), force=not preamble, stop_before_pixels=True)
+        )
+    return None if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR else data
 
 
-def _elements(data: Dataset) -> Iterator[pydicom.DataElement]:
+def _elements(data: Dataset) -> Iterator[tuple[pydicom.DataElement, Dataset]]:
+    """Every element that can be decoded, and the data set or item it is in."""
     for tag in list(data.keys()):
         try:
             element = data[tag]
         except DAMAGED:
             continue  # it will be removed, and cannot be known before
-        yield element
+        yield element, data
         if element.VR == "SQ":
             for part in element.value or ():
                 yield from _elements(part)
@@ -133,10 +139,9 @@ def _elements(data: Dataset) -> Iterator[pydicom.DataElement]:
 
 def _collect(header: Dataset, person: Owner) -> None:
     with quiet():
-        for element in _elements(header):
+        for element, data in _elements(header):
             if element.tag.is_private:
-                creator = profile.SAFE_PRIVATE_ELEMENTS.get((element.tag.group, str(element.value)))
-                person.safe_private |= creator is not None and element.tag.element < 0x100
+                person.safe_private = person.safe_private or kept(element, data) is not None
             elif element.VR == "PN":
                 person.names |= {word.lower() for word in re.findall(r"[^\W\d_]{3,}", str(element.value))}
             elif (
