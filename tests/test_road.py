@@ -34,7 +34,7 @@ def road(sample, tmp_path_factory) -> tuple[RoadResult, dict]:
 def test_every_promised_file_is_there_and_not_empty(road):
     result, made = road
     names = {p.name for p in result.files}
-    assert {"board.pdf", "board.html", "twin.json", "forecast.csv"} <= names
+    assert {"board.pdf", "board.html", "quality.pdf", "twin.json", "forecast.csv"} <= names
     assert sum(p.suffix == ".png" for p in result.files) >= 6
     assert all(p.stat().st_size > 500 for p in result.files)
     assert not result.left_out
@@ -86,7 +86,7 @@ def test_one_visit_without_radiotherapy_gives_what_can_be_built(sample, tmp_path
     shutil.copytree(first, tmp_path / "one" / first.name)
     result = run(tmp_path / "one", tmp_path / "out")
     assert any("at least two visits" in line for line in result.left_out)
-    assert {"board.pdf", "board.html", "twin.json"} <= {p.name for p in result.files}
+    assert {"board.pdf", "board.html", "quality.pdf", "twin.json"} <= {p.name for p in result.files}
 
 
 def test_a_stage_that_fails_names_itself(tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tumortwin import __version__, archive
-from tumortwin.board import BoardReport, export_dicom, save_overlays, write_forecast, write_record
+from tumortwin.board import BoardReport, QualityReport, export_dicom, save_overlays, write_forecast, write_record
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.imaging.deidentification import deidentify as write_deidentified
@@ -183,10 +183,12 @@ def run(
         else:
             left_out.append("plan options: no radiotherapy plan, dose or delivered fraction is in the folder")
 
+    quality = _stage("look at the geometry", lambda: QualityReport.from_twin(twin, patient=patient))
     report = _stage("lay out the board page", lambda: _report(patient, twin, fit, forecast, front))
     writers: list[Callable[[], list[Path]]] = [
         lambda: [report.save(target / "board.pdf", overwrite=True, identity=identity)],
         lambda: [report.save(target / "board.html", overwrite=True, identity=identity)],
+        lambda: [quality.save(target / "quality.pdf", overwrite=True, identity=identity)],
         lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True,
                               identity=identity)],
         lambda: save_overlays(twin, fit, forecast, target / "overlays", patient=patient, overwrite=True,

@@ -93,7 +93,7 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
         dvh_limits=tuple(replace(organ, organ=structures[organ.organ]) for organ in report.dvh_limits),
         parameters=tuple(replace(p, source=ours(p.source)) for p in report.parameters),
         limits=tuple(map(ours, report.limits)),
-        findings=_counted(report.findings),
+        findings=counted(report.findings),
         left_out=tuple(map(ours, report.left_out)),
         sources={files[name]: digest for name, digest in report.sources.items()},
         definitions=(*map(ours, report.definitions), NOTE),
@@ -107,7 +107,8 @@ def _clinical(text: str) -> str:
     return f"{min(int(age[1]), 90)} years" if age else clean_text(text)
 
 
-def _counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """How many findings of each severity there are, in place of what they say."""
     counts: Counter[StrEnum] = Counter(finding.severity for finding in findings)
     return tuple(Finding(f"{count} finding(s)", "the source files", "not quoted on a page without identity: read the "
                          "patient with deidentify=True to see them", severity)  # type: ignore[arg-type]

@@ -6,25 +6,18 @@ import io
 from collections.abc import Sequence
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from tumortwin.board import charts, wording
+from tumortwin.board.page import HEIGHT, LEFT, PITCH, RIGHT, SMALL, TEXT, WIDTH, Page
 from tumortwin.board.report import BoardReport
 from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
-from tumortwin.board.wording import RESEARCH_USE, Table
+from tumortwin.board.wording import RESEARCH_USE
 
-WIDTH, HEIGHT = 11.69, 8.27  # A4 landscape, inches
-LEFT, RIGHT = 0.42, 11.27
-SMALL, TEXT, TITLE = 6.0, 6.6, 7.8  # points
 ORGANS = 2  # columns of the schedules' table
-PITCH = 0.142  # inches from one table row to the next
 
 
 def render(report: BoardReport) -> bytes:
@@ -40,7 +33,7 @@ def render(report: BoardReport) -> bytes:
 def board_figure(report: BoardReport) -> Figure:
     """The page as a matplotlib figure, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
-        page = _Page(Figure(figsize=(WIDTH, HEIGHT)))
+        page = Page(Figure(figsize=(WIDTH, HEIGHT)))
         _header(page, report)
         _timeline(page, report, 1.30)
         _forecast(page, report, 1.30)
@@ -54,75 +47,9 @@ def board_figure(report: BoardReport) -> Figure:
         return page.figure
 
 
-class _Page:
-    """A figure addressed in inches from its top left corner."""
-
-    def __init__(self, figure: Figure) -> None:
-        self.figure = figure
-        self._ruler = RendererAgg(1, 1, 72 * 32)  # fine, so that hinting to whole pixels does not matter
-
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        return self.figure.add_axes((x / WIDTH, 1 - (y + height) / HEIGHT, width / WIDTH, height / HEIGHT))
-
-    def text(self, x: float, y: float, text: str, size: float = TEXT, *, color: str = charts.INK, align: str = "left",
-             bold: bool = False) -> None:
-        self.figure.text(x / WIDTH, 1 - y / HEIGHT, text, fontsize=size, color=color, ha=align, va="baseline",
-                         fontweight="bold" if bold else "normal")
-
-    def rule(self, x0: float, x1: float, y: float, *, color: str = charts.QUIET, width: float = 0.5) -> None:
-        self.figure.add_artist(Line2D([x0 / WIDTH, x1 / WIDTH], [1 - y / HEIGHT] * 2, color=color, linewidth=width))
-
-    def title(self, x0: float, x1: float, y: float, text: str, aside: str = "") -> None:
-        """A section's title over a thin rule."""
-        self.text(x0, y, text, TITLE, bold=True)
-        if aside:
-            self.text(x1, y, aside, SMALL, color=charts.QUIET, align="right")
-        self.rule(x0, x1, y + 0.05)
-
-    def width(self, text: str, size: float) -> float:
-        """A text's width in inches."""
-        pixels, _, _ = self._ruler.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
-        return pixels / self._ruler.dpi
-
-    def wrap(self, text: str, width: float, size: float = SMALL) -> list[str]:
-        """The text in lines no wider than `width` inches."""
-        lines: list[str] = []
-        for word in text.split():
-            longer = f"{lines[-1]} {word}" if lines else word
-            if lines and self.width(longer, size) <= width:
-                lines[-1] = longer
-            else:
-                lines.append(word)
-        return lines
-
-    def fit(self, text: str, width: float, size: float = SMALL) -> str:
-        """The text, cut at a word and ended by an ellipsis where it is wider than `width` inches."""
-        words = text.split()
-        kept = len(words)
-        while kept > 1 and self.width(" ".join(words[:kept]) + " …", size) > width:
-            kept -= 1
-        return text if self.width(text, size) <= width else " ".join(words[:kept]).rstrip(",;:") + " …"
-
-    def cells(self, texts: Sequence[str], xs: Sequence[float], y: float, size: float = TEXT,
-              color: str = charts.INK) -> None:
-        """A table's row: each text starts at its x, or ends there where x is negative."""
-        for text, x in zip(texts, xs, strict=True):
-            self.text(abs(x), y, text, size, color=color, align="right" if x < 0 else "left")
-
-    def table(self, table: Table, columns: Sequence[int], xs: Sequence[float], y: float, pitch: float = PITCH) -> None:
-        """Some columns of a table, from the header's baseline down."""
-        self.cells([table.columns[c] for c in columns], xs, y, SMALL, charts.QUIET)
-        for row, texts in enumerate(table.rows):
-            self.cells([texts[c] for c in columns], xs, y + (row + 1) * pitch)
-
-
-def _header(page: _Page, report: BoardReport) -> None:
+def _header(page: Page, report: BoardReport) -> None:
     page.text(LEFT, 0.47, f"Tumor board   {report.patient_id}", 14, bold=True)
-    badge = page.width(RESEARCH_USE, 9) * 1.12 + 0.3
-    box = Rectangle(((RIGHT - badge) / WIDTH, 1 - 0.53 / HEIGHT), badge / WIDTH, 0.26 / HEIGHT,
-                    edgecolor=charts.BROKEN, facecolor="#fdecee", linewidth=0.9)
-    page.figure.add_artist(box)
-    page.text(RIGHT - badge / 2, 0.445, RESEARCH_USE, 9, color=charts.BROKEN, align="center", bold=True)
+    page.badge()
     for row, (label, text) in enumerate(wording.identity(report)):
         page.text(LEFT, 0.66 + 0.125 * row, label, SMALL, color=charts.QUIET)
         page.text(LEFT + 0.45, 0.66 + 0.125 * row, page.fit(text, RIGHT - LEFT - 0.45, TEXT), TEXT)
@@ -131,11 +58,11 @@ def _header(page: _Page, report: BoardReport) -> None:
     page.text(LEFT, 1.09, said, min(8.2, 8.2 * (RIGHT - LEFT) / bold), bold=True)
 
 
-def _absent(page: _Page, x: float, y: float, text: str) -> None:
+def _absent(page: Page, x: float, y: float, text: str) -> None:
     page.text(x, y + 0.2, text, TEXT, color=charts.QUIET)
 
 
-def _timeline(page: _Page, report: BoardReport, y: float) -> None:
+def _timeline(page: Page, report: BoardReport, y: float) -> None:
     right = 6.55
     page.title(LEFT, right, y, "Course and tumor volume", "median and 90 % interval" if report.bands else "")
     if not report.scans:
@@ -158,7 +85,7 @@ def _timeline(page: _Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _forecast(page: _Page, report: BoardReport, y: float) -> None:
+def _forecast(page: Page, report: BoardReport, y: float) -> None:
     left = 6.85
     scores = wording.last_scores(report)
     page.title(left, RIGHT, y, "Forecast and observation",
@@ -185,7 +112,7 @@ def _forecast(page: _Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _pictures(page: _Page, report: BoardReport, y: float) -> None:
+def _pictures(page: Page, report: BoardReport, y: float) -> None:
     if not report.panels:
         page.title(LEFT, RIGHT, y, "One slice over time")
         return _absent(page, LEFT, y, "No image of this patient can be shown.")
@@ -212,7 +139,7 @@ def _pictures(page: _Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _legend(page: _Page, report: BoardReport, y: float) -> None:
+def _legend(page: Page, report: BoardReport, y: float) -> None:
     """Explain the outlines, at the right end of the title's line."""
     x = RIGHT
     for name, style, text in reversed(wording.outline_key(report.panels)):
@@ -223,7 +150,7 @@ def _legend(page: _Page, report: BoardReport, y: float) -> None:
         x -= 0.15
 
 
-def _options(page: _Page, report: BoardReport, y: float) -> None:
+def _options(page: Page, report: BoardReport, y: float) -> None:
     right = 7.75
     table = wording.plan_table(report, ORGANS)
     organs = len(table.columns) - 5 - len(report.outcome_names)
@@ -245,7 +172,7 @@ def _options(page: _Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _dose(page: _Page, report: BoardReport, y: float) -> None:
+def _dose(page: Page, report: BoardReport, y: float) -> None:
     left = 8.0
     metrics = dict.fromkeys(limit.metric for limit in report.dvh_limits)
     page.title(left, RIGHT, y, "Given dose", f"{', '.join(metrics)} / limit" if metrics else "")
@@ -262,7 +189,7 @@ def _dose(page: _Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _parameters(page: _Page, report: BoardReport, y: float) -> None:
+def _parameters(page: Page, report: BoardReport, y: float) -> None:
     right, chart, pitch = 6.97, LEFT + 3.42, 0.118
     table = wording.parameter_table(report, main=True)
     page.title(LEFT, right, y, table.title,
@@ -279,7 +206,7 @@ def _parameters(page: _Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _notes(page: _Page, title: str, lines: Sequence[str], left: float, right: float, y: float = 6.99,
+def _notes(page: Page, title: str, lines: Sequence[str], left: float, right: float, y: float = 6.99,
            bottom: float = 8.0, leading: float = 0.102) -> None:
     """Wrapped notes, as many as there is room for, and how many more there are."""
     page.title(left, right, y, title)
@@ -297,7 +224,7 @@ def _notes(page: _Page, title: str, lines: Sequence[str], left: float, right: fl
         y += 0.015
 
 
-def _footer(page: _Page, report: BoardReport) -> None:
+def _footer(page: Page, report: BoardReport) -> None:
     page.text(LEFT, HEIGHT - 0.12, RESEARCH_USE + ".", SMALL, color=charts.BROKEN, bold=True)
     said = ""
     for definition in report.definitions:  # the HTML page has all of them

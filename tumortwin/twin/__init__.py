@@ -1,6 +1,6 @@
 """A patient on one grid and one clock: Domain, Observations and therapy events; build_twin makes it from a Patient."""
 
 from tumortwin.twin.build import build_twin
-from tumortwin.twin.model import Administration, Irradiation, Observation, Removal, Twin
+from tumortwin.twin.model import Administration, Irradiation, Observation, RegistrationQuality, Removal, Twin
 
-__all__ = ["Administration", "Irradiation", "Observation", "Removal", "Twin", "build_twin"]
+__all__ = ["Administration", "Irradiation", "Observation", "RegistrationQuality", "Removal", "Twin", "build_twin"]

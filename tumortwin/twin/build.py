@@ -34,7 +34,7 @@ from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress, silent
 from tumortwin.threads import pool_of
-from tumortwin.twin.model import Observation, Twin
+from tumortwin.twin.model import Observation, RegistrationQuality, Twin
 from tumortwin.twin.planning_ct import place_planning_ct
 from tumortwin.twin.therapy import place_therapy
 
@@ -54,6 +54,7 @@ class _Seen:
     transform: NDArray[np.float64]
     within: dict[Sequence, NDArray[np.float64]]
     tumor: TumorMasks
+    registration: RegistrationQuality | None = None
 
 
 def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None, threads: int = 1,
@@ -222,7 +223,9 @@ def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, lis
         findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
         return None, findings
     findings += [*found, *pose.findings, *tumor.findings]
-    return _Seen(index, visit, where, transform, within, tumor), findings
+    still = mover if mover in head.images else first_of(POSE_ORDER, head.images)
+    quality = RegistrationQuality(str(still), str(mover), pose.similarity, pose.overlap, pose.residual_mm)
+    return _Seen(index, visit, where, transform, within, tumor, quality), findings
 
 
 def _domain(head: Head, spacing: float) -> Domain:
@@ -288,7 +291,7 @@ def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
         out.append(Observation(
             day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400, date=look.visit.date,
             visit=look.index, density=density, sigma=sigma, correlation_mm=length, seen=seen, volumes_ml=volumes,
-            source=look.tumor.source, transform=look.transform, **share))
+            source=look.tumor.source, transform=look.transform, registration=look.registration, **share))
     return tuple(out)
 
 

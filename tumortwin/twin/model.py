@@ -20,6 +20,29 @@ from tumortwin.patient import Clinical
 from tumortwin.therapy.events import DoseUnit
 
 
+@dataclass(frozen=True)
+class RegistrationQuality:
+    """What a visit's registration to the reference visit says of itself.
+
+    Parameters
+    ----------
+    fixed, moving : str
+        The reference visit's and the visit's image that were compared.
+    similarity : float
+        Normalized mutual information, 1 (nothing in common) to 2; NaN where the files' own alignment was taken.
+    overlap : float
+        Share of the reference brain that the visit's image covers, 0..1.
+    residual_mm : float
+        Precision in mm: see :class:`~tumortwin.geometry.Registration`.
+    """
+
+    fixed: str
+    moving: str
+    similarity: float
+    overlap: float
+    residual_mm: float
+
+
 @dataclass(frozen=True, eq=False)
 class Observation:
     """What one visit says about the tumor, on the twin's grid.
@@ -49,6 +72,8 @@ class Observation:
         Who drew the masks: "SEG ...", "RTSTRUCT ..." or "segmented".
     transform : (4, 4) array
         World of the twin to world of the visit (ITK's direction).
+    registration : RegistrationQuality or None
+        Of `transform`; None for the reference visit.
     """
 
     day: float
@@ -64,6 +89,7 @@ class Observation:
     volumes_ml: Mapping[str, float]
     source: str
     transform: NDArray[np.float64]
+    registration: RegistrationQuality | None = None
 
 
 @dataclass(frozen=True, eq=False)
