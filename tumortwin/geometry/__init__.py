@@ -2,7 +2,7 @@
 
 from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
 from tumortwin.geometry.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
-from tumortwin.geometry.domain import Domain
+from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
 from tumortwin.geometry.head import Head, normalized, pose_of, read_head
 from tumortwin.geometry.regions import Region, drawn_regions
 from tumortwin.geometry.registration import Registration, register
@@ -23,6 +23,7 @@ __all__ = [
     "Tissue",
     "TumorMasks",
     "average",
+    "brain_domain",
     "classify",
     "covered",
     "density_from_adc",
@@ -32,8 +33,10 @@ __all__ = [
     "measure",
     "noise_of",
     "normalized",
+    "organ_domain",
     "pose_of",
     "read_head",
     "register",
+    "resolution_findings",
     "smallest_adc",
 ]

@@ -1,4 +1,4 @@
-"""White matter, grey matter and CSF from one T1-weighted image and an atlas."""
+"""Shares of white matter, grey matter and CSF from one T1-weighted image and an atlas."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 from tumortwin.errors import InputError
 from tumortwin.geometry.bias import polynomials
 from tumortwin.geometry.brain import AtlasOnHead
+from tumortwin.geometry.compartments import Compartments
 from tumortwin.geometry.sampling import box_slices
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
@@ -20,6 +21,18 @@ PRIOR_BLUR_MM = 3.0
 """The atlas is trusted to this distance."""
 NEIGHBOR_WEIGHT = 2.4
 """Log odds that unanimous neighbors add."""
+THICK_MM = 3.0
+"""Radius of the smallest ball of outliers that counts as a lesion; vessels and dura are thinner."""
+
+_STEPS = (0.25, 0.5, 0.75)
+_MIXTURES = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), *((1 - f, f, 0) for f in _STEPS),
+                      *((0, 1 - f, f) for f in _STEPS)])
+"""Shares of white matter, grey matter and CSF that a voxel may hold: pure ones, and those of two that touch."""
+_LOG_WEIGHTS = np.array([0, 0, 0, -3, -3, -3, -2, -2, -2])
+"""Log prior weight of each; white and grey matter meet in fewer voxels than grey matter and CSF."""
+_WITH_OTHER = np.pad(_MIXTURES, (0, 1))
+_WITH_OTHER[-1, -1] = 1
+"""The same as shares of four, the last of which is none of the three."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +47,8 @@ class Tissue:
         White and grey matter and the CSF between them.
     white, grey, csf : (z, y, x) float32 arrays
         Shares, 0..1, summing to 1 in the brain and to 0 outside.
+    compartments : Compartments, optional
+        Hemispheres, and what lies below the tentorium, as the atlas has them.
     """
 
     grid: Grid
@@ -41,6 +56,7 @@ class Tissue:
     white: NDArray[np.float32]
     grey: NDArray[np.float32]
     csf: NDArray[np.float32]
+    compartments: Compartments | None = None
 
     @property
     def mask(self) -> Mask:
@@ -51,10 +67,12 @@ class Tissue:
 def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None = None) -> Tissue:
     """Part the brain into white matter, grey matter and CSF.
 
-    A Gaussian mixture of the log signal with the atlas as prior and a cubic log field, by expectation maximisation
-    (Van Leemput et al. 1999, doi:10.1109/42.811270), then two rounds of neighbors' votes (a mean-field Potts model).
-    A fourth class, uniform over the signals seen, takes what is none of them (vessels, dura, scalp). Inside
-    the tumor the image says nothing about the tissue it grew in: there the atlas alone speaks, without CSF.
+    A mixture of Gaussians with the atlas as prior and a cubic log field, by expectation maximisation (Van Leemput et
+    al. 1999, doi:10.1109/42.811270). Beside the pure classes there are voxels that two tissues share in quarters
+    (partial volume; Shattuck et al. 2001, doi:10.1006/nimg.2000.0730), so that shares are fractions and not only
+    probabilities. Two rounds of neighbors' votes follow (a mean-field Potts model). A last class, uniform over the
+    signals seen, takes what is none of them (vessels, dura, scalp). Inside the tumor, and in any thick piece brighter
+    than all tissue, the image says nothing about the tissue it grew in: there the atlas alone speaks, without CSF.
 
     Parameters
     ----------
@@ -89,23 +107,26 @@ def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None =
     index = index[:: max(1, len(index) // SAMPLES)]
     at = tuple(index.T)
     basis = polynomials(grid, grid.to_world(index))
-    means, spreads, field, log_other = _fit(signal[at], priors[:, at[0], at[1], at[2]], basis)
+    model = _fit(signal[at], priors[:, at[0], at[1], at[2]], basis)
     z, y, x = np.nonzero(near)
-    slow = polynomials(grid, grid.to_world(np.column_stack([z, y, x]))) @ field
-    residual = (signal[near] - slow)[None] - means[:, None]
-    likelihood = np.full((4, *grid.shape), -np.inf, np.float32)
-    likelihood[:3, near] = -0.5 * (residual / spreads[:, None]) ** 2 - np.log(spreads[:, None])
-    likelihood[3, near] = log_other
-    likelihood[:, tumor & near] = 0
-    evidence = (likelihood + np.log(priors)).astype(np.float32)
-    shares = _posterior(evidence, near)
+    flat = np.exp(signal[near] - polynomials(grid, grid.to_world(np.column_stack([z, y, x]))) @ model.field)
+    likelihood = model.likelihood(flat)
+    weights = np.append(_LOG_WEIGHTS, 0.0)[:, None]
+    evidence = likelihood + (_WITH_OTHER @ np.log(priors[:, near]) + weights).astype(np.float32)
+    shares = _shares(evidence, near)
+    bright = np.zeros(grid.shape, bool)
+    bright[near] = flat > model.means.max() + 2 * model.spread
+    unsure = (tumor | _lesion(bright & (shares[3] > 0.5), inside, grid)) & near
+    # of what grew there only the place is known
+    evidence[:, unsure[near]] -= likelihood[:, unsure[near]]
+    evidence[3:-1, unsure[near]] = -np.inf
+    shares = _shares(evidence, near)
     for _ in range(2):
-        votes = np.stack([ndimage.uniform_filter(share, 3) for share in shares])
-        shares = _posterior(evidence + (NEIGHBOR_WEIGHT * votes).astype(np.float32), near)
+        votes = np.stack([ndimage.uniform_filter(share, 3) for share in shares])[:, near]
+        shares = _shares(evidence + (NEIGHBOR_WEIGHT * _WITH_OTHER @ votes).astype(np.float32), near)
     white, grey, csf, other = shares
     # what grew there is tumor, not CSF
     solid = white + grey
-    unsure = tumor & near
     white[unsure] /= np.maximum(solid[unsure], 1e-6)
     grey[unsure] /= np.maximum(solid[unsure], 1e-6)
     csf[unsure] = other[unsure] = 0
@@ -113,7 +134,8 @@ def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None =
     # the outermost CSF is told from the skull by the atlas alone, where tissue is near
     brain |= inside & (ndimage.distance_transform_edt(~brain, sampling=grid.spacing) <= 2)
     # what is in the brain and none of the three (vessels, falx) holds no tumor either
-    return Tissue(grid, brain, *[np.where(brain, share, 0).astype(np.float32) for share in (white, grey, csf + other)])
+    white, grey, csf = (np.where(brain, share, 0).astype(np.float32) for share in (white, grey, csf + other))
+    return Tissue(grid, brain, white, grey, csf, prior.compartments)
 
 
 def _priors(prior: AtlasOnHead) -> NDArray[np.float32]:
@@ -125,44 +147,73 @@ def _priors(prior: AtlasOnHead) -> NDArray[np.float32]:
     return (stack / stack.sum(0)).astype(np.float32)
 
 
-def _fit(signal: NDArray[np.float32], priors: NDArray[np.float32],
-         basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
-    """Means and standard deviations of the three tissues' log signal, the field, and the log density of the rest."""
-    weights = priors.astype(np.float64)
-    log_other = -np.log(max(float(np.ptp(np.percentile(signal, (1, 99)))), 0.5))
-    field = np.zeros(basis.shape[1])
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """Signals of the pure tissues (3,), their common standard deviation, the field, and the log density of the rest."""
+
+    means: NDArray[np.float64]
+    spread: float
+    field: NDArray[np.float64]
+    log_other: float
+
+    def likelihood(self, flat: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Log density of signals without the field, (mixtures + 1, n); the constant of the normal density left out."""
+        residual = (flat[None] - (_MIXTURES @ self.means)[:, None]) / self.spread
+        log = (-0.5 * residual**2 - np.log(self.spread)).astype(np.float32)
+        return np.vstack([log, np.full((1, len(flat)), self.log_other, np.float32)])
+
+
+def _fit(signal: NDArray[np.float32], priors: NDArray[np.float32], basis: NDArray[np.float64]) -> _Model:
+    """Expectation maximisation over sampled voxels: log signals (n,), priors (4, n), polynomials (n, m)."""
+    flat = np.exp(signal.astype(np.float64))
+    scale = float(np.median(flat))
+    weights = np.append(_LOG_WEIGHTS, 0.0)[:, None] + _WITH_OTHER @ np.log(priors)
     # start from where the atlas is sure; CSF there is a mixture, so put it below the grey matter
-    means = np.array([np.median(signal[priors[k] > 0.6]) if (priors[k] > 0.6).sum() > 50 else np.median(signal)
-                      for k in range(2)])
-    means = np.append(means, min(means) - 0.5)
-    spreads = np.array([0.1, 0.12, 0.3])
+    means = np.array([np.median(flat[priors[k] > 0.6]) if (priors[k] > 0.6).sum() > 50 else scale for k in range(2)])
+    means = np.append(means, 0.5 * min(means))
+    log_other = float(0.5 * np.log(2 * np.pi) - np.log(max(np.ptp(np.percentile(flat, (1, 99))), 0.5 * scale)))
+    model = _Model(means, 0.12 * scale, np.zeros(basis.shape[1]), log_other)
+    carriers = _MIXTURES[:, 2] < 0.5
     for turn in range(ROUNDS):
-        flat = signal - basis @ field
-        log = -0.5 * ((flat[None] - means[:, None]) / spreads[:, None]) ** 2 - np.log(spreads[:, None])
-        log = np.vstack([log - 0.5 * np.log(2 * np.pi), np.full(len(flat), log_other)]) + np.log(priors)
-        log -= log.max(0)
-        weights = np.exp(log)
-        weights /= weights.sum(0)
-        count = np.maximum(weights[:3].sum(1), 1)
-        means = (weights[:3] @ flat) / count
-        spreads = np.sqrt(np.maximum((weights[:3] * (flat[None] - means[:, None]) ** 2).sum(1) / count, 0.02**2))
+        flat = np.exp(signal - basis @ model.field)
+        share = model.likelihood(flat) + weights
+        share = np.exp(share - share.max(0))
+        share = (share / share.sum(0))[:-1]
+        # least squares of the pure signals, each mixture's being their mean
+        normal = (_MIXTURES.T * share.sum(1)) @ _MIXTURES
+        means = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(3), _MIXTURES.T @ (share @ flat))
+        means = np.maximum(means, 0.02 * scale)
+        mixed = _MIXTURES @ means
+        rest = (share * (flat[None] - mixed[:, None]) ** 2).sum() / max(share.sum(), 1)
+        field = model.field
         if turn >= 2:
             # white and grey matter carry the field; CSF is too dark to
-            precision = weights[:2] / spreads[:2, None] ** 2
-            expected = (precision * means[:2, None]).sum(0) / np.maximum(precision.sum(0), 1e-12)
+            precision = share[carriers] * mixed[carriers, None] ** 2
             total = precision.sum(0)
+            expected = (precision * np.log(mixed[carriers, None])).sum(0) / np.maximum(total, 1e-12)
             design = basis * total[:, None]
             field = np.linalg.solve(design.T @ basis + 1e-5 * total.sum() * np.eye(basis.shape[1]),
                                     design.T @ (signal - expected))
-    return means, spreads, field, float(log_other + 0.5 * np.log(2 * np.pi))
+        model = _Model(means, float(np.sqrt(max(rest, (0.02 * scale) ** 2))), field, log_other)
+    return model
 
 
-def _posterior(log: NDArray[np.float32], near: NDArray[np.bool_]) -> NDArray[np.float32]:
-    shares = np.zeros(log.shape, np.float32)
-    inside = log[:, near]
-    inside = np.exp(inside - inside.max(0))
-    shares[:, near] = inside / inside.sum(0)
+def _shares(evidence: NDArray[np.float32], near: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Mean shares (4, z, y, x) of white matter, grey matter, CSF and other under the posterior of the mixtures."""
+    weights = np.exp(evidence - evidence.max(0))
+    shares = np.zeros((4, *near.shape), np.float32)
+    shares[:, near] = _WITH_OTHER.T.astype(np.float32) @ (weights / weights.sum(0))
     return shares
+
+
+def _lesion(outliers: NDArray[np.bool_], inside: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
+    """Thick pieces of outliers well inside the brain."""
+    deep = ndimage.distance_transform_edt(inside, sampling=grid.spacing) > THICK_MM
+    outliers = outliers & deep
+    core = ndimage.distance_transform_edt(outliers, sampling=grid.spacing) > THICK_MM
+    if not core.any():
+        return core
+    return outliers & (ndimage.distance_transform_edt(~core, sampling=grid.spacing) <= 2 * THICK_MM)
 
 
 def _whole(solid: NDArray[np.bool_], near: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:

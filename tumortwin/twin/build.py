@@ -16,6 +16,7 @@ from tumortwin.geometry import (
     Region,
     TumorMasks,
     average,
+    brain_domain,
     covered,
     density_from_adc,
     drawn_regions,
@@ -24,6 +25,7 @@ from tumortwin.geometry import (
     normalized,
     pose_of,
     read_head,
+    resolution_findings,
     smallest_adc,
 )
 from tumortwin.geometry.cellularity import ADC_WATER
@@ -38,8 +40,6 @@ from tumortwin.twin.model import Observation, RegistrationQuality, Twin
 from tumortwin.twin.planning_ct import place_planning_ct
 from tumortwin.twin.therapy import place_therapy
 
-PADDING = 2
-"""Voxels around the brain on the twin's grid."""
 USUAL_SIGMA = 0.05
 """Noise of one voxel's density where it cannot be estimated: a voxel's ADC repeats to 5 to 10 per cent."""
 
@@ -111,7 +111,9 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
             findings += found
             progress(done, count, "geometry")
     looks.sort(key=lambda look: look.index)
-    domain = _domain(head, spacing)
+    domain, found = brain_domain(head.tissue, spacing, head.tumor.whole, _where(patient.visits[chosen]))
+    findings += found
+    findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
     _warn_outside(domain, looks, findings)
     observations = _observations(looks, domain, patient, findings)
     transforms = {image.frame: look.transform for look in looks for image in look.visit.images.values()}
@@ -226,24 +228,6 @@ def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, lis
     still = mover if mover in head.images else first_of(POSE_ORDER, head.images)
     quality = RegistrationQuality(str(still), str(mover), pose.similarity, pose.overlap, pose.residual_mm)
     return _Seen(index, visit, where, transform, within, tumor, quality), findings
-
-
-def _domain(head: Head, spacing: float) -> Domain:
-    """The brain's white and grey matter on a cubic, axis-aligned grid."""
-    tissue = head.tissue
-    world = tissue.grid.to_world(np.argwhere(tissue.brain))
-    half = 0.5 * max(tissue.grid.spacing)
-    low, high = world.min(0) - half, world.max(0) + half
-    size = np.ceil((high - low) / spacing).astype(int) + 2 * PADDING
-    middle = (low + high) / 2
-    origin = middle - (size - 1) / 2 * spacing
-    grid = Grid.regular((int(size[2]), int(size[1]), int(size[0])), spacing, origin, tissue.grid.frame)
-    white, grey, csf = (average(Volume(a, tissue.grid), grid) for a in (tissue.white, tissue.grey, tissue.csf))
-    solid = white + grey > 0.5
-    labels, count = ndimage.label(solid)
-    if count > 1:
-        solid = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    return Domain(grid, solid, white, grey, csf)
 
 
 def _warn_outside(domain: Domain, looks: Iterable[_Seen], findings: list[Finding]) -> None:
