@@ -21,9 +21,13 @@ class Region(StrEnum):
     """Enhancing and necrosis together: the GTV."""
     WHOLE = "whole"
     """All of them."""
+    CAVITY = "cavity"
+    """What a resection left: no part of the tumor."""
 
 
 NAME_RULES: tuple[tuple[str, Region], ...] = (
+    # before the core: "resected tumor" is none
+    (r"cavit|resect|^rc$|surgical[ _-]?bed", Region.CAVITY),
     (r"non[ _-]?enhanc|necro|^ncr", Region.NECROSIS),
     (r"enhanc|^et$", Region.ENHANCING),
     (r"o?edema|^ed$|peritumou?r", Region.EDEMA),
@@ -72,7 +76,7 @@ def drawn_regions(masks: Mapping[str, Mask], where: str) -> tuple[dict[Region, M
     if unknown:
         findings.append(Finding(
             f"no rule says what part of the tumor {', '.join(map(repr, sorted(unknown)))} is", where,
-            "left out; names that are understood: enhancing, necrosis, edema, whole tumor, GTV", Severity.LEFT_OUT))
+            "left out; names that are understood: enhancing, necrosis, edema, whole tumor, GTV, cavity", Severity.LEFT_OUT))
     return found, findings
 
 
