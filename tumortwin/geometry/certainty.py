@@ -10,8 +10,11 @@ from tumortwin.imaging.volume import Grid, Mask
 
 Z90 = 1.6449
 EDGE_VOXELS = 0.5
-"""A drawn edge lies within half a voxel, 90 % of the time, of where the same reader would draw it again. Readers differ
-among each other by more: Dice 0.74 to 0.85 for the parts of gliomas (Menze et al. 2015, doi:10.1109/TMI.2014.2377694)."""
+"""A drawn edge is taken to lie within half a voxel, 90 % of the time, of where the same reader would draw it again.
+
+Readers differ among each other by more: Dice 0.74 to 0.85 for the parts of gliomas (Menze et al. 2015,
+doi:10.1109/TMI.2014.2377694).
+"""
 BAND = np.log(0.95 / 0.05)
 """Log odds of 0.95."""
 

@@ -16,7 +16,7 @@ PURE = 0.8
 """Share from which a voxel counts as one tissue."""
 FEWEST = 300
 """Voxels that a spread of normal signals is told from."""
-NEIGHBORS = 1.0
+NEIGHBORS = 0.5
 """Log odds that unanimous neighbors add to a voxel's own."""
 UNSURE_LEVEL = 0.15
 """SD of the lesion's full signal from place to place, as a share of its contrast, where it cannot be estimated."""
@@ -26,9 +26,9 @@ UNSURE_LEVEL = 0.15
 class NormalSignal:
     """What normal tissue shows on several images: expected signal and how it strays.
 
-    A voxel's expected signal is the mean of those of white matter, grey matter and CSF by their shares. How signals stray
-    from it (noise, anatomy, shares that are not quite right) is a covariance between the images, for four kinds of
-    voxels: white, grey, mixed, and partly CSF.
+    A voxel's expected signal is the mean of those of white matter, grey matter and CSF by their shares. How signals
+    stray from it (noise, anatomy, shares that are not quite right) is a covariance between the images, for four kinds
+    of voxels: white, grey, mixed, and partly CSF.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ def _spread(residual: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray
 class Lesion:
     """Share of lesion in each voxel, as the images together say.
 
-    A voxel's signal is taken for a mixture, (1 - a) normal + a lesion. The best linear estimate of a from several images
-    is a = c' S^-1 (I - n) / c' S^-1 c with the contrast c = lesion - n(x) and the covariance S of normal signals:
-    Fisher's discriminant (Fisher 1936, doi:10.1111/j.1469-1809.1936.tb02137.x), scaled so that normal tissue is 0 and
-    lesion 1. Images in which the lesion looks like the tissue of the place weigh nothing there.
+    A voxel's signal is taken for a mixture, (1 - a) normal + a lesion. The best linear estimate of a from several
+    images is a = c' S^-1 (I - n) / c' S^-1 c with the contrast c = lesion - n(x) and the covariance S of normal
+    signals: Fisher's discriminant (Fisher 1936, doi:10.1111/j.1469-1809.1936.tb02137.x), scaled so that normal tissue
+    is 0 and lesion 1. Images in which the lesion looks like the tissue of the place weigh nothing there.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 SEED_SIGMA = 5.0
 """A lesion starts where its share is this many standard deviations of normal tissue above 0."""
-PLATEAU_PERCENTILE = 80.0
+PLATEAU_PERCENTILE = 90.0
 """Of a lesion's signal: its full signal, beyond its blurred edge and within its brightest spots."""
 SMALLEST_ML = 0.1
 PIECE = 0.2
@@ -56,13 +56,13 @@ def smoothed(image: Floats, grid: Grid) -> Floats:
 
 def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, grey: Floats, brain: Bools, grid: Grid,
             seeds: Bools, allowed: Bools, level: Mapping[Sequence, float] | None = None, *,
-            exclude: Bools | None = None, core: Bools | None = None, pieces: bool = False) -> Outline:
+            exclude: Bools | None = None, pieces: bool = False) -> Outline:
     """What differs from normal tissue the way a lesion does.
 
-    A first look at one image finds voxels far above normal; what all images show there is the lesion's signal; then each
-    voxel's share of lesion is estimated from all images together (:class:`~tumortwin.geometry.evidence.Lesion`), and
-    what holds more than half is outlined, as far as it hangs together with the seeds. Twice, as normal tissue is better
-    known once the lesion is.
+    A first look at one image finds voxels far above normal; what all images show there is the lesion's signal; then
+    each voxel's share of lesion is estimated from all images together (see
+    :class:`~tumortwin.geometry.evidence.Lesion`), and what holds more than half is outlined, as far as it hangs
+    together with the seeds. Twice, as normal tissue is better known once the lesion is.
 
     Parameters
     ----------
@@ -83,8 +83,6 @@ def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, g
         would else be outlined at half of its own contrast.
     exclude : (z, y, x) bool array, optional
         What is known not to be normal.
-    core : (z, y, x) bool array, optional
-        A part that looks unlike the lesion's edge, and is not asked for the lesion's signal.
     pieces : bool
         Keep all pieces, not only the largest and those at least a fifth of it.
     """
@@ -103,7 +101,7 @@ def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, g
     for _ in range(2):
         near = ndimage.binary_dilation(found, iterations=max(1, round(3 / min(grid.spacing)))) | known
         normal = NormalSignal.of(images, white, grey, brain & np.isfinite(sum(images.values())), near)
-        signal = _signal(images, first, found if core is None else found & ~core, found)
+        signal = _signal(images, first, found)
         if level.keys() >= images.keys() and level[first] > signal[first]:
             signal = {s: level[s] for s in images}
         log_odds = _evidence(images, white, grey, normal, signal, allowed, grid)
@@ -138,20 +136,18 @@ def _evidence(images: Mapping[Sequence, Floats], white: Floats, grey: Floats, no
     return settled(log_odds, grid)
 
 
-def _signal(images: Mapping[Sequence, Floats], first: Sequence, edge: Bools, lesion: Bools) -> dict[Sequence, float]:
+def _signal(images: Mapping[Sequence, Floats], first: Sequence, lesion: Bools) -> dict[Sequence, float]:
     """The full signal of a lesion on each image: of the voxels that are bright on the first.
 
     Beyond the blurred edge and within the brightest spots; the others' medians there are not drawn to their own noise.
     """
-    region = edge if edge.sum() >= 50 else lesion
-    lead = images[first][region]
-    top = float(np.percentile(lead, PLATEAU_PERCENTILE))
-    bright = (lead >= np.percentile(lead, 100 - 2 * (100 - PLATEAU_PERCENTILE)))
-    signal = {}
+    lead = images[first][lesion]
+    bright = lead >= np.percentile(lead, 100 - 2 * (100 - PLATEAU_PERCENTILE))
+    signal = {first: float(np.percentile(lead, PLATEAU_PERCENTILE))}
     for sequence, image in images.items():
-        values = image[region][bright]
+        values = image[lesion][bright]
         values = values[np.isfinite(values)]
-        signal[sequence] = top if sequence is first else float(np.median(values)) if values.size else np.nan
+        signal.setdefault(sequence, float(np.median(values)) if values.size else np.nan)
     return signal
 
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tumortwin.geometry.certainty import drawn_interval, drawn_log_odds, segmented_interval
 from tumortwin.geometry.evidence import probability
-from tumortwin.geometry.outline import SEED_SIGMA, Outline, cavity_of, enclosed, fluid_within, outline, smoothed
+from tumortwin.geometry.outline import Outline, cavity_of, enclosed, fluid_within, outline, smoothed
 from tumortwin.geometry.regions import Region, united, without
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
@@ -137,23 +137,11 @@ class _Search:
         self.deep = ndimage.binary_erosion(self.brain, iterations=max(1, round(2 / min(view.grid.spacing))))
         self.fluid = next((s for s in (Sequence.FLAIR, Sequence.T2) if s in self.images), None)
         self.whole_drawn = bool({Region.WHOLE, Region.EDEMA} & drawn.keys())
-        self.rough_core = self._rough_core()
         self.bright = None if self.whole_drawn else self._bright(None)
         self.cavity = self._cavity(former) if after_resection or Region.CAVITY in drawn else None
         if self.cavity is not None and self.cavity.array.any() and not self.whole_drawn:
             self.bright = self._bright(resample(self.cavity, view.grid).array)
         self.gain: Outline | None = None
-
-    def _rough_core(self) -> NDArray[np.bool_] | None:
-        """Where contrast agent surely raised T1, what that surrounds, and a margin: unlike edema."""
-        if not {Sequence.T1, Sequence.T1GD} <= self.images.keys():
-            return None
-        raised = self.images[Sequence.T1GD] - self.images[Sequence.T1]
-        normal = raised[self.tissue]
-        middle = float(np.median(normal))
-        spread = 1.4826 * float(np.median(np.abs(normal - middle)))
-        bright = ndimage.binary_opening((raised - middle > SEED_SIGMA * spread) & self.deep)
-        return ndimage.binary_dilation(bright | enclosed(bright, self.view.grid))
 
     def _bright(self, cavity: NDArray[np.bool_] | None) -> Outline | None:
         """The lesion on FLAIR (else T2), T1 and ADC."""
@@ -171,7 +159,7 @@ class _Search:
         images = {s: self.images[s] for s in (self.fluid, *JOINT) if s in self.images}
         view = self.view
         found = outline(images, self.fluid, view.white, view.grey, self.brain, view.grid, self.tissue & self.deep,
-                        allowed, self.levels, exclude=cavity, core=self.rough_core)
+                        allowed, self.levels, exclude=cavity)
         filled = ndimage.binary_fill_holes(found.mask) & allowed
         return Outline(filled, np.where(filled & ~found.mask, 3, found.log_odds).astype(np.float32), found.level)
 
@@ -179,8 +167,8 @@ class _Search:
         if Region.CAVITY in self.drawn:
             return self.drawn[Region.CAVITY]
         view = self.view
-        images = {s: self.images[s] for s in (Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC)
-                  if s in self.images}
+        asked = (Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC)
+        images = {s: i for s, i in self.images.items() if s in asked}
         beside = np.zeros(view.grid.shape, bool) if former is None else former
         if self.bright is not None:
             beside = beside | self.bright.mask
@@ -245,8 +233,10 @@ class _Search:
         if self.cavity is not None:
             cavity = resample(self.cavity, view.grid).array
             allowed, lesion = allowed & ~cavity, lesion | cavity
-        level = {s: v for s, v in self.levels.items() if s is Sequence.T1GD and Sequence.T1 in self.images}
-        return outline({Sequence.T1GD: raised}, Sequence.T1GD, view.white, view.grey, self.brain, view.grid,
+        known = Sequence.T1 in self.images and Sequence.T1GD in self.levels
+        level: dict[Sequence, float] | None = {Sequence.T1GD: self.levels[Sequence.T1GD]} if known else None
+        image: dict[Sequence, NDArray[np.float32]] = {Sequence.T1GD: raised}
+        return outline(image, Sequence.T1GD, view.white, view.grey, self.brain, view.grid,
                        seeds, allowed, level, exclude=lesion, pieces=pieces)
 
     def _necrosis(self, enhancing: NDArray[np.bool_], lesion: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -275,7 +265,8 @@ class _Search:
         if not self.whole_drawn:
             whole = self._outside_cavity(whole)
         if not whole.array.any():
-            self._say("no tumor was found", "the visit counts as showing none: check the images, or give a segmentation")
+            self._say("no tumor was found", "the visit counts as showing none: check the images, or give a "
+                      "segmentation")
         levels = {} if self.bright is None else dict(self.bright.level)
         if self.gain is not None:
             levels |= self.gain.level
