@@ -18,8 +18,9 @@ Floats = NDArray[np.float32]
 
 SEED_SIGMA = 5.0
 """A lesion starts where its share is this many standard deviations of normal tissue above 0."""
-PLATEAU_PERCENTILE = 90.0
-"""Of a lesion's signal: its full signal, beyond its blurred edge and within its brightest spots."""
+FULL_LESION, FULL_GAIN = 90.0, 80.0
+"""Percentiles of the signal within an outline that stand for its full signal: beyond its blurred edge, within its
+brightest spots. Contrast agent's is the lower one, as its spots are brighter."""
 SMALLEST_ML = 0.1
 PIECE = 0.2
 """A piece counts if it holds this share of the largest one's."""
@@ -56,7 +57,7 @@ def smoothed(image: Floats, grid: Grid) -> Floats:
 
 def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, grey: Floats, brain: Bools, grid: Grid,
             seeds: Bools, allowed: Bools, level: Mapping[Sequence, float] | None = None, *,
-            exclude: Bools | None = None, pieces: bool = False) -> Outline:
+            exclude: Bools | None = None, percentile: float = FULL_LESION, pieces: bool = False) -> Outline:
     """What differs from normal tissue the way a lesion does.
 
     A first look at one image finds voxels far above normal; what all images show there is the lesion's signal; then
@@ -83,6 +84,8 @@ def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, g
         would else be outlined at half of its own contrast.
     exclude : (z, y, x) bool array, optional
         What is known not to be normal.
+    percentile : float
+        Of the first image within the lesion: its full signal.
     pieces : bool
         Keep all pieces, not only the largest and those at least a fifth of it.
     """
@@ -101,7 +104,7 @@ def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, g
     for _ in range(2):
         near = ndimage.binary_dilation(found, iterations=max(1, round(3 / min(grid.spacing)))) | known
         normal = NormalSignal.of(images, white, grey, brain & np.isfinite(sum(images.values())), near)
-        signal = _signal(images, first, found)
+        signal = _signal(images, first, found, percentile)
         if level.keys() >= images.keys() and level[first] > signal[first]:
             signal = {s: level[s] for s in images}
         log_odds = _evidence(images, white, grey, normal, signal, allowed, grid)
@@ -136,14 +139,15 @@ def _evidence(images: Mapping[Sequence, Floats], white: Floats, grey: Floats, no
     return settled(log_odds, grid)
 
 
-def _signal(images: Mapping[Sequence, Floats], first: Sequence, lesion: Bools) -> dict[Sequence, float]:
+def _signal(images: Mapping[Sequence, Floats], first: Sequence, lesion: Bools,
+            percentile: float) -> dict[Sequence, float]:
     """The full signal of a lesion on each image: of the voxels that are bright on the first.
 
     Beyond the blurred edge and within the brightest spots; the others' medians there are not drawn to their own noise.
     """
     lead = images[first][lesion]
-    bright = lead >= np.percentile(lead, 100 - 2 * (100 - PLATEAU_PERCENTILE))
-    signal = {first: float(np.percentile(lead, PLATEAU_PERCENTILE))}
+    bright = lead >= np.percentile(lead, 100 - 2 * (100 - percentile))
+    signal = {first: float(np.percentile(lead, percentile))}
     for sequence, image in images.items():
         values = image[lesion][bright]
         values = values[np.isfinite(values)]
@@ -194,7 +198,7 @@ def fluid_within(images: Mapping[Sequence, Floats], white: Floats, grey: Floats,
     start = _large(where & (share > max(0.25, 3 * noise)), grid, SMALLEST_ML)
     if not start.any():
         return nothing
-    full = float(np.percentile(share[start], PLATEAU_PERCENTILE))
+    full = float(np.percentile(share[start], FULL_GAIN))
     above = where & (share > max(0.5 * full, 2 * noise))
     return _large(ndimage.binary_propagation(start & above, mask=above), grid, SMALLEST_ML)
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tumortwin.geometry.certainty import drawn_interval, drawn_log_odds, segmented_interval
 from tumortwin.geometry.evidence import probability
-from tumortwin.geometry.outline import Outline, cavity_of, enclosed, fluid_within, outline, smoothed
+from tumortwin.geometry.outline import FULL_GAIN, Outline, cavity_of, enclosed, fluid_within, outline, smoothed
 from tumortwin.geometry.regions import Region, united, without
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
@@ -237,7 +237,7 @@ class _Search:
         level: dict[Sequence, float] | None = {Sequence.T1GD: self.levels[Sequence.T1GD]} if known else None
         image: dict[Sequence, NDArray[np.float32]] = {Sequence.T1GD: raised}
         return outline(image, Sequence.T1GD, view.white, view.grey, self.brain, view.grid,
-                       seeds, allowed, level, exclude=lesion, pieces=pieces)
+                       seeds, allowed, level, exclude=lesion, percentile=FULL_GAIN, pieces=pieces)
 
     def _necrosis(self, enhancing: NDArray[np.bool_], lesion: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         view = self.view

@@ -251,7 +251,8 @@ def _held_over_visits(looks: list[_Seen], head: Head, findings: list[Finding]) -
         if count:
             findings.append(Finding(
                 f"{count} voxels ({count * tumor.whole.grid.voxel_volume / 1000:.1f} mL) of the whole tumor's edge "
-                "were labeled in the light of the other visits", look.where, "a label changes over visits only on evidence"))
+                "were labeled in the light of the other visits", look.where,
+                "a label changes over visits only on evidence"))
     return [replace(look, tumor=tumor) for look, tumor in zip(looks, tumors, strict=True)]
 
 
