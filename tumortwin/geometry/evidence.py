@@ -14,8 +14,9 @@ from tumortwin.imaging.volume import Grid
 
 PURE = 0.8
 """Share from which a voxel counts as one tissue."""
+SAMPLES = 100_000
 FEWEST = 300
-"""Voxels that a spread of normal signals is told from."""
+"""Voxels, at most and at least, that normal signals are learned from."""
 NEIGHBORS = 0.5
 """Log odds that unanimous neighbors add to a voxel's own."""
 UNSURE_LEVEL = 0.15
@@ -55,18 +56,18 @@ class NormalSignal:
         Medians and clipped covariances: what is left of the lesion outside `exclude` does not count.
         """
         names = tuple(images)
-        use = brain & ~exclude
-        kinds = kinds_of(white, grey)
+        index = np.flatnonzero(brain & ~exclude)
+        index = index[:: max(1, len(index) // SAMPLES)]
+        white, grey = white.ravel()[index], grey.ravel()[index]
+        seen = np.stack([images[name].ravel()[index] for name in names], -1)
         levels = np.ones((3, len(names)))
         for k, pure in enumerate((white > 0.95, grey > 0.95, white + grey < 0.05)):
-            at = use & pure
-            for c, name in enumerate(names):
-                if at.sum() >= FEWEST // 10:
-                    levels[k, c] = np.median(images[name][at])
+            if pure.sum() >= FEWEST // 10:
+                levels[k] = np.median(seen[pure], 0)
         unsettled = cls(names, levels, np.zeros((4, len(names), len(names))), np.zeros((4, len(names))))
         covariances, offsets = unsettled.covariances.copy(), unsettled.offsets.copy()
-        residual = unsettled._residual(images, white, grey, use)
-        kind = kinds[use]
+        residual = seen - unsettled.expected(white, grey)
+        kind = kinds_of(white, grey)
         overall = _spread(residual)
         for k in range(4):
             few = residual[kind == k]
@@ -83,11 +84,6 @@ class NormalSignal:
         """The same for some of the images."""
         at = [self.sequences.index(s) for s in sequences]
         return NormalSignal(sequences, self.levels[:, at], self.covariances[:, at][:, :, at], self.offsets[:, at])
-
-    def _residual(self, images: Mapping[Sequence, NDArray[np.float32]], white: NDArray[np.float32],
-                  grey: NDArray[np.float32], at: NDArray[np.bool_]) -> NDArray[np.float32]:
-        seen = np.stack([images[name][at] for name in self.sequences], -1)
-        return seen - self.expected(white[at], grey[at])
 
 
 def kinds_of(white: NDArray[np.float32], grey: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -126,10 +122,13 @@ class Lesion:
         Estimate of a; noise takes it below 0 and above 1.
     sigma : (z, y, x) float32 array
         Its standard deviation in normal tissue.
+    where : (z, y, x) bool array
+        Voxels that were looked at.
     """
 
     share: NDArray[np.float32]
     sigma: NDArray[np.float32]
+    where: NDArray[np.bool_]
 
     @classmethod
     def of(cls, images: Mapping[Sequence, NDArray[np.float32]], white: NDArray[np.float32], grey: NDArray[np.float32],
@@ -164,17 +163,20 @@ class Lesion:
             estimate[at] = (weight * (seen[at] - expected[at] - normal.offsets[k].astype(np.float32))).sum(1) / power
             spread[at] = 1 / np.sqrt(power)
         share[where], sigma[where] = estimate, spread
-        return cls(share, sigma)
+        return cls(share, sigma, where)
 
     def log_odds(self, uneven: float = UNSURE_LEVEL) -> NDArray[np.float32]:
         """Log odds that more than half of a voxel is lesion.
 
         The estimate is Gaussian around the true share, with the noise of the image and, beside it, a lesion whose full
-        signal is not the same everywhere (SD `uneven`, half of which moves the half-way mark).
+        signal is not the same everywhere (SD `uneven`, half of which moves the half-way mark). -6 where nothing was
+        looked at.
         """
-        spread = np.hypot(self.sigma, np.float32(0.5 * uneven))
-        z = np.clip((self.share - 0.5) / spread, -6, 6)
-        return (special.log_ndtr(z) - special.log_ndtr(-z)).astype(np.float32)
+        spread = np.hypot(self.sigma[self.where], np.float32(0.5 * uneven))
+        z = np.clip((self.share[self.where] - 0.5) / spread, -6, 6)
+        out = np.full(self.where.shape, -6, np.float32)
+        out[self.where] = special.log_ndtr(z) - special.log_ndtr(-z)
+        return out
 
 
 def settled(log_odds: NDArray[np.float32], grid: Grid, strength: float = NEIGHBORS,

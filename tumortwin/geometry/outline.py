@@ -109,12 +109,11 @@ def outline(images: Mapping[Sequence, Floats], first: Sequence, white: Floats, g
             signal = {s: level[s] for s in images}
         log_odds = _evidence(images, white, grey, normal, signal, allowed, grid)
         inside = (log_odds > 0) & allowed
-        grown = ndimage.binary_propagation(start & inside, mask=inside)
-        found = largest(grown, np.maximum(look.share, 0), grid, pieces)
+        found = largest(joined(start, inside), np.maximum(look.share, 0), grid, pieces)
         if not found.any():
             break
     # what does not hang together with the lesion is no part of it, however bright
-    reach = ndimage.binary_propagation(found, mask=(log_odds > -2) & allowed)
+    reach = joined(found, (log_odds > -2) & allowed)
     return Outline(found, np.where(reach, log_odds, np.minimum(log_odds, -2)), signal)
 
 
@@ -200,7 +199,7 @@ def fluid_within(images: Mapping[Sequence, Floats], white: Floats, grey: Floats,
         return nothing
     full = float(np.percentile(share[start], FULL_GAIN))
     above = where & (share > max(0.5 * full, 2 * noise))
-    return _large(ndimage.binary_propagation(start & above, mask=above), grid, SMALLEST_ML)
+    return _large(joined(start, above), grid, SMALLEST_ML)
 
 
 def cavity_of(images: Mapping[Sequence, Floats], white: Floats, grey: Floats, usual: Floats | None, brain: Bools,
@@ -256,7 +255,26 @@ def cavity_of(images: Mapping[Sequence, Floats], white: Floats, grey: Floats, us
     if not kept.any():
         return nothing
     grown = ndimage.binary_dilation(kept, ball(CAVITY_RADIUS_MM, grid)) & fluid_there & (expected > 0.3)
-    return ndimage.binary_fill_holes(grown)
+    return filled(grown)
+
+
+def joined(seeds: Bools, region: Bools) -> Bools:
+    """The pieces of a region that hold a seed."""
+    labels, count = ndimage.label(region)
+    kept = np.zeros(count + 1, bool)
+    kept[np.unique(labels[seeds])] = True
+    kept[0] = False
+    return kept[labels]
+
+
+def filled(region: Bools) -> Bools:
+    """A region without holes; computed in its box only."""
+    if not region.any():
+        return region
+    box = ndimage.find_objects(region.astype(np.int8))[0]
+    out = region.copy()
+    out[box] = ndimage.binary_fill_holes(region[box])
+    return out
 
 
 def largest(region: Bools, weight: Floats, grid: Grid, pieces: bool) -> Bools:
@@ -292,6 +310,8 @@ def enclosed(enhancing: Bools, grid: Grid) -> Bools:
     """What a rim surrounds, in space or in the slices of any axis, gaps up to about 4 mm bridged."""
     if not enhancing.any():
         return np.zeros(grid.shape, bool)
+    box = ndimage.find_objects(enhancing.astype(np.int8))[0]
+    whole, enhancing = np.zeros(grid.shape, bool), enhancing[box]
     reach = [int(CLOSE_MM / s) for s in grid.spacing]
     pad = [(r + 1, r + 1) for r in reach]
     closed = ndimage.binary_closing(np.pad(enhancing, pad), ball(CLOSE_MM, grid))
@@ -302,4 +322,5 @@ def enclosed(enhancing: Bools, grid: Grid) -> Bools:
         votes += np.moveaxis(np.stack([ndimage.binary_fill_holes(plane) for plane in planes]), 0, axis)
     filled |= votes >= 2
     inner = filled[tuple(slice(a, -b) for a, b in pad)]
-    return ndimage.binary_opening(inner & ~enhancing)
+    whole[box] = ndimage.binary_opening(inner & ~enhancing)
+    return whole

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tumortwin.geometry.certainty import drawn_interval, drawn_log_odds, segmented_interval
 from tumortwin.geometry.evidence import probability
-from tumortwin.geometry.outline import FULL_GAIN, Outline, cavity_of, enclosed, fluid_within, outline, smoothed
+from tumortwin.geometry.outline import FULL_GAIN, Outline, cavity_of, enclosed, filled, fluid_within, outline, smoothed
 from tumortwin.geometry.regions import Region, united, without
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
@@ -160,8 +160,8 @@ class _Search:
         view = self.view
         found = outline(images, self.fluid, view.white, view.grey, self.brain, view.grid, self.tissue & self.deep,
                         allowed, self.levels, exclude=cavity)
-        filled = ndimage.binary_fill_holes(found.mask) & allowed
-        return Outline(filled, np.where(filled & ~found.mask, 3, found.log_odds).astype(np.float32), found.level)
+        solid = filled(found.mask) & allowed
+        return Outline(solid, np.where(solid & ~found.mask, 3, found.log_odds).astype(np.float32), found.level)
 
     def _cavity(self, former: NDArray[np.bool_] | None) -> Mask:
         if Region.CAVITY in self.drawn:
@@ -244,10 +244,10 @@ class _Search:
         inside = enclosed(enhancing, view.grid) & self.brain
         if lesion is None:
             return inside
-        filled = ndimage.binary_fill_holes(lesion | enhancing | inside) & self.brain
+        solid = filled(lesion | enhancing | inside) & self.brain
         if self.cavity is not None:
-            filled &= ~resample(self.cavity, view.grid).array
-        return inside | fluid_within(self.images, view.white, view.grey, self.brain, filled, enhancing, view.grid)
+            solid &= ~resample(self.cavity, view.grid).array
+        return inside | fluid_within(self.images, view.white, view.grey, self.brain, solid, enhancing, view.grid)
 
     def _outside_cavity(self, mask: Mask) -> Mask:
         return mask if self.cavity is None else without(mask, self.cavity)
