@@ -74,6 +74,10 @@ class Observation:
         World of the twin to world of the visit (ITK's direction).
     registration : RegistrationQuality or None
         Of `transform`; None for the reference visit.
+    cavity : (z, y, x) float32 array or None
+        Share of each voxel in a resection's cavity: neither tumor nor tissue. None if none was looked for.
+    intervals_ml : mapping of str to (float, float)
+        90 % intervals of the volumes, by the names of `volumes_ml` and "cavity".
     """
 
     day: float
@@ -90,6 +94,8 @@ class Observation:
     source: str
     transform: NDArray[np.float64]
     registration: RegistrationQuality | None = None
+    cavity: NDArray[np.float32] | None = None
+    intervals_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
