@@ -3,7 +3,8 @@
 from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
 from tumortwin.geometry.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
 from tumortwin.geometry.domain import Domain
-from tumortwin.geometry.head import Head, normalized, pose_of, read_head
+from tumortwin.geometry.head import Head, normalized, read_head
+from tumortwin.geometry.pose import pose_of
 from tumortwin.geometry.regions import Region, drawn_regions
 from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.response import Response, measure

@@ -27,7 +27,8 @@ from tumortwin.geometry import (
     smallest_adc,
 )
 from tumortwin.geometry.cellularity import ADC_WATER
-from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of, one_frame
+from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of
+from tumortwin.geometry.pose import one_frame
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
