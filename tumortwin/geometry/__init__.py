@@ -3,8 +3,9 @@
 from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
 from tumortwin.geometry.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
 from tumortwin.geometry.domain import Domain
+from tumortwin.geometry.edges import SmallMotion, small_motion
 from tumortwin.geometry.head import Head, normalized, read_head
-from tumortwin.geometry.pose import pose_of
+from tumortwin.geometry.pose import Aligned, one_frame, pose_of
 from tumortwin.geometry.regions import Region, drawn_regions
 from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.response import Response, measure
@@ -14,6 +15,7 @@ from tumortwin.geometry.tumor import Normalized, TumorMasks, find_tumor
 
 __all__ = [
     "ADC_WATER",
+    "Aligned",
     "AtlasOnHead",
     "Domain",
     "Head",
@@ -21,6 +23,7 @@ __all__ = [
     "Region",
     "Registration",
     "Response",
+    "SmallMotion",
     "Tissue",
     "TumorMasks",
     "average",
@@ -33,8 +36,10 @@ __all__ = [
     "measure",
     "noise_of",
     "normalized",
+    "one_frame",
     "pose_of",
     "read_head",
     "register",
+    "small_motion",
     "smallest_adc",
 ]

@@ -102,22 +102,19 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
 
 
 def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArray[np.bool_],
-               transform: NDArray[np.float64] | None = None,
-               within: Mapping[Sequence, NDArray[np.float64]] | None = None) -> Normalized:
+               transform: NDArray[np.float64] | None = None) -> Normalized:
     """Bring a visit's images onto one grid and into units of white matter's signal.
 
     Parameters
     ----------
     images : mapping of Sequence to Volume
-        The visit's.
+        The visit's, in one frame of reference.
     tissue : Tissue
         Of the reference visit.
     exclude : (z, y, x) bool array
         Tumor, on the tissue's grid.
     transform : (4, 4) array, optional
         World of the reference to world of the visit.
-    within : mapping of Sequence to (4, 4) array, optional
-        See :func:`~tumortwin.geometry.pose.one_frame`.
     """
     matrix = np.eye(4) if transform is None else transform
     key = first_of(POSE_ORDER, images)
@@ -127,8 +124,7 @@ def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArr
     ready = {}
     for sequence in NORMALIZED:
         if sequence in images:
-            there = np.eye(4) if within is None else within[sequence]
-            image = resample(images[sequence], grid, there)
+            image = resample(images[sequence], grid)
             ready[sequence] = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude, matrix).array
     back = np.asarray(np.linalg.inv(matrix), np.float64)
     brain, white, grey = (resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array
