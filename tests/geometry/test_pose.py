@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tumortwin.geometry.head import Head, pose_of
+from tumortwin.geometry.head import Head
+from tumortwin.geometry.pose import pose_of
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Volume

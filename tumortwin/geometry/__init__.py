@@ -4,8 +4,10 @@ from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
 from tumortwin.geometry.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
 from tumortwin.geometry.consistency import hold_over_visits, smooth_over_visits
 from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
-from tumortwin.geometry.head import Head, normalized, pose_of, read_head
+from tumortwin.geometry.edges import SmallMotion, small_motion
+from tumortwin.geometry.head import Head, normalized, read_head
 from tumortwin.geometry.plausibility import check_drawn
+from tumortwin.geometry.pose import Aligned, one_frame, pose_of
 from tumortwin.geometry.regions import Region, drawn_regions
 from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.response import Response, measure
@@ -15,6 +17,7 @@ from tumortwin.geometry.tumor import Normalized, TumorMasks, find_tumor
 
 __all__ = [
     "ADC_WATER",
+    "Aligned",
     "AtlasOnHead",
     "Domain",
     "Head",
@@ -22,6 +25,7 @@ __all__ = [
     "Region",
     "Registration",
     "Response",
+    "SmallMotion",
     "Tissue",
     "TumorMasks",
     "average",
@@ -37,11 +41,13 @@ __all__ = [
     "measure",
     "noise_of",
     "normalized",
+    "one_frame",
     "organ_domain",
     "pose_of",
     "read_head",
     "register",
     "resolution_findings",
+    "small_motion",
     "smallest_adc",
     "smooth_over_visits",
 ]

@@ -14,7 +14,6 @@ from tumortwin.geometry.bias import flatten
 from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
 from tumortwin.geometry.plausibility import check_drawn
 from tumortwin.geometry.regions import Region, united
-from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.sampling import average, box_slices
 from tumortwin.geometry.tissue import Tissue, classify
 from tumortwin.geometry.tumor import Normalized, TumorMasks, find_tumor
@@ -111,73 +110,21 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
     return Head(even, tissue, tumor, near, (*findings, *tumor.findings), prior)
 
 
-def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> Registration:
-    """How another visit's head lies: register it to the reference on the best image both have.
-
-    The brain and 4 mm around it are compared, without the reference's tumor. A visit of diffusion maps alone (which may
-    cover the tumor only) on the very voxels of the reference's is taken to be aligned, as the files claim.
-
-    Raises
-    ------
-    InputError
-        If the visit has no image.
-    """
-    both = {k: v for k, v in images.items() if k in head.images}
-    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, head.images)
-    mover = still if still in images else first_of(POSE_ORDER, images)
-    if still is None or mover is None:
-        raise InputError(f"{where}: no image that could be registered")
-    reference = [v.grid for v in head.images.values()]
-    if not images.keys() & set(NORMALIZED) and any(images[mover].grid.matches(g) for g in reference):
-        finding = Finding(f"{mover} alone, on the voxels and in the frame of reference of the reference visit", where,
-                          "taken as aligned with it, as the files claim: not registered", Severity.ASSUMED)
-        return Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
-    tissue = head.tissue
-    around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
-    mask = Mask(around & ~head.near_tumor, tissue.grid)
-
-    def even(image: Volume, transform: NDArray[np.float64]) -> Volume:
-        return flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
-
-    return register(head.images[still], images[mover], mask, flatten=even if mover in NORMALIZED else None, where=where)
-
-
-def one_frame(images: Mapping[Sequence, Volume],
-              where: str) -> tuple[dict[Sequence, NDArray[np.float64]], list[Finding]]:
-    """World of the visit's pose image to world of each image: identity within a frame of reference, else registered."""
-    key = first_of(POSE_ORDER, images)
-    if key is None:
-        return {}, []
-    transforms: dict[Sequence, NDArray[np.float64]] = {}
-    findings = []
-    for sequence, image in images.items():
-        transforms[sequence] = np.eye(4)
-        if image.frame != images[key].frame:
-            found = register(images[key], image, where=f"{where}, {sequence}")
-            transforms[sequence] = found.transform
-            findings += [Finding(f"{sequence} has another frame of reference than {key}", where, "registered to it",
-                                 Severity.REPAIRED), *found.findings]
-    return transforms, findings
-
-
 def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArray[np.bool_],
-               transform: NDArray[np.float64] | None = None,
-               within: Mapping[Sequence, NDArray[np.float64]] | None = None,
-               prior: AtlasOnHead | None = None, where: str = "") -> Normalized:
+               transform: NDArray[np.float64] | None = None, prior: AtlasOnHead | None = None,
+               where: str = "") -> Normalized:
     """Bring a visit's images onto one grid and into units of white matter's signal.
 
     Parameters
     ----------
     images : mapping of Sequence to Volume
-        The visit's.
+        The visit's, in one frame of reference.
     tissue : Tissue
         Of the reference visit.
     exclude : (z, y, x) bool array
         Tumor, on the tissue's grid.
     transform : (4, 4) array, optional
         World of the reference to world of the visit.
-    within : mapping of Sequence to (4, 4) array, optional
-        See :func:`one_frame`.
     prior : AtlasOnHead, optional
         The atlas on the reference visit.
     where : str
@@ -192,8 +139,7 @@ def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArr
     findings = []
     for sequence in NORMALIZED:
         if sequence in images:
-            there = np.eye(4) if within is None else within[sequence]
-            image = resample(images[sequence], grid, there)
+            image = resample(images[sequence], grid)
             try:
                 ready[sequence] = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude, matrix).array
             except InputError as error:
@@ -201,8 +147,7 @@ def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArr
     if findings and not ready:
         raise InputError("; ".join(f.what for f in findings))
     if Sequence.ADC in images and images[Sequence.ADC].unit == "mm^2/s":
-        there = np.eye(4) if within is None else within[Sequence.ADC]
-        adc = resample(images[Sequence.ADC], grid, there).array
+        adc = resample(images[Sequence.ADC], grid).array
         ready[Sequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
     back = np.asarray(np.linalg.inv(matrix), np.float64)
     brain, white, grey = (resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array

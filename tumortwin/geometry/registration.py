@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.geometry.sampling import covered, isotropic, to_itk
+from tumortwin.geometry.starts import likely_starts
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -87,8 +87,8 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
     """Find the rigid motion between two images of the same head.
 
     Mattes mutual information (Mattes et al. 2003, doi:10.1109/TMI.2003.809072) is maximised on 8, 4 and 2 mm levels,
-    from the best of several starts (scanner coordinates, centers of mass, turns of 20 degrees). One thread and fixed
-    seeds: the same images give the same result.
+    from the best of several starts: the scanner's coordinates, and the most likely turns to 50 degrees and shifts to
+    100 mm (:mod:`~tumortwin.geometry.starts`). One thread and fixed seeds: the same images give the same result.
 
     Parameters
     ----------
@@ -126,8 +126,10 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
     for level in LEVELS_MM[:-1]:
         still, mover = isotropic(fixed, level), isotropic(moving, level)
         method = descent(_on_level(mask, still.grid), step=level / 2)
-        start = best_start if level == LEVELS_MM[0] else descend
-        transform = start(method, still, mover, transform)
+        if level == LEVELS_MM[0]:
+            transform = best_start(method, still, mover, transform, mask)
+        else:
+            transform = descend(method, still, mover, transform)
     if flatten is not None:
         moving = flatten(moving, matrix_of(transform))
     still, mover = isotropic(fixed, LEVELS_MM[-1]), isotropic(moving, LEVELS_MM[-1])
@@ -204,24 +206,39 @@ def descend(method: sitk.ImageRegistrationMethod, fixed: Volume, moving: Volume,
     return moved
 
 
-def best_start(method: sitk.ImageRegistrationMethod, fixed: Volume, moving: Volume,
-                identity: sitk.Euler3DTransform) -> sitk.Euler3DTransform:
-    """Rank starts by the metric, descend from the best three, return the best end."""
-    shift = _center_of_mass(moving) - _center_of_mass(fixed)
-    still, mover = to_itk(fixed), to_itk(moving)
-    turn = np.deg2rad(20)
-    turns = [(0.0, 0.0, 0.0)] + [tuple(sign * turn * (i == j) for i in range(3)) for j in range(3) for sign in (-1, 1)]
-    ranked: list[tuple[float, int, sitk.Euler3DTransform]] = []
-    for translation, angles in product((np.zeros(3), shift), turns):
+def best_start(method: sitk.ImageRegistrationMethod, fixed: Volume, moving: Volume, identity: sitk.Euler3DTransform,
+               mask: Mask | None = None) -> sitk.Euler3DTransform:
+    """Descend from the scanner's coordinates and the most likely starts; return the best end.
+
+    Parameters
+    ----------
+    method : ImageRegistrationMethod
+        Metric and descent.
+    fixed, moving : Volume
+        On a coarse level.
+    identity : Euler3DTransform
+        Has the center of rotation.
+    mask : Mask, optional
+        Where starts are compared; by default everywhere.
+    """
+    look = Mask(np.ones(fixed.grid.shape, bool), fixed.grid) if mask is None else mask
+    middle = look.grid.to_world(np.argwhere(look.array).mean(0))
+    starts = [sitk.Euler3DTransform(identity)]
+    for rotation, place in likely_starts(fixed, moving, look):
         start = sitk.Euler3DTransform(identity)
-        start.SetRotation(*angles)
-        start.SetTranslation(translation)
-        value = _value(method, still, mover, start)
-        ranked.append((value, len(ranked), start))
+        start.SetMatrix(rotation.ravel())
+        # T(x) = R (x - c) + c + t takes the mask's middle to its place
+        center = np.array(identity.GetCenter())
+        start.SetTranslation(place - center - rotation @ (middle - center))
+        starts.append(start)
+    still, mover = to_itk(fixed), to_itk(moving)
     ends = []
-    for _, order, start in sorted(ranked, key=lambda entry: entry[:2])[:3]:
-        end = descend(method, fixed, moving, start)
-        ends.append((_value(method, still, mover, end), order, end))
+    for order, start in enumerate(starts):
+        if np.isfinite(_value(method, still, mover, start)):
+            end = descend(method, fixed, moving, start)
+            ends.append((_value(method, still, mover, end), order, end))
+    if not ends:
+        return identity
     return min(ends, key=lambda entry: entry[:2])[2]
 
 
@@ -232,10 +249,3 @@ def _value(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk
         return float(method.MetricEvaluate(fixed, moving))
     except RuntimeError:  # ITK's answer when the images do not overlap
         return np.inf
-
-
-def _center_of_mass(volume: Volume) -> NDArray[np.float64]:
-    """World point in the middle of the upper head: of what is brighter than the mean, at most 170 mm below its top."""
-    points = volume.grid.to_world(np.argwhere(volume.array > volume.array.mean()))
-    # the neck is scanned to a different length each time
-    return points[points[:, 2] > np.percentile(points[:, 2], 99.5) - 170].mean(0)

@@ -31,7 +31,8 @@ from tumortwin.geometry import (
     smallest_adc,
 )
 from tumortwin.geometry.cellularity import ADC_WATER
-from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of, one_frame
+from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of
+from tumortwin.geometry.pose import one_frame
 from tumortwin.geometry.regions import united
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.resampling import resample
@@ -55,9 +56,11 @@ class _Seen:
 
     index: int
     visit: Visit
+    """With images and masks where the pose image shows the head."""
     where: str
     transform: NDArray[np.float64]
-    within: dict[Sequence, NDArray[np.float64]]
+    frames: dict[str | None, NDArray[np.float64]]
+    """World of the twin to each frame of reference of the visit's files."""
     tumor: TumorMasks
     registration: RegistrationQuality | None = None
 
@@ -123,7 +126,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
     _warn_outside(domain, looks, findings)
     observations = _observations(looks, domain, patient, findings)
-    transforms = {image.frame: look.transform for look in looks for image in look.visit.images.values()}
+    transforms = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
     transforms[domain.grid.frame] = np.eye(4)
     transforms |= place_planning_ct(patient, head, transforms, findings)
@@ -188,8 +191,9 @@ def _drawn(visit: Visit, where: str, findings: list[Finding]) -> dict[Region, Ma
 
 
 def _first_look(patient: Patient, chosen: int, findings: list[Finding]) -> tuple[Head, _Seen]:
-    visit = patient.visits[chosen]
-    where = _where(visit)
+    where = _where(patient.visits[chosen])
+    visit, frames, found = _still(patient.visits[chosen], where)
+    findings += found
     drawn = _drawn(visit, where, findings)
     key = first_of(POSE_ORDER, visit.images)
     frame = visit.images[key].frame if key is not None else None
@@ -199,13 +203,11 @@ def _first_look(patient: Patient, chosen: int, findings: list[Finding]) -> tuple
         planned = {n: m for n, m in patient.structures.items() if m.frame == frame}
         drawn, _ = drawn_regions(planned, where)
         source = "RTSTRUCT "
-    within, found = one_frame(visit.images, where)
-    findings += found
     images = {s: v for s, v in visit.images.items() if v.frame == frame}
     head = read_head(images, drawn, where, after_resection=_after_resection(patient, visit))
     findings += head.findings
     tumor = replace(head.tumor, source=head.tumor.source.replace("drawn: ", f"drawn: {source}"))
-    return head, _Seen(chosen, visit, where, np.eye(4), within, tumor)
+    return head, _Seen(chosen, visit, where, np.eye(4), frames, tumor)
 
 
 def _after_resection(patient: Patient, visit: Visit) -> bool:
@@ -217,17 +219,14 @@ def _other_look(visit: Visit, index: int, head: Head, *,
     where = _where(visit)
     findings: list[Finding] = []
     try:
-        within, found = one_frame(visit.images, where)
-        pose = pose_of(head, visit.images, where)
-        mover = first_of(POSE_ORDER, {s: v for s, v in visit.images.items() if s in head.images}) or first_of(
-            POSE_ORDER, visit.images)
-        # the pose is that of the image that was registered; the visit's is that of its first
-        transform = np.linalg.inv(within[mover]) @ pose.transform if mover is not None else pose.transform
+        visit, frames, found = _still(visit, where)
         drawn = _drawn(visit, where, findings)
+        pose = pose_of(head, visit.images, where)
+        transform = pose.transform
         near = head.near_tumor
         # twice: a tumor that grew since the reference visit disturbs the normal signal it is compared with
         for _ in range(2):
-            view = normalized(visit.images, head.tissue, near, transform, within, head.prior, where)
+            view = normalized(visit.images, head.tissue, near, transform, head.prior, where)
             former = None
             if after_resection:
                 known = head.tumor.whole if head.tumor.cavity is None else united(head.tumor.whole, head.tumor.cavity)
@@ -242,9 +241,24 @@ def _other_look(visit: Visit, index: int, head: Head, *,
         findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
         return None, findings
     findings += [*found, *pose.findings, *tumor.findings]
+    mover = first_of(POSE_ORDER, {s: v for s, v in visit.images.items() if s in head.images}) or first_of(
+        POSE_ORDER, visit.images)
     still = mover if mover in head.images else first_of(POSE_ORDER, head.images)
     quality = RegistrationQuality(str(still), str(mover), pose.similarity, pose.overlap, pose.residual_mm)
-    return _Seen(index, visit, where, transform, within, tumor, quality), findings
+    frames = {frame: motion @ transform for frame, motion in frames.items()}
+    return _Seen(index, visit, where, transform, frames, tumor, quality), findings
+
+
+def _still(visit: Visit, where: str) -> tuple[Visit, dict[str | None, NDArray[np.float64]], list[Finding]]:
+    """A visit without the motions between its series, and the way from its pose to each frame of its files."""
+    aligned = one_frame(visit.images, where)
+    masks = {name: aligned.moved(mask, visit.images) for name, mask in visit.masks.items()}
+    key = first_of(POSE_ORDER, visit.images)
+    frames = {v.frame: aligned.motions[s] for s, v in visit.images.items() if s in POSE_ORDER}
+    if key is not None:
+        # within its own frame single series may have moved, the frame itself has not
+        frames[visit.images[key].frame] = np.eye(4)
+    return replace(visit, images=aligned.images, masks=masks), frames, list(aligned.findings)
 
 
 def _held_over_visits(looks: list[_Seen], head: Head, findings: list[Finding]) -> list[_Seen]:
@@ -301,7 +315,7 @@ def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
         seen = np.ones(grid.shape, bool)
         for sequence in (Sequence.T1GD, Sequence.FLAIR):
             if sequence in look.visit.images:
-                seen &= covered(look.visit.images[sequence].grid, grid, look.within[sequence] @ look.transform)
+                seen &= covered(look.visit.images[sequence].grid, grid, look.transform)
         volumes = {n: getattr(look.tumor, n).volume_ml for n in share}
         out.append(Observation(
             day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400, date=look.visit.date,
@@ -322,9 +336,8 @@ def _adc(look: _Seen, grid: Grid, findings: list[Finding]) -> NDArray[np.float32
         findings.append(Finding(f"the ADC map's unit is {image.unit!r}", look.where, "no cell density at this visit: "
                                 "give the map in mm^2/s", Severity.LEFT_OUT))
         return None
-    transform = look.within[Sequence.ADC] @ look.transform
-    adc = average(image, grid, transform)
-    adc[~covered(image.grid, grid, transform)] = np.nan
+    adc = average(image, grid, look.transform)
+    adc[~covered(image.grid, grid, look.transform)] = np.nan
     return adc
 
 

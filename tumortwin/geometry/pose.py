@@ -1,0 +1,169 @@
+"""Where the head lies in a visit's images: between visits, and from one sequence of a visit to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from tumortwin.errors import InputError
+from tumortwin.geometry.bias import flatten
+from tumortwin.geometry.edges import small_motion
+from tumortwin.geometry.head import NORMALIZED, POSE_ORDER, Head, first_of
+from tumortwin.geometry.registration import Registration, register
+from tumortwin.geometry.sampling import isotropic
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.volume import Mask, Volume
+
+AnyVolume = TypeVar("AnyVolume", bound=Volume)
+
+DIFFUSION = {Sequence.ADC, Sequence.DWI}
+CLEAR_MM = 0.5
+CLEAR_TIMES = 2.0
+"""A motion between series is undone if it is farther than this, and than this many residuals of its estimate."""
+LARGE_MM, LARGE_DEGREES = 10.0, 5.0
+"""A motion within a visit beyond these is doubtful."""
+
+def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> Registration:
+    """How another visit's head lies: register it to the reference on the best image both have.
+
+    The brain and 4 mm around it are compared, without the reference's tumor. A visit of diffusion maps alone (which may
+    cover the tumor only) on the very voxels of the reference's is taken to be aligned, as the files claim.
+
+    Raises
+    ------
+    InputError
+        If the visit has no image.
+    """
+    both = {k: v for k, v in images.items() if k in head.images}
+    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, head.images)
+    mover = still if still in images else first_of(POSE_ORDER, images)
+    if still is None or mover is None:
+        raise InputError(f"{where}: no image that could be registered")
+    reference = [v.grid for v in head.images.values()]
+    if not images.keys() & set(NORMALIZED) and any(images[mover].grid.matches(g) for g in reference):
+        finding = Finding(f"{mover} alone, on the voxels and in the frame of reference of the reference visit", where,
+                          "taken as aligned with it, as the files claim: not registered", Severity.ASSUMED)
+        return Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
+    tissue = head.tissue
+    around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
+    mask = Mask(around & ~head.near_tumor, tissue.grid)
+
+    def even(image: Volume, transform: NDArray[np.float64]) -> Volume:
+        return flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
+
+    return register(head.images[still], images[mover], mask, flatten=even if mover in NORMALIZED else None, where=where)
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """A visit's images where they show one head in one place.
+
+    Parameters
+    ----------
+    images : mapping of Sequence to Volume
+        The same voxels; the grids of those that had moved lie where the head was in the pose image.
+    motions : mapping of Sequence to (4, 4) array
+        World of the pose image to the world that the file gives each image; the identity for those that had not moved.
+    findings : tuple of Finding
+        What had moved.
+    """
+
+    images: Mapping[Sequence, Volume]
+    motions: Mapping[Sequence, NDArray[np.float64]]
+    findings: tuple[Finding, ...] = ()
+
+    def moved(self, mask: Mask, before: Mapping[Sequence, Volume]) -> Mask:
+        """A mask along with the image on whose voxels it was drawn, as the visit was before; else as it is."""
+        own = [s for s in POSE_ORDER if s in before and before[s].grid.matches(mask.grid)]
+        return mask if not own else placed(mask, self.motions[own[0]], self.images[own[0]].frame)
+
+
+def placed(volume: AnyVolume, motion: NDArray[np.float64], frame: str | None) -> AnyVolume:
+    """The same voxels where the head was before a motion: nothing is interpolated.
+
+    Parameters
+    ----------
+    volume : Volume
+        After the motion.
+    motion : (4, 4) array
+        A rigid motion: world of `frame` to world of the volume.
+    frame : str or None
+        The frame of reference that the volume then has.
+    """
+    if np.array_equal(motion, np.eye(4)) and frame == volume.frame:
+        return volume
+    return replace(volume, grid=replace(volume.grid, affine=np.linalg.inv(motion) @ volume.affine, frame=frame))
+
+
+def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
+    """Bring a visit's images to where its pose image shows the head.
+
+    Within one frame of reference the scanner's coordinates are nearly right, but people move by a millimeter or three
+    between series. That motion is estimated (:func:`~tumortwin.geometry.edges.small_motion`), and undone where it is
+    clear: farther than half a millimeter and than twice the estimate's residual, and the images agree better with it.
+    All else stays where the file has it. Maps and weighted images on the same voxels move together. An image of another
+    frame of reference is registered from several starts.
+
+    Parameters
+    ----------
+    images : mapping of Sequence to Volume
+        The visit's.
+    where : str
+        The visit, for findings.
+    """
+    key = first_of(POSE_ORDER, images)
+    motions = {sequence: np.eye(4) for sequence in images}
+    findings: list[Finding] = []
+    if key is None:
+        return Aligned(dict(images), motions)
+    still, head = images[key], None
+    done: dict[Sequence, NDArray[np.float64]] = {}
+    for sequence in (s for s in POSE_ORDER[1:] if s in images and s is not key):
+        image = images[sequence]
+        twin = next((s for s in done if {s, sequence} == DIFFUSION and images[s].grid.matches(image.grid)), None)
+        if twin is not None:
+            motions[sequence] = done[twin]
+        elif image.frame != still.frame:
+            found = register(still, image, where=f"{where}, {sequence}")
+            motions[sequence] = found.transform
+            findings += [Finding(f"{sequence} has another frame of reference than {key}", where, "registered to it",
+                                 Severity.REPAIRED), *found.findings]
+        elif np.ptp(image.array) > 0 and np.ptp(still.array) > 0:
+            head = upper_head(still) if head is None else head
+            motions[sequence], found_too = _within(still, image, head, f"{sequence} lies", key, where)
+            findings += found_too
+        done[sequence] = motions[sequence]
+    moved = {s: placed(v, motions[s], still.frame) if s in POSE_ORDER else v for s, v in images.items()}
+    return Aligned(moved, motions, tuple(findings))
+
+
+def _within(still: Volume, image: Volume, head: Mask, what: str, key: Sequence,
+            where: str) -> tuple[NDArray[np.float64], list[Finding]]:
+    """The motion between two series of a visit, if it is clear, and a finding that says it."""
+    found = small_motion(still, image, head, enough_mm=CLEAR_MM)
+    clear = found.moved_mm > max(CLEAR_MM, CLEAR_TIMES * found.residual_mm) and found.similarity > found.before
+    if not clear:
+        return np.eye(4), []
+    size = f"{what} {found.moved_mm:.1f} mm and {found.degrees:.1f} degrees off {key} (+- {found.residual_mm:.1f} mm)"
+    if found.moved_mm > LARGE_MM or found.degrees > LARGE_DEGREES:
+        return found.transform, [Finding(
+            f"{size}: much for a head that moves between series, the motion is doubtful", where,
+            "moved back all the same: look at the overlay", Severity.ASSUMED)]
+    return found.transform, [Finding(f"{size}: the head moved between series", where, "moved back", Severity.REPAIRED)]
+
+
+def upper_head(volume: Volume) -> Mask:
+    """What shines in a head image, at most 170 mm below its top, on a grid of about 4 mm: no neck, little jaw."""
+    thin = isotropic(volume, 4.0)
+    smooth = ndimage.gaussian_filter(thin.array, 0.5)
+    bright = smooth > 0.25 * np.percentile(smooth, 90)
+    index = np.argwhere(bright)
+    height = thin.grid.to_world(index)[:, 2]
+    bright[tuple(index[height < np.percentile(height, 99.5) - 170].T)] = False
+    return Mask(bright, thin.grid)
