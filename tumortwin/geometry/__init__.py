@@ -6,6 +6,8 @@ from tumortwin.geometry.consistency import hold_over_visits, smooth_over_visits
 from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
 from tumortwin.geometry.edges import SmallMotion, small_motion
 from tumortwin.geometry.head import Head, normalized, read_head
+from tumortwin.geometry.lesions import Lesion, Lesions, measure_lesions
+from tumortwin.geometry.outlines import Cellularity, Front, density_from_both, density_from_outlines
 from tumortwin.geometry.plausibility import check_drawn
 from tumortwin.geometry.pose import Aligned, one_frame, pose_of
 from tumortwin.geometry.regions import Region, drawn_regions
@@ -19,8 +21,12 @@ __all__ = [
     "ADC_WATER",
     "Aligned",
     "AtlasOnHead",
+    "Cellularity",
     "Domain",
+    "Front",
     "Head",
+    "Lesion",
+    "Lesions",
     "Normalized",
     "Region",
     "Registration",
@@ -34,11 +40,14 @@ __all__ = [
     "classify",
     "covered",
     "density_from_adc",
+    "density_from_both",
+    "density_from_outlines",
     "drawn_regions",
     "find_tumor",
     "hold_over_visits",
     "lay_atlas",
     "measure",
+    "measure_lesions",
     "noise_of",
     "normalized",
     "one_frame",
