@@ -147,12 +147,12 @@ def grow_region(image: Volume, point: ArrayLike, tolerance_sd: float = 1.0, *, r
     at = tuple(i - s.start for i, s in zip(index, box, strict=True))
     good = near & np.isfinite(values)
     if not good[at]:
-        raise InputError(f"{image.name or 'the image'} has no value at {np.round(point, 1).tolist()} mm: "
+        raise InputError(f"{image.name or 'the image'} has no value at {place_text(point)} mm: "
                          "click elsewhere")
     spread = 1.4826 * float(np.median(np.abs(values[good] - np.median(values[good])))) or float(np.std(values[good]))
     if spread == 0:
         raise InputError(f"{image.name or 'the image'} is constant within {reach_mm:g} mm of "
-                         f"{np.round(point, 1).tolist()} mm: nothing can be told apart there")
+                         f"{place_text(point)} mm: nothing can be told apart there")
     beside = tuple(slice(max(i - (k != axis), 0), i + (k != axis) + 1) for k, i in enumerate(at))
     own = float(values[beside][good[beside]].mean())
     alike = good & (np.abs(values - own) <= tolerance_sd * spread)
@@ -258,7 +258,7 @@ def without_piece(mask: Mask, point: ArrayLike) -> Mask:
     """
     index = index_inside(mask.grid, point)
     if not mask.array[index]:
-        raise InputError(f"no piece of the mask is at {np.round(point, 1).tolist()} mm: click on one")
+        raise InputError(f"no piece of the mask is at {place_text(point)} mm: click on one")
     labels, _ = _pieces(mask)
     return mask.with_array(mask.array & (labels != labels[index]))
 
@@ -286,12 +286,17 @@ def index_inside(grid: Grid, point: ArrayLike) -> tuple[int, int, int]:
     """
     place = np.asarray(point, float)
     if place.shape != (3,) or not np.isfinite(place).all():
-        raise InputError(f"a place is (x, y, z) in LPS mm, not {point}")
+        raise InputError(f"a place is (x, y, z) in LPS mm, not {point!r}")
     z, y, x = np.round(grid.to_index(place)).astype(int).tolist()
     if not all(0 <= i < n for i, n in zip((z, y, x), grid.shape, strict=True)):
-        raise InputError(f"{np.round(place, 1).tolist()} mm (x, y, z) is outside the image, which is centered on "
-                         f"{np.round(grid.center, 1).tolist()} mm: give a place inside it")
+        raise InputError(f"{place_text(place)} mm (x, y, z) is outside the image, which is centered on "
+                         f"{place_text(grid.center)} mm: give a place inside it")
     return z, y, x
+
+
+def place_text(point: ArrayLike) -> str:
+    """A world point for people, to a tenth of a mm."""
+    return "(" + ", ".join(f"{c:.1f}" for c in np.asarray(point, float)) + ")"
 
 
 def bounding_box(array: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
