@@ -15,7 +15,7 @@ from tumortwin.geometry.editing import place_text
 from tumortwin.geometry.sampling import average, box_slices
 from tumortwin.imaging.volume import Grid, Volume
 
-MAX_VOXELS = 300_000
+MAX_VOXELS = 150_000
 """A bench has at most about this many voxels: larger boxes are looked at more coarsely."""
 SMOOTH_MM = 0.7
 BINS = 48
@@ -99,30 +99,38 @@ class Bench:
             out.append((smooth - ground) / np.float32(contrast))
         return np.stack(out, axis=-1)
 
-    def frequency(self, inside: NDArray[np.bool_], around: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """How likely each voxel belongs to what is inside, from how often its values occur there and around."""
+    def frequency(self, middle: NDArray[np.bool_], around: NDArray[np.bool_], allowed: NDArray[np.bool_],
+                  before: NDArray[np.floating]) -> NDArray[np.float32]:
+        """How likely each voxel belongs to what is in the middle, from how often its values occur there and around.
+
+        Parameters
+        ----------
+        middle, around : (z, y, x) bool arrays
+            Where to count at first; in the middle are surroundings too.
+        allowed : (z, y, x) bool array
+            Where the region may be.
+        before : (z, y, x) array
+            Log odds without looking at the images.
+        """
         sigma = [1.0 / h for h in self.grid.spacing]
         bins = [np.clip(np.searchsorted(np.quantile(s[self.known], np.linspace(0, 1, BINS + 1)[1:-1]), s), 0, BINS - 1)
                 for s in self.smooth]
-        # at first all that is inside, less the share of it that looks like the surroundings
-        region, share = inside, 0.5
         likeness = np.zeros(self.grid.shape, np.float32)
+        region = middle
         for step in range(3):
-            odds = np.full(self.grid.shape, np.log(share / (1 - share)))
+            odds = before.astype(np.float64)
             for b in bins:
-                there = _histogram(b[around])
-                here = _histogram(b[region])
+                there, here = _histogram(b[around]), _histogram(b[region])
                 if step == 0:
-                    # the corners of a box are surroundings: take them off
-                    excess = np.maximum(here - 0.8 * np.quantile(here / there, 0.1) * there, 1e-6)
-                    here = excess / excess.sum()
+                    # many values there are the surroundings' too, as often as they are there: take those off
+                    here = np.maximum(here - float(np.quantile(here / there, 0.4)) * there, 1e-3 * here)
+                    here /= here.sum()
                 odds += np.clip(np.log(here / there), -4, 4)[b]
-            likeness = (1 / (1 + np.exp(-np.clip(odds, -30, 30)))).astype(np.float32)
-            chosen = inside & (ndimage.gaussian_filter(likeness, sigma) > 0.5)
-            if not chosen.any():
+            likeness = ndimage.gaussian_filter((1 / (1 + np.exp(-np.clip(odds, -30, 30)))).astype(np.float32), sigma)
+            if not (allowed & (likeness > 0.5)).any():
                 break
-            region = chosen
-        return ndimage.gaussian_filter(likeness, sigma)
+            region = allowed & (likeness > 0.5)
+        return likeness
 
 
 def _histogram(bins: NDArray[Any]) -> NDArray[np.float64]:

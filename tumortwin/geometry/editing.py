@@ -308,6 +308,14 @@ def bounding_box(array: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
     return sides[0], sides[1], sides[2]
 
 
+def tight(mask: Mask, margin: int = 3) -> Mask:
+    """The part of a mask that holds something, with some voxels around it: as large, and quicker to measure."""
+    box = bounding_box(mask.array)
+    return mask.cropped((slice(max(box[0].start - margin, 0), box[0].stop + margin),
+                         slice(max(box[1].start - margin, 0), box[1].stop + margin),
+                         slice(max(box[2].start - margin, 0), box[2].stop + margin))) if mask.array.any() else mask
+
+
 @dataclass(frozen=True, eq=False)
 class Edit:
     """One change: which voxels of a box were turned over.

@@ -119,7 +119,7 @@ def segment_from_click(images: Volume | Iterable[Volume], point: ArrayLike, *, r
 
 
 def segment_from_box(images: Volume | Iterable[Volume], corner: ArrayLike, opposite: ArrayLike, *,
-                     margin_mm: float = 8.0, progress: Progress = silent) -> Hinted:
+                     margin_mm: float = 4.0, progress: Progress = silent) -> Hinted:
     """The region that a box goes around.
 
     What lies around the box shows how the surroundings look; what is more frequent inside than that is the region
@@ -166,7 +166,10 @@ def segment_from_box(images: Volume | Iterable[Volume], corner: ArrayLike, oppos
     if min(inside.sum(), around.sum()) < 30:
         raise InputError(f"the box holds {inside.sum()} voxels and has {around.sum()} around it: make it larger, and "
                          "leave some room to the edge of the image")
-    likeness = bench.frequency(inside, around)
+    # a box is drawn around something: its middle is more likely than its corners
+    from_middle = ((2 * (index - ends.mean(0)) / (ends[1] - ends[0])) ** 2).sum(-1)
+    likeness = bench.frequency(inside & (from_middle < 0.6), bench.known & (from_middle > 1.1), inside,
+                               2 * (1 - np.minimum(from_middle, 4)))
     progress(1, 3, "segment from a box")
     whole = _clearest(inside & (likeness > 0.5))
     if not whole.any():
