@@ -67,7 +67,7 @@ class ViewerApp:
             raise InputError(f"patient {patient.id!r} has no image to look at: see patient.findings")
         self._quiet = False
         self._place: tuple[str | None, NDArray[np.float64]] | None = None
-        self._range = cache(lambda visit, name: _values(self._visits[visit].images[name]))
+        self._range = cache(lambda visit, name: value_range(self._visits[visit].images[name]))
         self._controls()
         self._choose_visit()
 
@@ -209,7 +209,7 @@ def findings_html(patient: Patient) -> str:
     return f"<b>{len(found)} findings</b> {said}<div><i>Research use only, not for clinical decisions.</i></div>"
 
 
-def _values(image: Volume) -> tuple[float, float, tuple[float, float]]:
+def value_range(image: Volume) -> tuple[float, float, tuple[float, float]]:
     """Lowest and highest value, and the window between which most of the picture is."""
     finite = image.array[np.isfinite(image.array)]
     if not finite.size:

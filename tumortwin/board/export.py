@@ -173,6 +173,31 @@ class _Series:
         return self._sources[series]
 
 
+def series_source(image: Volume, folder: str | os.PathLike[str], identity: Identity | str = Identity.SOURCE,
+                  key: bytes | None = None) -> DicomSource:
+    """The files of a folder that an image was read from, as the source of what is drawn on it.
+
+    Parameters
+    ----------
+    image : Volume
+        As :func:`~tumortwin.read_patient` gave it.
+    folder : path-like
+        The folder it was read from.
+    identity : Identity
+        "source" (the default) stays with the images: what is drawn is of use beside them only.
+    key : bytes, optional
+        Of the pseudonym; see :meth:`DicomSource.of`. Needed to remove the identity.
+
+    Raises
+    ------
+    InputError
+        If the folder does not hold the image's series.
+    """
+    if Identity(identity) is Identity.REMOVED and key is None:
+        raise InputError("identity='removed' needs a key: tumortwin.vault.read_key(FILE)")
+    return _Series(Path(folder), Identity(identity), key or b"").source(image)
+
+
 @dataclass
 class _Export:
     """One run of :func:`export_dicom`."""

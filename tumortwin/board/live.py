@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib as mpl
@@ -12,17 +13,19 @@ from matplotlib import image
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from tumortwin.board.charts import COURSE_COLORS, INK, QUANTITY_COLORS, QUIET, page_style, plain
-from tumortwin.board.slices import OUTLINE_COLORS, Cut, show_slice
+from tumortwin.board.slices import OUTLINE_COLORS, Cut, Plane, cut_at, show_slice
+from tumortwin.board.viewing import brought
 from tumortwin.board.wording import name_of
-from tumortwin.imaging.volume import Volume
+from tumortwin.imaging.volume import Grid, Mask, Volume
 
-_SIZE, _DPI = (4.4, 4.4), 125
+_SIZE, _WIDE, _DPI = (4.4, 4.4), 5.6, 125
 _STYLE = {"font.size": 8.5, "axes.labelsize": 8.5, "axes.titlesize": 9.5, "legend.fontsize": 8.0}
 
 
@@ -112,6 +115,85 @@ class DensityPicture(LivePicture):
             self._lines[name].set_segments([(contour[:, ::-1] + 0.5) * scale for contour in contours])
         self._title.set_text(title)
         return self.png()
+
+
+class MaskPicture(LivePicture):
+    """One slice of an image and the masks that are drawn on it, from edge to edge: a place in the picture is a place
+    in the slice.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the masks; the image may be on another one in the same frame of reference.
+    plane : Plane or str
+        Which slices.
+    colors : mapping of str to str
+        Of the masks.
+    """
+
+    def __init__(self, grid: Grid, plane: Plane | str, colors: Mapping[str, str]) -> None:
+        self.cut = cut_at(grid, plane)
+        _, width, height, _ = self.cut.extent
+        longest = max(width, height)
+        with mpl.rc_context(_style()):
+            figure = Figure(figsize=(max(_WIDE * width / longest, 1.0), max(_WIDE * height / longest, 1.0)), dpi=_DPI)
+            ax = figure.add_axes((0, 0, 1, 1))
+            artists = show_slice(ax, Volume(np.zeros(grid.shape, np.float32), grid), self.cut, window=(0, 1))
+            ax.set_aspect("auto")
+            self._anatomy = artists.anatomy
+            self._fill = ax.imshow(np.zeros((2, 2, 4)), extent=self.cut.extent, interpolation="nearest", aspect="auto")
+            self._colors = dict(colors)
+            self._lines = {name: LineCollection([], colors=color, linewidths=1.2) for name, color in colors.items()}
+            for line in self._lines.values():
+                ax.add_collection(line, autolim=False)
+            assert artists.position is not None
+            self._position = artists.position
+            super().__init__(figure, [self._anatomy, self._fill, *self._lines.values(), *artists.letters.values(),
+                                      *artists.scale_bar, self._position])
+
+    def show(self, image: Volume, index: int, window: tuple[float, float], masks: Mapping[str, Mask],
+             chosen: str) -> bytes:
+        """A slice as PNG.
+
+        Parameters
+        ----------
+        image : Volume
+            Drawn in grey; resampled if it is on another grid.
+        index : int
+            Of the slice, along the grid's axis across the plane.
+        window : (float, float)
+            Values drawn black and white.
+        masks : mapping of str to Mask
+            Outlined, each in its color; on the grid.
+        chosen : str
+            The mask that is filled too.
+        """
+        self.cut = replace(self.cut, index=index)
+        self._anatomy.set_data(self._picture(image))
+        self._anatomy.set_clim(*window)
+        left, right, bottom, top = self.cut.extent
+        for name, line in self._lines.items():
+            inside = self.cut.picture(masks[name].array) if name in masks else np.zeros((1, 1), bool)
+            scale = (right - left) / inside.shape[1], (bottom - top) / inside.shape[0]
+            outlines = find_contours(np.pad(inside, 1).astype(float), 0.5) if inside.any() else []
+            line.set_segments([(outline[:, ::-1] - 0.5) * scale for outline in outlines])
+            if name == chosen:
+                self._fill.set_data(inside[..., None] * np.array([*to_rgb(self._colors[name]), 0.3]))
+        self._position.set_text(self.cut.position_text)
+        return self.png()
+
+    def place(self, x: float, y: float) -> NDArray[np.float64]:
+        """World point in LPS mm of a place in the picture: shares of its width and height from the top left."""
+        _, down, right = self.cut.axes
+        return self.cut.place(y * self.cut.grid.shape[down] - 0.5, x * self.cut.grid.shape[right] - 0.5)
+
+    def _picture(self, image: Volume) -> NDArray[Any]:
+        through = self.cut.axes[0]
+        box = tuple(slice(self.cut.index, self.cut.index + 1) if k == through else slice(None) for k in range(3))
+        if image.grid.matches(self.cut.grid):
+            return self.cut.picture(image.array)
+        slab = self.cut.grid.cropped((box[0], box[1], box[2]))
+        return replace(self.cut, grid=slab, index=0).picture(brought(image, slab).array)
 
 
 class FrontPicture(LivePicture):

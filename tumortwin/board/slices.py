@@ -89,6 +89,15 @@ class Cut:
         rows, columns = self.grid.shape[self.axes[1]], self.grid.shape[self.axes[2]]
         return (rows - 1 - row if self.flips[0] else row), (columns - 1 - column if self.flips[1] else column)
 
+    def place(self, row: float, column: float) -> NDArray[np.float64]:
+        """World point (x, y, z) in LPS mm of a (row, column) in the picture: the way back from :meth:`pixel`."""
+        index = np.empty(3)
+        rows, columns = self.grid.shape[self.axes[1]], self.grid.shape[self.axes[2]]
+        index[self.axes[0]] = self.index
+        index[self.axes[1]] = rows - 1 - row if self.flips[0] else row
+        index[self.axes[2]] = columns - 1 - column if self.flips[1] else column
+        return self.grid.to_world(index)
+
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """Left, right, bottom and top edge in mm from the picture's top left corner, as ``imshow`` takes them."""

@@ -76,12 +76,12 @@ def view_slice(ax: Axes, image: Volume, cut: Cut, *, window: tuple[float, float]
     slab = image.cropped((box[0], box[1], box[2]))
     here = replace(cut, grid=slab.grid, index=0)
     elsewhere = [name for name, mask in (masks or {}).items() if mask.frame != image.frame]
-    outlines = {name: _brought(mask, slab.grid).array for name, mask in (masks or {}).items()
+    outlines = {name: brought(mask, slab.grid).array for name, mask in (masks or {}).items()
                 if mask.frame == image.frame}
     lines = None
     if dose is not None:
         if dose.frame == image.frame:
-            lines = _brought(dose, slab.grid).array
+            lines = brought(dose, slab.grid).array
         else:
             elsewhere.append(dose.name or "dose")
     artists = show_slice(ax, slab, here, window=window, outlines=outlines, colors=colors,
@@ -89,7 +89,7 @@ def view_slice(ax: Axes, image: Volume, cut: Cut, *, window: tuple[float, float]
     return Overlays(artists, tuple(artists.outlines), tuple(elsewhere))
 
 
-def _brought(volume: AnyVolume, grid: Grid) -> AnyVolume:
+def brought(volume: AnyVolume, grid: Grid) -> AnyVolume:
     """The volume on a grid; of a large one, only the part around it is looked at."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape])).reshape(3, -1)
     matrix = index_map(volume.grid, grid)
