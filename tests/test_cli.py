@@ -45,6 +45,12 @@ def test_a_wrong_path_is_named(capsys, tmp_path, command):
     assert not (tmp_path / "out" / "board.pdf").exists()
 
 
+def test_an_empty_path_is_not_the_folder_one_is_in(capsys):
+    with pytest.raises(SystemExit):
+        main(["info", ""])
+    assert "the path is empty" in capsys.readouterr().err
+
+
 def test_info_on_an_empty_folder(capsys, tmp_path):
     assert str(tmp_path) in refused(capsys, "info", tmp_path)
 

@@ -60,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _path(text: str) -> Path:
+    if not text.strip():  # "$UNSET" in a script would be the folder one happens to be in
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tumortwin", description="From a DICOM folder to a calibrated, honest tumor forecast. " + NOTICE
@@ -68,9 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="read, build, calibrate, forecast, compare schedules, write the board page")
-    run.add_argument("folder", type=Path, metavar="PATIENT",
+    run.add_argument("folder", type=_path, metavar="PATIENT",
                      help="a DICOM folder, a BIDS subject, or a patient file (.json)")
-    run.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    run.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the results go")
     run.add_argument("--visits", type=int, metavar="N",
                      help="calibrate on the first N visits, hold out the rest (default: all but the last two)")
     run.add_argument("--strict", action="store_true", help="stop at the first repair or assumption")
@@ -87,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
                      help="de-identify on reading, with the key of --key-file: saved stages name nobody either")
     run.add_argument("--keep-characteristics", action="store_true", help="with --deidentify: keep age, weight, height")
     _key_options(run, required=False)
-    run.add_argument("--encrypt", type=Path, metavar="P", help="encrypt saved stages with the passphrase in this file")
+    run.add_argument("--encrypt", type=_path, metavar="P", help="encrypt saved stages with the passphrase in this file")
     _log_options(run)
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
     run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
@@ -97,14 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(do=_run)
 
     info = commands.add_parser("info", help="say what is in a folder: series, dates, findings; computes nothing")
-    info.add_argument("folder", type=Path, metavar="PATIENT",
+    info.add_argument("folder", type=_path, metavar="PATIENT",
                       help="a DICOM folder, a BIDS subject, or a patient file (.json)")
     info.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
     _add_sequences(info)
     info.set_defaults(do=_info)
 
     phantom = commands.add_parser("phantom", help="make a synthetic patient as DICOM, with its truth beside it")
-    phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the patient's folder goes")
+    phantom.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the patient's folder goes")
     phantom.add_argument("--seed", type=int, default=1, metavar="S", help="names the patient (default: 1)")
     phantom.add_argument("--id", default="TT-0001", metavar="ID", help="patient ID (default: TT-0001)")
     phantom.add_argument("--resection", action="store_true", help="resect the tumor before radiotherapy")
@@ -112,25 +118,25 @@ def _parser() -> argparse.ArgumentParser:
     phantom.set_defaults(do=_phantom)
 
     deidentify = commands.add_parser("deidentify", help="write DICOM without identifiers, intervals kept")
-    deidentify.add_argument("folder", type=Path, metavar="FOLDER", help="DICOM files of any number of patients")
-    deidentify.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the result")
+    deidentify.add_argument("folder", type=_path, metavar="FOLDER", help="DICOM files of any number of patients")
+    deidentify.add_argument("--out", type=_path, required=True, metavar="DIR", help="a new folder for the result")
     _key_options(deidentify, required=True)
-    deidentify.add_argument("--report", type=Path, metavar="FILE", help="another place for a copy of the report")
+    deidentify.add_argument("--report", type=_path, metavar="FILE", help="another place for a copy of the report")
     deidentify.add_argument("--keep-characteristics", action="store_true", help="keep age, sex, weight and size")
     deidentify.add_argument("--keep-burned-in", action="store_true", help="write images that may show text, and say so")
-    deidentify.add_argument("--crosswalk", type=Path, metavar="FILE", help="write who became whom; keep it secret")
-    deidentify.add_argument("--encrypt", type=Path, metavar="P", help="encrypt it with the passphrase in this file")
+    deidentify.add_argument("--crosswalk", type=_path, metavar="FILE", help="write who became whom; keep it secret")
+    deidentify.add_argument("--encrypt", type=_path, metavar="P", help="encrypt it with the passphrase in this file")
     _log_options(deidentify)
     deidentify.add_argument("--force", action="store_true", help="replace an earlier result in DIR")
     deidentify.set_defaults(do=_deidentify)
 
     key = commands.add_parser("new-key", help="make a secret key for de-identification")
-    key.add_argument("file", type=Path, metavar="FILE", help="a new file")
-    key.add_argument("--passphrase-file", type=Path, metavar="P", help="encrypt it with the passphrase in this file")
+    key.add_argument("file", type=_path, metavar="FILE", help="a new file")
+    key.add_argument("--passphrase-file", type=_path, metavar="P", help="encrypt it with the passphrase in this file")
     key.set_defaults(do=_new_key)
 
     check = commands.add_parser("verify-log", help="say whether a provenance log is whole, or which line is broken")
-    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("file", type=_path, metavar="FILE")
     check.add_argument("--head", metavar="HASH", help="hash of a line that was kept elsewhere: it must be there")
     _key_options(check, required=False)
     check.set_defaults(do=_verify_log)
@@ -139,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_peer(pull)
     pull.add_argument("patient", metavar="PATIENT_ID", help="exactly as the peer has it")
     goal = pull.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--out", type=Path, metavar="DIR", help="where the patient's files go")
+    goal.add_argument("--out", type=_path, metavar="DIR", help="where the patient's files go")
     goal.add_argument("--list", action="store_true", help="only list the patient's series")
     for name, what in (("study", "of this Study Instance UID"), ("series", "this Series Instance UID"),
                        ("modality", "of this modality, e.g. MR")):
@@ -149,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     pull.set_defaults(do=_pull)
 
     push = commands.add_parser("push", help="send DICOM files to a DICOMweb or DIMSE peer (extra: network)")
-    push.add_argument("folder", type=Path, metavar="FOLDER", help="a folder, or one file; sent as it is")
+    push.add_argument("folder", type=_path, metavar="FOLDER", help="a folder, or one file; sent as it is")
     _add_peer(push)
     push.set_defaults(do=_push)
 
@@ -163,16 +169,16 @@ def _add_peer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("peer", metavar="PEER",
                         help="https://USER@host/dicom-web (password in TUMORTWIN_PASSWORD, or asked for; or a token in "
                              "TUMORTWIN_TOKEN), dimse://CALLING@host:port/CALLED, or dimses:// over TLS")
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="trust these certificate authorities (PEM)")
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="our certificate (PEM)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="its key (PEM)")
+    parser.add_argument("--ca", type=_path, metavar="FILE", help="trust these certificate authorities (PEM)")
+    parser.add_argument("--cert", type=_path, metavar="FILE", help="our certificate (PEM)")
+    parser.add_argument("--key", type=_path, metavar="FILE", help="its key (PEM)")
     parser.add_argument("--cleartext", action="store_true", help="allow credentials over plain http")
     parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="longest wait in s (default: 30)")
 
 
 def _key_options(command: argparse.ArgumentParser, *, required: bool) -> None:
-    command.add_argument("--key-file", type=Path, required=required, metavar="K", help="made by `tumortwin new-key K`")
-    command.add_argument("--passphrase-file", type=Path, metavar="P", help="the key file's passphrase, if it has one")
+    command.add_argument("--key-file", type=_path, required=required, metavar="K", help="made by `tumortwin new-key K`")
+    command.add_argument("--passphrase-file", type=_path, metavar="P", help="the key file's passphrase, if it has one")
 
 
 def _add_sequences(command: argparse.ArgumentParser) -> None:
@@ -193,7 +199,7 @@ def _pattern_and_sequence(text: str) -> tuple[str, Any]:
 
 
 def _log_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--log", type=Path, metavar="FILE", help="add to this provenance log")
+    command.add_argument("--log", type=_path, metavar="FILE", help="add to this provenance log")
     command.add_argument("--purpose", default="", metavar="TEXT", help="what the data are used for, for the log")
     command.add_argument("--consent", default="", metavar="TEXT", help="on what ground, for the log")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -21,6 +20,7 @@ from pydicom.tag import Tag
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.dicom_file import NO_PREAMBLE, WRAPPINGS, Opened, open_dicom, parse_dicom, with_pixels
+from tumortwin.imaging.file_tree import files_below
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.plain_values import plain_numbers, plain_value
 from tumortwin.progress import Progress, silent
@@ -353,11 +353,14 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
         raise ReadError(f"{folder} does not exist: give the folder that holds the patient's DICOM files")
     if not folder.is_dir():
         raise ReadError(f"{folder} is a file: give the folder that holds the patient's DICOM files")
-    files = sorted((Path(root, name) for root, _, names in os.walk(folder) for name in names), key=lambda p: p.parts)
-    if not files:
-        raise ReadError(f"{folder} is empty: give the folder that holds the patient's DICOM files")
+    files, closed = files_below(folder)
     instances: list[Instance] = []
-    findings: list[Finding] = []
+    findings = [Finding("a folder that cannot be opened", f.relative_to(folder).as_posix(),
+                        "left out: get the right to read it", Severity.LEFT_OUT) for f in closed]
+    if not files:
+        what = "cannot be opened" if folder in closed else "is empty"
+        raise ReadError(f"{folder} {what}: give the folder that holds the patient's DICOM files"
+                        + "".join(f"\n  {finding}" for finding in findings))
     others: list[str] = []
     wrapped: dict[str, list[str]] = defaultdict(list)
     for done, path in enumerate(files):

@@ -138,7 +138,7 @@ def _affine(path: Path, raw: bytes, order: str, findings: list[Finding] | None) 
     if chosen is None:
         raise ReadError(f"{path} says neither qform nor sform, so that left and right are not told: set its sform")
     if not np.isfinite(chosen).all() or abs(np.linalg.det(chosen[:3, :3])) < 1e-12:
-        raise ReadError(f"{path}: its affine is singular or not finite: mend its sform\n{chosen}")
+        raise ReadError(f"{path}: its affine is singular or not finite ({chosen[:3].tolist()}): mend its sform")
     norms, edges = np.linalg.norm(chosen[:3, :3], axis=0), np.abs(pixdim[1:4])
     if not np.allclose(norms, edges, rtol=1e-2):
         sizes = f"voxels of {_mm(norms)} mm by its affine ({'sform' if s is not None else 'qform'}), of {_mm(edges)} mm"

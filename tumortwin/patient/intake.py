@@ -23,6 +23,7 @@ from tumortwin.progress import Progress, silent
 PATIENT_NAME = "patient.json"
 """A folder that holds a file of this name is read by it."""
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 
 Labels = LabelScheme | str | Mapping[int, str]
 
@@ -52,7 +53,8 @@ def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] |
     file = place / PATIENT_NAME if place.is_dir() and (place / PATIENT_NAME).is_file() else place
     if file.is_file():
         if file.suffix.lower() != ".json":
-            raise ReadError(f"{file} is a file: give the patient's folder, or a patient file (.json, see {MANUAL})")
+            packed = "an archive: unpack it, and" if file.suffix.lower() in _ARCHIVES else "a file:"
+            raise ReadError(f"{file} is {packed} give the patient's folder, or a patient file (.json, see {MANUAL})")
         if sequences:
             raise InputError(f"{file} says itself what each image shows: correct it there, and leave out sequences")
         study, treated = read_patient_file(file, image_dir=None if image_dir is None else Path(image_dir),

@@ -196,12 +196,13 @@ def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[S
                                          round(i.volume.grid.voxel_volume, 2), -i.volume.array.size,
                                          -i.date.timestamp()))
         chosen[sequence] = best.volume
-        rest = [f"{i.volume.name or i.series_uid} ({_spacing(i.volume)})" for i in found
-                if i is not best and i.b_value == best.b_value]
-        if rest:
-            findings.append(Finding(
-                f"{len(rest) + 1} {sequence} images", _when(best.date),
-                f"used {best.volume.name or best.series_uid} ({_spacing(best.volume)}), not {', '.join(rest)}"))
+        alike = [best, *(i for i in found if i is not best and i.b_value == best.b_value)]
+        if len(alike) > 1:
+            names = [f"{i.volume.name or i.series_uid} ({_spacing(i.volume)})" for i in alike]
+            if names[0] in names[1:]:
+                names = [f"{name} of {i.date:%H:%M:%S}" for name, i in zip(names, alike, strict=True)]
+            findings.append(Finding(f"{len(alike)} {sequence} images", _when(best.date),
+                                    f"used {names[0]}, not {', '.join(names[1:])}"))
     return chosen
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.deidentification import profile
 from tumortwin.imaging.deidentification.private import kept
 from tumortwin.imaging.dicom_file import parse_dicom, unpacked
+from tumortwin.imaging.file_tree import files_below
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED, DICOMDIR
 from tumortwin.progress import Progress
@@ -48,13 +48,20 @@ class Owner:
 def survey(source: Path, progress: Progress) -> Found:
     """Every file once, without pixels: whose it is, and which names and numbers its patient goes by."""
     found = Found()
-    files = sorted(Path(root) / name for root, _, names in os.walk(source) for name in names)
+    files, closed = files_below(source)
+    if closed:
+        found.findings.append(
+            Finding(f"{len(closed)} folders that cannot be opened", "folder", "left out", Severity.LEFT_OUT)
+        )
     nameless: list[tuple[int, Path, str]] = []
     of_study: dict[str, str] = {}
     for number, path in enumerate(files, 1):
         progress(number - 1, len(files), "looking for identifiers")
         if path.name == CLINICAL_NAME:
             found.clinical.append((number, path))
+            continue
+        if not path.is_file():  # a pipe would be waited for, a dangling link is nothing
+            found.other += 1
             continue
         try:
             header = read_dataset(path, pixels=False)
