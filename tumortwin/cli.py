@@ -1,4 +1,4 @@
-"""The command line: ``tumortwin run``, ``info``, ``phantom``, ``pull``, ``push`` and ``echo``."""
+"""The command line: ``tumortwin run``, ``build``, ``info``, ``phantom``, ``pull``, ``push`` and ``echo``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,16 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="read, build, calibrate, forecast, compare schedules, write the board page")
-    run.add_argument("folder", type=_path, metavar="PATIENT",
-                     help="a DICOM folder, a BIDS subject, or a patient file (.json)")
+    _add_patient(run)
     run.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the results go")
     run.add_argument("--visits", type=int, metavar="N",
                      help="calibrate on the first N visits, hold out the rest (default: all but the last two)")
-    run.add_argument("--strict", action="store_true", help="stop at the first repair or assumption")
     run.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
-    cores = os.cpu_count() or 1
-    run.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
-                     help=f"for registration and simulations (default: this machine's cores, {cores})")
+    _build_options(run)
     run.add_argument("--dicom", action="store_true",
                      help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--identity source` as "
                      "the patient's, ready for the PACS")
@@ -96,17 +93,27 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--encrypt", type=_path, metavar="P", help="encrypt saved stages with the passphrase in this file")
     _log_options(run)
     run.add_argument("--force", action="store_true", help="replace the results of another run in DIR")
-    run.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
-    _add_sequences(run)
-    run.add_argument("--adc-unit", type=float, metavar="U",
-                     help="mm^2/s per stored unit of the ADC maps, as 1e-6, where the files do not tell or are wrong")
     run.set_defaults(do=_run)
 
+    build = commands.add_parser("build", help="read a patient and build the twin: geometry, and a page to check it by")
+    _add_patient(build)
+    build.add_argument("--out", type=_path, required=True, metavar="DIR", help="where twin.npz and quality.pdf go")
+    _build_options(build)
+    build.add_argument("--reference", type=int, metavar="N", help="the visit (from 0) that the others are laid on")
+    build.add_argument("--transform", action="append", type=_visit_and_file, default=[], metavar="N=FILE",
+                       dest="transforms", help="the pose of visit N (from 0): an ITK transform, world of the reference "
+                       "to world of the visit, or a DICOM Spatial Registration (may be given several times)")
+    build.add_argument("--deformable", action="store_true",
+                       help="bend each visit to the reference, away from the tumor: growth may be absorbed")
+    build.add_argument("--cellularity", choices=("adc", "outlines", "both"), default="adc",
+                       help="what cell density is taken from (default: adc)")
+    build.add_argument("--identity", choices=("removed", "source"), default="removed",
+                       help="what the page says: neither ID nor dates nor names, or as given (default: removed)")
+    build.add_argument("--force", action="store_true", help="replace the files in DIR")
+    build.set_defaults(do=_build)
+
     info = commands.add_parser("info", help="say what is in a folder: series, dates, findings; computes nothing")
-    info.add_argument("folder", type=_path, metavar="PATIENT",
-                      help="a DICOM folder, a BIDS subject, or a patient file (.json)")
-    info.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
-    _add_sequences(info)
+    _add_patient(info)
     info.set_defaults(do=_info)
 
     phantom = commands.add_parser("phantom", help="make a synthetic patient as DICOM, with its truth beside it")
@@ -165,6 +172,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_patient(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=_path, metavar="PATIENT",
+                         help="a DICOM folder, a BIDS subject, or a patient file (.json)")
+    command.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
+    command.add_argument("--sequence", action="append", type=_pattern_and_sequence, default=[],
+                         metavar="PATTERN=SHOWS", dest="sequences",
+                         help='what a series shows, by its UID or a pattern for its description, as "*MPRAGE*=T1Gd" '
+                              "(may be given several times)")
+
+
+def _build_options(command: argparse.ArgumentParser) -> None:
+    """Of everything that builds a twin."""
+    cores = os.cpu_count() or 1
+    command.add_argument("--adc-unit", type=float, metavar="U",
+                         help="mm^2/s per stored unit of the ADC maps, as 1e-6, where files do not tell or are wrong")
+    command.add_argument("--strict", action="store_true", help="stop at the first repair or assumption")
+    command.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
+                         help=f"at work at the same time (default: this machine's cores, {cores})")
+    command.add_argument("--spacing", type=float, default=2.0, metavar="MM",
+                         help="voxel edge of the twin's grid (default: 2)")
+    command.add_argument("--organ", metavar="NAME", help="the mask in which the tumor grows, if that is no brain")
+    command.add_argument("--profile", action="store_true", help="say at the end which stage took how much of the time")
+
+
 def _add_peer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("peer", metavar="PEER",
                         help="https://USER@host/dicom-web (password in TUMORTWIN_PASSWORD, or asked for; or a token in "
@@ -181,13 +212,6 @@ def _key_options(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument("--passphrase-file", type=_path, metavar="P", help="the key file's passphrase, if it has one")
 
 
-def _add_sequences(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--sequence", action="append", type=_pattern_and_sequence, default=[],
-                         metavar="PATTERN=SHOWS", dest="sequences",
-                         help='what a series shows, by its UID or a pattern for its description, as "*MPRAGE*=T1Gd" '
-                              "(may be given several times)")
-
-
 def _pattern_and_sequence(text: str) -> tuple[str, Any]:
     from tumortwin.imaging.sequence import Sequence as Shown
 
@@ -196,6 +220,13 @@ def _pattern_and_sequence(text: str) -> tuple[str, Any]:
     if not pattern or shows.lower() not in known:
         raise argparse.ArgumentTypeError(f"PATTERN=SHOWS, where SHOWS is one of {', '.join(Shown)}, not {text!r}")
     return pattern, known[shows.lower()]
+
+
+def _visit_and_file(text: str) -> tuple[int, Path]:
+    visit, _, file = text.partition("=")
+    if not visit.strip().isdigit() or not file:
+        raise argparse.ArgumentTypeError(f"N=FILE, where N counts visits from 0, not {text!r}")
+    return int(visit), Path(file)
 
 
 def _log_options(command: argparse.ArgumentParser) -> None:
@@ -219,24 +250,73 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.vault import read_passphrase
 
     print(NOTICE)
+    announce = _announcer(progress)
+    with _profiled(options):
+        result = run(
+            options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
+            threads=options.threads, identity=options.identity, dicom=options.dicom,
+            key=_key(options) if options.key_file else None, deidentify=options.deidentify,
+            keep_characteristics=options.keep_characteristics,
+            passphrase=read_passphrase(options.encrypt) if options.encrypt else None, log=_log(options),
+            overwrite=options.force, labels=options.labels, sequences=dict(options.sequences),
+            adc_unit=options.adc_unit, spacing=options.spacing, organ=options.organ, progress=progress,
+            announce=announce,
+        )
+        announce(f"wrote {len(result.files)} files:")
+    for path in result.files:
+        print(f"  {path}")
+
+
+def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
+    from tumortwin.board import QualityReport
+    from tumortwin.errors import OutputExistsError
+    from tumortwin.patient import read_patient
+    from tumortwin.twin import build_twin
+
+    print(NOTICE)
+    announce = _announcer(progress)
+    files = [options.out / name for name in ("twin.npz", "quality.pdf")]
+    there = [path for path in files if path.exists()]
+    if there and not options.force:
+        raise OutputExistsError(f"{there[0]} is there already: name another --out, or replace it with --force")
+    with _profiled(options):
+        patient = read_patient(options.folder, strict=options.strict, labels=options.labels,
+                               sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress)
+        announce(f"read {len(patient.visits)} visit(s), {len(patient.findings)} finding(s)")
+        twin = build_twin(patient, spacing=options.spacing, reference=options.reference, threads=options.threads,
+                          transforms=dict(options.transforms), deformable=options.deformable, organ=options.organ,
+                          cellularity=options.cellularity, strict=options.strict, progress=progress)
+        announce(f"built the twin: {len(twin.observations)} visit(s), {len(twin.findings)} finding(s)")
+        twin.save(files[0], overwrite=True)
+        QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=options.identity)
+        announce(f"wrote {files[0]} and {files[1]}")
+    for finding in twin.findings:
+        print(f"  {finding}")
+
+
+def _announcer(progress: TqdmProgress) -> Callable[[str], None]:
+    """Prints a line with the time since now, below whatever bar is open."""
     started = time.monotonic()
 
     def announce(line: str) -> None:
         progress.close()
         print(f"[{time.monotonic() - started:5.1f} s] {line}", flush=True)
 
-    result = run(
-        options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-        threads=options.threads, identity=options.identity, dicom=options.dicom,
-        key=_key(options) if options.key_file else None, deidentify=options.deidentify,
-        keep_characteristics=options.keep_characteristics,
-        passphrase=read_passphrase(options.encrypt) if options.encrypt else None, log=_log(options),
-        overwrite=options.force, labels=options.labels,
-        sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress, announce=announce,
-    )
-    announce(f"wrote {len(result.files)} files:")
-    for path in result.files:
-        print(f"  {path}")
+    return announce
+
+
+@contextmanager
+def _profiled(options: argparse.Namespace) -> Iterator[None]:
+    """With --profile, prints what the block spent its time on."""
+    from tumortwin.profiling import STAGES, StageProfile
+
+    if not options.profile:
+        yield
+        return
+    profile = StageProfile(STAGES)
+    with profile.watching():
+        yield
+    print(profile)
 
 
 def _info(options: argparse.Namespace, progress: TqdmProgress) -> None:

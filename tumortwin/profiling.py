@@ -12,6 +12,32 @@ from contextlib import contextmanager
 from types import FrameType
 
 EVERY_S = 0.005
+STAGES = {
+    "tumortwin.imaging": "read files",
+    "tumortwin.imaging.resampling": "",
+    "tumortwin.patient": "read files",
+    "tumortwin.geometry": "look at visits",
+    "tumortwin.geometry.registration": "register visits",
+    "tumortwin.geometry.starts": "register visits",
+    "tumortwin.geometry.edges": "register sequences",
+    "tumortwin.geometry.pose": "register sequences",
+    "tumortwin.geometry.deformation": "deform",
+    "tumortwin.geometry.brain": "lay the atlas",
+    "tumortwin.geometry.compartments": "lay the atlas",
+    "tumortwin.geometry.tissue": "tell tissues",
+    "tumortwin.geometry.bias": "correct bias",
+    "tumortwin.geometry.tumor": "segment",
+    "tumortwin.geometry.outline": "segment",
+    "tumortwin.geometry.evidence": "segment",
+    "tumortwin.geometry.consistency": "hold labels over visits",
+    "tumortwin.geometry.sampling": "",
+    "tumortwin.twin": "bring to the grid",
+    "tumortwin.calibration": "calibrate and forecast",
+    "tumortwin.planning": "compare schedules",
+    "tumortwin.board": "write pages",
+}
+"""The road's stages: what the work of a module is for; "" leaves it to who asked for it."""
+
 
 
 class StageProfile:

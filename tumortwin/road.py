@@ -72,6 +72,8 @@ def run(
     labels: str | None = None,
     sequences: Mapping[str, Sequence] | None = None,
     adc_unit: float | None = None,
+    spacing: float = 2.0,
+    organ: str | None = None,
     progress: Progress = silent,
     announce: Announce = lambda line: None,
 ) -> RoadResult:
@@ -116,6 +118,10 @@ def run(
         mm^2/s per stored unit of the ADC maps; overrules what the files say.
     labels : str, optional
         Name of the scheme of label files that have no table.
+    spacing : float
+        Voxel edge of the twin's grid, mm.
+    organ : str, optional
+        Name of the mask in which the tumor grows, where that is no brain.
     progress : Progress
         Told how far each stage is.
     announce : callable
@@ -143,7 +149,8 @@ def run(
             copy = _deidentified(Path(folder), Path(place) / "out", key, keep_characteristics, log, progress, announce)
             return run(copy, out, visits=visits, strict=strict, seed=seed, threads=threads, identity=identity,
                        dicom=dicom, key=key, passphrase=passphrase, log=log, overwrite=overwrite, labels=labels,
-                       sequences=sequences, adc_unit=adc_unit, progress=progress, announce=announce)
+                       sequences=sequences, adc_unit=adc_unit, spacing=spacing, organ=organ, progress=progress,
+                       announce=announce)
     patient = _stage("read the patient", lambda: read_patient(
         folder, strict=strict, labels=labels, sequences=sequences, adc_unit=adc_unit, progress=progress,
         log=log))
@@ -155,11 +162,13 @@ def run(
     if visits is not None:
         calibration_visits(len(patient.visits), visits)  # what cannot be is said before the work, not after it
     said = sorted((sequences or {}).items())
-    results = _Results(target, _key(patient, visits, strict, seed, labels, said, adc_unit), overwrite, passphrase)
+    results = _Results(target, _key(patient, visits, strict, seed, labels, said, adc_unit, spacing, organ),
+                       overwrite, passphrase)
     left_out: list[str] = []
 
     twin = results.stage("build the twin", "twin", Twin,
-                         lambda: build_twin(patient, strict=strict, threads=threads, progress=progress), announce)
+                         lambda: build_twin(patient, spacing=spacing, organ=organ, strict=strict, threads=threads,
+                                            progress=progress), announce)
 
     fit, forecast, front = None, None, None
     used = calibration_visits(len(twin.observations), visits)

@@ -39,7 +39,8 @@ NAME_RULES: tuple[tuple[str, Region], ...] = (
 """Regular expressions searched in the lower-case name, the first that fits wins."""
 
 _NOT_TUMOR = re.compile(r"^(ctv|ptv|itv|brain|chiasm|eye|lens|optic|cochlea|pituitary|hippocamp|body|external|skin|"
-                        r"couch|bone|skull|lacrimal|retina|spinal|ring)|_prv$")
+                        r"couch|bone|skull|lacrimal|retina|spinal|ring|breast|prostate|liver|kidney|pancreas|lung|cervix)"
+                        r"|_prv$")
 
 
 def region_of(name: str) -> Region | None:
