@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry import (
+    Deformation,
     Domain,
     Head,
     Region,
@@ -28,13 +29,15 @@ from tumortwin.geometry import (
 )
 from tumortwin.geometry.cellularity import ADC_WATER
 from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of
-from tumortwin.geometry.pose import one_frame
+from tumortwin.geometry.pose import bend, given_pose, one_frame
+from tumortwin.geometry.regions import united
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress, silent
 from tumortwin.threads import pool_of
+from tumortwin.twin.given_poses import Given, given_poses
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.planning_ct import place_planning_ct
 from tumortwin.twin.therapy import place_therapy
@@ -57,10 +60,12 @@ class _Seen:
     frames: dict[str | None, NDArray[np.float64]]
     """World of the twin to each frame of reference of the visit's files."""
     tumor: TumorMasks
+    displacement: Deformation | None = None
 
 
 def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None, threads: int = 1,
-               progress: Progress = silent, strict: bool = False) -> Twin:
+               transforms: Given | None = None, deformable: bool = False, progress: Progress = silent,
+               strict: bool = False) -> Twin:
     """Put a patient on one grid and one clock.
 
     The reference visit gives brain, tissue and the grid's axes; the others are registered to it. Every mask and image
@@ -78,6 +83,13 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         the first with T1Gd, else the first that can.
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
+    transforms : mapping of int to (4, 4) array or path, optional
+        Poses that are known, by index of the visit: a rigid matrix that takes a world point (LPS mm) of the reference
+        visit to that of the visit (ITK's direction), an ITK transform file, or a DICOM Spatial Registration. They are
+        used instead of a registration, and so are Spatial Registrations in the folder.
+    deformable : bool
+        Bend each visit to the reference after the rigid pose, coarsely and not near the tumor
+        (:mod:`~tumortwin.geometry.deformation`). Growth that pushes brain aside may be absorbed by it.
     progress : Progress
         Told how many visits are done; cancels by raising.
     strict : bool
@@ -98,6 +110,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     if not 0.5 <= spacing <= 10:
         raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
     chosen = _reference(patient, reference)
+    poses = given_poses(patient, chosen, transforms)
     findings = list(patient.findings)
     # a CT alone is no look at the tumor: it only says where the plan lies
     others = [i for i, v in enumerate(patient.visits) if i != chosen and set(v.images) != {Sequence.CT}]
@@ -107,7 +120,8 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         head, seen = _first_look(patient, chosen, findings)
         progress(1, count, "geometry")
         looks = [seen]
-        results = pool.map(lambda i: _other_look(patient.visits[i], i, head), others)
+        results = pool.map(lambda i: _other_look(patient.visits[i], i, head, poses.get(i), deformable),
+                           others)
         for done, (look, found) in enumerate(results, 2):
             looks += [] if look is None else [look]
             findings += found
@@ -116,20 +130,20 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     domain = _domain(head, spacing)
     _warn_outside(domain, looks, findings)
     observations = _observations(looks, domain, patient, findings)
-    transforms = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
+    placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
-    transforms[domain.grid.frame] = np.eye(4)
-    transforms |= place_planning_ct(patient, head, transforms, findings)
+    placed[domain.grid.frame] = np.eye(4)
+    placed |= place_planning_ct(patient, head, placed, findings)
     structures = {}
     for name, mask in patient.structures.items():
-        if mask.frame in transforms:
-            structures[name] = average(mask, domain.grid, transforms[mask.frame])
+        if mask.frame in placed:
+            structures[name] = average(mask, domain.grid, placed[mask.frame])
         else:
             findings.append(_unplaced(f"structure {name!r}"))
     dose = None
     if patient.dose is not None:
-        if patient.dose.frame in transforms:
-            dose = average(patient.dose, domain.grid, transforms[patient.dose.frame])
+        if patient.dose.frame in placed:
+            dose = average(patient.dose, domain.grid, placed[patient.dose.frame])
         else:
             findings.append(_unplaced("the planned dose"))
     twin = Twin(
@@ -138,7 +152,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         clinical=patient.clinical, sources=patient.sources,
         identity_removed=patient.identity_removed,
     )
-    twin = place_therapy(twin, patient.treatments, transforms, findings)
+    twin = place_therapy(twin, patient.treatments, placed, findings)
     if strict:
         refuse_findings(findings)
     return replace(twin, findings=tuple(findings))
@@ -200,13 +214,17 @@ def _first_look(patient: Patient, chosen: int, findings: list[Finding]) -> tuple
     return head, _Seen(chosen, visit, where, np.eye(4), frames, tumor)
 
 
-def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, list[Finding]]:
+def _other_look(visit: Visit, index: int, head: Head,
+                given: tuple[NDArray[np.float64], str] | None, deformable: bool) -> tuple[_Seen | None, list[Finding]]:
     where = _where(visit)
     findings: list[Finding] = []
     try:
         visit, frames, found = _still(visit, where)
         drawn = _drawn(visit, where, findings)
-        pose = pose_of(head, visit.images, where)
+        if given is None:
+            pose = pose_of(head, visit.images, where, tumor=united(*drawn.values()) if drawn else None)
+        else:
+            pose = given_pose(head, visit.images, *given, where)
         transform = pose.transform
         near = head.near_tumor
         # twice: a tumor that grew since the reference visit disturbs the normal signal it is compared with
@@ -222,7 +240,24 @@ def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, lis
         return None, findings
     findings += [*found, *pose.findings, *tumor.findings]
     frames = {frame: motion @ transform for frame, motion in frames.items()}
-    return _Seen(index, visit, where, transform, frames, tumor), findings
+    bent = _bent(head, visit, tumor, transform, where, findings) if deformable else None
+    return _Seen(index, visit, where, transform, frames, tumor, bent), findings
+
+
+def _bent(head: Head, visit: Visit, tumor: TumorMasks, transform: NDArray[np.float64], where: str,
+          findings: list[Finding]) -> Deformation | None:
+    try:
+        bent = bend(head, visit.images, tumor.whole, transform, where)
+    except InputError as error:
+        findings.append(Finding(f"no deformation could be used: {error}", where, "the rigid pose alone is used",
+                                Severity.LEFT_OUT))
+        return None
+    low, high = bent.jacobian
+    findings.append(Finding(
+        f"bent to the reference visit by up to {np.linalg.norm(bent.vectors, axis=-1).max():.1f} mm, volumes away from "
+        f"the tumor change by factors of {low:.2f} to {high:.2f}", where,
+        "asked for by deformable=True: growth that pushes brain aside may be absorbed", Severity.ASSUMED))
+    return bent
 
 
 def _still(visit: Visit, where: str) -> tuple[Visit, dict[str | None, NDArray[np.float64]], list[Finding]]:
@@ -269,7 +304,8 @@ def _warn_outside(domain: Domain, looks: Iterable[_Seen], findings: list[Finding
 def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
                   findings: list[Finding]) -> tuple[Observation, ...]:
     grid = domain.grid
-    shares = [{n: average(getattr(look.tumor, n), grid, look.transform) for n in ("whole", "enhancing", "necrosis")}
+    shares = [{n: average(getattr(look.tumor, n), grid, look.transform, displacement=look.displacement)
+               for n in ("whole", "enhancing", "necrosis")}
               for look in looks]
     adcs = [_adc(look, grid, findings) for look in looks]
     inside = [s["enhancing"] > 0.5 for s in shares]
@@ -295,12 +331,13 @@ def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
         seen = np.ones(grid.shape, bool)
         for sequence in (Sequence.T1GD, Sequence.FLAIR):
             if sequence in look.visit.images:
-                seen &= covered(look.visit.images[sequence].grid, grid, look.transform)
+                seen &= covered(look.visit.images[sequence].grid, grid, look.transform, look.displacement)
         volumes = {n: getattr(look.tumor, n).volume_ml for n in share}
         out.append(Observation(
             day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400, date=look.visit.date,
             visit=look.index, density=density, sigma=sigma, correlation_mm=length, seen=seen, volumes_ml=volumes,
-            source=look.tumor.source, transform=look.transform, **share))
+            source=look.tumor.source, transform=look.transform, displacement=look.displacement,
+            whole=share["whole"], enhancing=share["enhancing"], necrosis=share["necrosis"]))
     return tuple(out)
 
 
@@ -314,8 +351,8 @@ def _adc(look: _Seen, grid: Grid, findings: list[Finding]) -> NDArray[np.float32
         findings.append(Finding(f"the ADC map's unit is {image.unit!r}", look.where, "no cell density at this visit: "
                                 "give the map in mm^2/s", Severity.LEFT_OUT))
         return None
-    adc = average(image, grid, look.transform)
-    adc[~covered(image.grid, grid, look.transform)] = np.nan
+    adc = average(image, grid, look.transform, displacement=look.displacement)
+    adc[~covered(image.grid, grid, look.transform, look.displacement)] = np.nan
     return adc
 
 

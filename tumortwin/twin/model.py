@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
+from tumortwin.geometry.deformation import Deformation
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
@@ -49,6 +50,8 @@ class Observation:
         Who drew the masks: "SEG ...", "RTSTRUCT ..." or "segmented".
     transform : (4, 4) array
         World of the twin to world of the visit (ITK's direction).
+    displacement : Deformation or None
+        Applied to points of the twin before the transform, where ``deformable=True`` asked for it.
     """
 
     day: float
@@ -64,6 +67,7 @@ class Observation:
     volumes_ml: Mapping[str, float]
     source: str
     transform: NDArray[np.float64]
+    displacement: Deformation | None = None
 
 
 @dataclass(frozen=True, eq=False)
