@@ -12,11 +12,13 @@ from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry.bias import flatten
+from tumortwin.geometry.deformation import Deformation, deform
 from tumortwin.geometry.edges import small_motion
 from tumortwin.geometry.head import NORMALIZED, POSE_ORDER, Head, first_of
-from tumortwin.geometry.registration import Registration, register
+from tumortwin.geometry.registration import Registration, quality, register
 from tumortwin.geometry.sampling import isotropic
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Mask, Volume
 
@@ -26,38 +28,138 @@ DIFFUSION = {Sequence.ADC, Sequence.DWI}
 CLEAR_MM = 0.5
 CLEAR_TIMES = 2.0
 """A motion between series is undone if it is farther than this, and than this many residuals of its estimate."""
+DOUBTFUL_MM = 3.0
+"""A given pose that leaves the edges farther apart than this is doubtful."""
 LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 """A motion within a visit beyond these is doubtful."""
 
-def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> Registration:
+def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "", *,
+            tumor: Mask | None = None) -> Registration:
     """How another visit's head lies: register it to the reference on the best image both have.
 
-    The brain and 4 mm around it are compared, without the reference's tumor. A visit of diffusion maps alone (which may
-    cover the tumor only) on the very voxels of the reference's is taken to be aligned, as the files claim.
+    The brain and 4 mm around it are compared, without the reference's tumor and, as far as it is known, the visit's. A
+    visit of diffusion maps alone (which may cover the tumor only) on the very voxels of the reference's is taken to be
+    aligned, as the files claim.
+
+    Parameters
+    ----------
+    head : Head
+        The reference visit.
+    images : mapping of Sequence to Volume
+        The other visit's.
+    where : str
+        The visit, for findings.
+    tumor : Mask, optional
+        What was drawn at that visit of tumor or cavity, in its frame of reference.
 
     Raises
     ------
     InputError
         If the visit has no image.
     """
-    both = {k: v for k, v in images.items() if k in head.images}
-    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, head.images)
-    mover = still if still in images else first_of(POSE_ORDER, images)
-    if still is None or mover is None:
-        raise InputError(f"{where}: no image that could be registered")
+    still, mover = compared_images(head, images, where)
     reference = [v.grid for v in head.images.values()]
     if not images.keys() & set(NORMALIZED) and any(images[mover].grid.matches(g) for g in reference):
         finding = Finding(f"{mover} alone, on the voxels and in the frame of reference of the reference visit", where,
                           "taken as aligned with it, as the files claim: not registered", Severity.ASSUMED)
         return Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
     tissue = head.tissue
-    around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
-    mask = Mask(around & ~head.near_tumor, tissue.grid)
 
     def even(image: Volume, transform: NDArray[np.float64]) -> Volume:
         return flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
 
-    return register(head.images[still], images[mover], mask, flatten=even if mover in NORMALIZED else None, where=where)
+    return register(head.images[still], images[mover], _compared(head), flatten=even if mover in NORMALIZED else None,
+                    exclude=tumor, where=where)
+
+
+def given_pose(head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np.float64], source: str,
+               where: str = "") -> Registration:
+    """A pose that was given, with the same measures of quality as one that was found.
+
+    Parameters
+    ----------
+    head : Head
+        The reference visit.
+    images : mapping of Sequence to Volume
+        The other visit's.
+    matrix : (4, 4) array
+        A rigid motion, world of the reference to world of the visit.
+    source : str
+        Who gave it, for people: a file, an argument.
+    where : str
+        The visit, for findings.
+
+    Returns
+    -------
+    Registration
+        Its residual is how far the edges of the two images lie apart with the given matrix.
+
+    Raises
+    ------
+    InputError
+        If the visit has no image.
+    """
+    still, mover = compared_images(head, images, where)
+    fixed, moving, mask = head.images[still], images[mover], _compared(head)
+    similarity, overlap = quality(fixed, moving, mask, matrix)
+    off = small_motion(fixed, placed(moving, matrix, fixed.frame), mask)
+    doubtful = off.moved_mm > max(DOUBTFUL_MM, CLEAR_TIMES * off.residual_mm) or not np.isfinite(off.residual_mm)
+    said = f"{still} and {mover} lie {off.moved_mm:.1f} mm apart with it" if np.isfinite(off.residual_mm) else \
+        "too little of the brain is in both images to check it"
+    return Registration(matrix, similarity, overlap, off.moved_mm, (Finding(
+        f"the pose is given by {source}; {said} (normalized mutual information {similarity:.3f}, overlap "
+        f"{overlap:.0%})", where, "used instead of a registration" + (", but doubtful: look at the overlay, and at the "
+                                                                      "transform's direction" if doubtful else ""),
+        Severity.ASSUMED if doubtful else Severity.NOTE),))
+
+
+def bend(head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: NDArray[np.float64],
+         where: str = "") -> Deformation:
+    """How the brain deformed since the reference visit, away from both visits' tumors.
+
+    Parameters
+    ----------
+    head : Head
+        The reference visit.
+    images : mapping of Sequence to Volume
+        The other visit's.
+    tumor : Mask
+        The whole tumor at the other visit, in its frame of reference.
+    transform : (4, 4) array
+        Its pose.
+    where : str
+        The visit, for errors.
+
+    Raises
+    ------
+    InputError
+        As :func:`~tumortwin.geometry.deformation.deform`.
+    """
+    still, mover = compared_images(head, images, where)
+    tissue = head.tissue
+    image = images[mover]
+    if mover in NORMALIZED:
+        image = flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
+    there = resample(tumor, tissue.grid, transform).array
+    around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
+    return deform(head.images[still], image, Mask(around, tissue.grid), Mask(head.near_tumor | there, tissue.grid),
+                  transform)
+
+
+def compared_images(head: Head, images: Mapping[Sequence, Volume], where: str) -> tuple[Sequence, Sequence]:
+    """The image of the reference and the visit's that are compared: the same sequence if there is one."""
+    both = {k: v for k, v in images.items() if k in head.images}
+    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, head.images)
+    mover = still if still in images else first_of(POSE_ORDER, images)
+    if still is None or mover is None:
+        raise InputError(f"{where}: no image that could be registered")
+    return still, mover
+
+
+def _compared(head: Head) -> Mask:
+    tissue = head.tissue
+    around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
+    return Mask(around & ~head.near_tumor, tissue.grid)
 
 
 @dataclass(frozen=True, eq=False)

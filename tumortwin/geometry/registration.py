@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry.sampling import covered, isotropic, to_itk
@@ -22,6 +23,7 @@ T = TypeVar("T", bound=sitk.Transform)
 
 LEVELS_MM = (8.0, 4.0, 2.0)
 ENOUGH_SAMPLES = 20_000
+GUARD_MM = 3.0
 FEW_BITS = 1.03
 """Normalized mutual information below this says that the two images hardly tell about each other."""
 
@@ -83,7 +85,7 @@ def one_thread() -> Iterator[None]:
 @one_thread()
 def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
              flatten: Callable[[Volume, NDArray[np.float64]], Volume] | None = None,
-             where: str = "") -> Registration:
+             exclude: Mask | None = None, where: str = "") -> Registration:
     """Find the rigid motion between two images of the same head.
 
     Mattes mutual information (Mattes et al. 2003, doi:10.1109/TMI.2003.809072) is maximised on 8, 4 and 2 mm levels,
@@ -99,6 +101,9 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
     flatten : callable, optional
         Given the moving image and the transform so far (good to a millimetre or two), returns it without its slow
         intensity field; called before the last level. Such fields pull mutual information astray by up to 2 mm.
+    exclude : Mask, optional
+        What not to compare of the moving image, in its frame: its tumor. It and 3 mm around it are left out from the
+        4 mm level on.
     where : str
         What to call the moving image in findings.
 
@@ -130,6 +135,10 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
             transform = best_start(method, still, mover, transform, mask)
         else:
             transform = descend(method, still, mover, transform)
+    if exclude is not None:
+        mask = _without(mask, exclude, matrix_of(transform))
+        look = _on_level(mask, still.grid)
+        transform = descend(descent(look, step=1.0), still, mover, transform)
     if flatten is not None:
         moving = flatten(moving, matrix_of(transform))
     still, mover = isotropic(fixed, LEVELS_MM[-1]), isotropic(moving, LEVELS_MM[-1])
@@ -143,9 +152,7 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
     residual = float(np.sqrt((rigid_distance(matrix_of(halves[0]), matrix_of(halves[1]), mask) ** 2).mean()))
     transform.SetParameters(np.mean([half.GetParameters() for half in halves], axis=0))
     matrix = matrix_of(transform)
-    overlap = float(covered(moving.grid, mask.grid, matrix)[mask.array].mean())
-    moved = resample(mover, still.grid, matrix).array
-    similarity = normalized_mutual_information(still.array[look.array], moved[look.array])
+    similarity, overlap = quality(fixed, moving, mask, matrix)
     findings = []
     if overlap < 0.8:
         findings.append(Finding(f"only {overlap:.0%} of the reference brain lies in the image", where,
@@ -155,6 +162,25 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
             f"registration is doubtful (normalized mutual information {similarity:.3f}, residual {residual:.1f} mm)",
             where, "used all the same: look at the overlay", Severity.ASSUMED))
     return Registration(matrix, similarity, overlap, residual, tuple(findings))
+
+
+def quality(fixed: Volume, moving: Volume, mask: Mask, matrix: NDArray[np.float64]) -> tuple[float, float]:
+    """Normalized mutual information at 2 mm where both images see, and the share of the mask that is seen by both."""
+    overlap = float(covered(moving.grid, mask.grid, matrix)[mask.array].mean())
+    still, mover = isotropic(fixed, LEVELS_MM[-1]), isotropic(moving, LEVELS_MM[-1])
+    look = resample(mask, still.grid).array & covered(mover.grid, still.grid, matrix)
+    if not look.any():
+        return 1.0, overlap
+    return normalized_mutual_information(still.array[look], resample(mover, still.grid, matrix).array[look]), overlap
+
+
+def _without(mask: Mask, tumor: Mask, matrix: NDArray[np.float64]) -> Mask:
+    """A mask of the fixed image without the moving one's tumor and 3 mm around it; all of it, if little were left."""
+    there = resample(tumor, mask.grid, matrix).array
+    if not there.any():
+        return mask
+    left = mask.array & (ndimage.distance_transform_edt(~there, sampling=mask.grid.spacing) > GUARD_MM)
+    return mask if left.sum() < 0.3 * mask.array.sum() else mask.with_array(left)
 
 
 def normalized_mutual_information(a: NDArray[np.float32], b: NDArray[np.float32], bins: int = 48) -> float:
@@ -236,7 +262,9 @@ def best_start(method: sitk.ImageRegistrationMethod, fixed: Volume, moving: Volu
     for order, start in enumerate(starts):
         if np.isfinite(_value(method, still, mover, start)):
             end = descend(method, fixed, moving, start)
-            ends.append((_value(method, still, mover, end), order, end))
+            # mutual information times points is evidence: a corner of the mask that fits well is little of it
+            seen = covered(moving.grid, look.grid, matrix_of(end))[look.array].mean()
+            ends.append((_value(method, still, mover, end) * seen, order, end))
     if not ends:
         return identity
     return min(ends, key=lambda entry: entry[:2])[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +11,9 @@ from scipy import ndimage
 
 from tumortwin.imaging.resampling import index_map
 from tumortwin.imaging.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    from tumortwin.geometry.deformation import Deformation
 
 
 def to_itk(volume: Volume) -> sitk.Image:
@@ -22,7 +27,7 @@ def to_itk(volume: Volume) -> sitk.Image:
 
 
 def average(volume: Volume, grid: Grid, transform: NDArray[np.float64] | None = None, *,
-            fill: float = 0.0) -> NDArray[np.float32]:
+            fill: float = 0.0, displacement: Deformation | None = None) -> NDArray[np.float32]:
     """Mean of a volume over each voxel of a grid; of a mask, the share of the voxel that lies inside.
 
     The volume is interpolated linearly at points spaced no wider than its own voxels and averaged, so a fine mask keeps
@@ -38,6 +43,8 @@ def average(volume: Volume, grid: Grid, transform: NDArray[np.float64] | None = 
         World of `grid` to world of `volume`. Without it both must share a frame of reference.
     fill : float
         Value outside the volume.
+    displacement : Deformation, optional
+        Applied to points of `grid` before the transform.
 
     Returns
     -------
@@ -50,6 +57,8 @@ def average(volume: Volume, grid: Grid, transform: NDArray[np.float64] | None = 
         If no transform is given and the frames of reference differ.
     """
     matrix = index_map(volume.grid, grid, transform)
+    if displacement is not None:
+        return _bent_average(volume.array, matrix, grid, fill, displacement)
     if volume.array.dtype == bool and fill == 0:
         return _share(volume, grid, matrix)
     return _average(volume.array, matrix, grid.shape, fill)
@@ -84,8 +93,7 @@ def box_slices(start: ArrayLike, stop: ArrayLike) -> tuple[slice, slice, slice]:
 
 def _average(array: NDArray, matrix: NDArray[np.float64], target: tuple[int, int, int],
              fill: float) -> NDArray[np.float32]:
-    # points per target voxel along each axis; 6 stands for a 1 mm image on a 6 mm grid
-    points = np.clip(np.ceil(np.abs(matrix[:3, :3]).max(0) - 0.01), 1, 6).astype(int)
+    points = _points_per_voxel(matrix)
     # index of sub-point s of target voxel i is i + (s + 1/2) / n - 1/2
     fine = matrix.copy()
     fine[:3, :3] = matrix[:3, :3] / points
@@ -100,10 +108,39 @@ def _average(array: NDArray, matrix: NDArray[np.float64], target: tuple[int, int
     return values.reshape(z, a, y, b, x, c).mean((1, 3, 5))
 
 
-def covered(source: Grid, grid: Grid, transform: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
+def _points_per_voxel(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Along each axis of the target; 6 stands for a 1 mm image on a 6 mm grid."""
+    return np.clip(np.ceil(np.abs(matrix[:3, :3]).max(0) - 0.01), 1, 6).astype(int)
+
+
+def _bent_average(array: NDArray, matrix: NDArray[np.float64], grid: Grid, fill: float,
+                  displacement: Deformation) -> NDArray[np.float32]:
+    """As `_average`, with points displaced first; one set of points within the voxels after the other."""
+    steps = [(np.arange(n) + 0.5) / n - 0.5 for n in _points_per_voxel(matrix)]
+    index = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in grid.shape], indexing="ij"), axis=-1)
+    to_index = np.linalg.inv(grid.affine[:3, :3])
+    # the displacement hardly changes within a voxel: it is looked up at the centers
+    index += displacement.at(grid.to_world(index)) @ to_index.T
+    values = array.astype(np.float32)
+    total = np.zeros(grid.shape, np.float32)
+    offsets = [(a, b, c) for a in steps[0] for b in steps[1] for c in steps[2]]
+    for offset in offsets:
+        there = (index + offset) @ matrix[:3, :3].T + matrix[:3, 3]
+        total += ndimage.map_coordinates(values, np.moveaxis(there, -1, 0), order=1, mode="grid-constant", cval=fill,
+                                         output=np.float32)
+    return total / np.float32(len(offsets))
+
+
+def covered(source: Grid, grid: Grid, transform: NDArray[np.float64] | None = None,
+            displacement: Deformation | None = None) -> NDArray[np.bool_]:
     """Voxels of `grid` whose centre lies inside the field of view of `source`."""
     matrix = index_map(source, grid, transform)
     inside = np.ones(grid.shape, bool)
+    if displacement is not None:
+        bent = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in grid.shape], indexing="ij"), axis=-1)
+        bent += displacement.at(grid.to_world(bent)) @ np.linalg.inv(grid.affine[:3, :3]).T
+        there = bent @ matrix[:3, :3].T + matrix[:3, 3]
+        return np.all((there >= -0.5) & (there <= np.array(source.shape) - 0.5), axis=-1)
     axes = np.ogrid[tuple(slice(n) for n in grid.shape)]
     for row, size in zip(matrix[:3], source.shape, strict=True):
         index = row[3] + sum(step * axis for step, axis in zip(row[:3], axes, strict=True))

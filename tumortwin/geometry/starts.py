@@ -116,11 +116,12 @@ def _shared_information(pairs: NDArray[np.int32], points: int) -> NDArray[np.flo
     cells = BINS * (BINS + 1)
     rows = len(pairs)
     joint = np.bincount((pairs + cells * np.arange(rows, dtype=np.int32)[:, None]).ravel(), minlength=rows * cells)
-    joint = joint.reshape(rows, BINS + 1, BINS)[:, :BINS].astype(np.float64)  # the last level lies outside
-    moving, fixed, count = (np.asarray(joint.sum(axes), np.float64) for axes in (2, 1, (1, 2)))
+    # the last level lies outside
+    joint = joint.reshape(rows, BINS + 1, BINS)[:, :BINS]
+    moving, fixed, count = joint.sum(2), joint.sum(1), joint.sum((1, 2))
 
-    def spread(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        return counts * np.log(np.maximum(counts, 1))
+    def spread(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.multiply(counts, np.log(np.maximum(counts, 1)), dtype=np.float64)
 
     shared = spread(joint).sum((1, 2)) - spread(moving).sum(1) - spread(fixed).sum(1) + spread(count)
     chance = ((moving > 0).sum(1) - 1) * ((fixed > 0).sum(1) - 1) / 2

@@ -150,7 +150,7 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
         id=identity, visits=tuple(visits), treatments=tuple(sorted(treatments, key=lambda t: t.time)),
         structures=_named(structures, "structures", findings), dose=dose, plan=plan, clinical=clinical.clinical,
         findings=tuple(findings), sources=study.sources,
-        identity_removed=study.identity_removed or clinical.identity_removed,
+        identity_removed=study.identity_removed or clinical.identity_removed, links=study.links,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.plan import PlanRecord
 from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.spatial_registration import FrameLink
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.drawing import html_timeline, text_timeline
 from tumortwin.therapy.events import Treatment
@@ -88,6 +89,8 @@ class Patient:
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     identity_removed: bool = False
+    links: tuple[FrameLink, ...] = ()
+    """Spatial Registration objects: how frames of reference lie to each other."""
 
     def __repr__(self) -> str:
         return text_timeline(self)

@@ -2,86 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry import (
-    Domain,
-    Head,
-    Region,
-    TumorMasks,
-    average,
-    brain_domain,
-    check_drawn,
-    covered,
-    density_from_adc,
-    drawn_regions,
-    find_tumor,
-    hold_over_visits,
-    noise_of,
-    normalized,
-    pose_of,
-    read_head,
-    resolution_findings,
-    smallest_adc,
-)
-from tumortwin.geometry.cellularity import ADC_WATER
+from tumortwin.geometry import Cellularity, Domain, average, resolution_findings
 from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of
-from tumortwin.geometry.pose import one_frame
-from tumortwin.geometry.regions import united
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
-from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
-from tumortwin.patient import Patient, Visit
+from tumortwin.patient import Patient
 from tumortwin.progress import Progress, silent
-from tumortwin.therapy.events import Resection
-from tumortwin.threads import pool_of
-from tumortwin.twin.model import Observation, RegistrationQuality, Twin
+from tumortwin.twin.given_poses import Given, given_poses
+from tumortwin.twin.head import survey_head
+from tumortwin.twin.look import Look, usable
+from tumortwin.twin.model import Twin
+from tumortwin.twin.observing import observe
+from tumortwin.twin.organ import named_organ, organ_of, survey_organ
 from tumortwin.twin.planning_ct import place_planning_ct
 from tumortwin.twin.therapy import place_therapy
 
-USUAL_SIGMA = 0.05
-"""Noise of one voxel's density where it cannot be estimated: a voxel's ADC repeats to 5 to 10 per cent."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """One visit as geometry sees it."""
-
-    index: int
-    visit: Visit
-    """With images and masks where the pose image shows the head."""
-    where: str
-    transform: NDArray[np.float64]
-    frames: dict[str | None, NDArray[np.float64]]
-    """World of the twin to each frame of reference of the visit's files."""
-    tumor: TumorMasks
-    registration: RegistrationQuality | None = None
-
-
-def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None, threads: int = 1,
-               progress: Progress = silent, strict: bool = False) -> Twin:
+def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None,
+               organ: str | Mask | None = None, transforms: Given | None = None, deformable: bool = False,
+               cellularity: Cellularity | str = Cellularity.ADC, threads: int = 1, progress: Progress = silent,
+               strict: bool = False) -> Twin:
     """Put a patient on one grid and one clock.
 
-    The reference visit gives brain, tissue and the grid's axes; the others are registered to it. Every mask and image
-    is resampled once. Cell density is taken from the ADC inside the enhancing tumor only (see
-    :func:`~tumortwin.geometry.cellularity.density_from_adc`).
+    The reference visit gives the grid's axes and, in a head, brain and tissue; the others are registered to it. Every
+    mask and image is resampled once.
 
     Parameters
     ----------
     patient : Patient
-        At least one visit with a T1, T1Gd, FLAIR or T2 image.
+        At least one visit with a T1, T1Gd, FLAIR or T2 image of a head, or on which an organ was outlined.
     spacing : float
         Voxel edge of the twin's cubic grid, mm.
     reference : int, optional
         Index of the visit that gives grid and tissue. Default: the visit in whose frame structures and dose lie, else
         the first with T1Gd, else the first that can.
+    organ : str or Mask, optional
+        Where the tumor grows, if that is not a brain that an atlas fits: the name of a mask ("breast"), or the mask. It
+        counts as one tissue, and the tumor is what was drawn at each visit.
+    transforms : mapping of int to (4, 4) array or path, optional
+        Poses that are known, by index of the visit: a rigid matrix that takes a world point (LPS mm) of the reference
+        visit to that of the visit (ITK's direction), an ITK transform file, or a DICOM Spatial Registration. They are
+        used instead of a registration, and so are Spatial Registrations in the folder.
+    deformable : bool
+        Bend each visit to the reference after the rigid pose, coarsely and not near the tumor
+        (:mod:`~tumortwin.geometry.deformation`). Growth that pushes brain aside may be absorbed by it. Heads only.
+    cellularity : Cellularity
+        What cell density is taken from: the ADC inside the enhancing tumor (see
+        :func:`~tumortwin.geometry.density_from_adc`), the outlines, or both. Calibration compares outlines anyway, so
+        with "outlines" or "both" it would count them twice.
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress
@@ -103,261 +79,110 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     """
     if not 0.5 <= spacing <= 10:
         raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
-    chosen = _reference(patient, reference)
+    try:
+        cellularity = Cellularity(cellularity)
+    except ValueError:
+        raise InputError(f"cellularity is one of {', '.join(Cellularity)}, not {cellularity!r}") from None
     findings = list(patient.findings)
-    # a CT alone is no look at the tumor: it only says where the plan lies
-    others = [i for i, v in enumerate(patient.visits) if i != chosen and set(v.images) != {Sequence.CT}]
-    count = 1 + len(others)
-    progress(0, count, "geometry")
-    with pool_of(threads) as pool:
-        head, seen = _first_look(patient, chosen, findings)
-        progress(1, count, "geometry")
-        looks = [seen]
-        cut = [_after_resection(patient, v) for v in patient.visits]
-        results = pool.map(lambda i: _other_look(patient.visits[i], i, head, after_resection=cut[i]), others)
-        for done, (look, found) in enumerate(results, 2):
-            looks += [] if look is None else [look]
-            findings += found
-            progress(done, count, "geometry")
-    looks.sort(key=lambda look: look.index)
-    looks = _held_over_visits(looks, head, findings)
-    domain, found = brain_domain(head.tissue, spacing, head.tumor.whole, _where(patient.visits[chosen]))
-    findings += found
+    patient = replace(patient, visits=tuple(usable(visit, findings) for visit in patient.visits))
+    asked = _visit(patient, reference)
+    if organ is None:
+        organ = _organ_instead(patient, findings)
+    if organ is not None:
+        if deformable:
+            raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
+        home, _ = organ_of(patient, organ, asked)
+        survey = survey_organ(patient, organ, asked, spacing, given_poses(patient, home, transforms),
+                              progress=progress, findings=findings)
+    else:
+        home = _reference(patient) if asked is None else asked
+        survey = survey_head(patient, home, spacing, given_poses(patient, home, transforms), deformable=deformable,
+                             threads=threads, progress=progress, findings=findings)
+    domain, looks = survey.domain, survey.looks
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
     _warn_outside(domain, looks, findings)
-    observations = _observations(looks, domain, patient, findings)
-    transforms = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
+    placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
-    transforms[domain.grid.frame] = np.eye(4)
-    transforms |= place_planning_ct(patient, head, transforms, findings)
-    structures = {}
-    for name, mask in patient.structures.items():
-        if mask.frame in transforms:
-            structures[name] = average(mask, domain.grid, transforms[mask.frame])
-        else:
-            findings.append(_unplaced(f"structure {name!r}"))
-    dose = None
-    if patient.dose is not None:
-        if patient.dose.frame in transforms:
-            dose = average(patient.dose, domain.grid, transforms[patient.dose.frame])
-        else:
-            findings.append(_unplaced("the planned dose"))
+    placed[domain.grid.frame] = np.eye(4)
+    placed |= place_planning_ct(patient, survey.images, survey.body, survey.near_tumor, placed, findings)
+    structures, dose = _planned(patient, domain.grid, placed, findings)
     twin = Twin(
         patient_id=patient.id, reference_time=patient.visits[0].date, domain=domain,
-        anatomy=_anatomy(head, domain.grid), observations=observations, structures=structures, dose=dose,
-        clinical=patient.clinical, sources=patient.sources,
-        identity_removed=patient.identity_removed,
+        anatomy=_anatomy(survey.images, domain.grid),
+        observations=observe(looks, domain, patient, cellularity, findings), structures=structures, dose=dose,
+        clinical=patient.clinical, sources=patient.sources, identity_removed=patient.identity_removed,
     )
-    twin = place_therapy(twin, patient.treatments, transforms, findings)
+    twin = place_therapy(twin, patient.treatments, placed, findings)
     if strict:
         refuse_findings(findings)
     return replace(twin, findings=tuple(findings))
 
 
-def _reference(patient: Patient, asked: int | None) -> int:
-    visits = patient.visits
-    if not visits:
+def _visit(patient: Patient, asked: int | None) -> int | None:
+    """An index from 0, or None."""
+    count = len(patient.visits)
+    if not count:
         raise InputError(f"patient {patient.id} has no visit: nothing can be built")
-    if asked is not None:
-        if not -len(visits) <= asked < len(visits):
-            raise InputError(f"there is no visit {asked}: the patient has {len(visits)}")
-        return asked % len(visits)
+    if asked is not None and not -count <= asked < count:
+        raise InputError(f"there is no visit {asked}: the patient has {count}")
+    return None if asked is None else asked % count
+
+
+def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
+    """An organ that was outlined, if the patient's images are of no head: said, since nobody named it."""
+    name = named_organ(patient)
+    head = any(first_of(TISSUE_ORDER, visit.images) is not None for visit in patient.visits)
+    if name is None or (name == "brain" and head):
+        return None
+    findings.append(Finding(f"a mask is called {name!r}, and no organ was named", f"patient {patient.id}",
+                            f"the tumor is taken to grow in it, as with organ={name!r}", Severity.ASSUMED))
+    return name
+
+
+def _reference(patient: Patient) -> int:
+    visits = patient.visits
     able = [i for i, v in enumerate(visits) if first_of(TISSUE_ORDER, v.images) is not None]
     if not able:
-        held = sorted({str(s) for v in visits for s in v.images}) or ["no images"]
+        held = sorted({str(s) for v in visits for s in v.images}) or ["no image that can be used"]
         raise InputError(f"patient {patient.id}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
-                         f"the visits have {', '.join(held)}")
+                         f"the visits have {', '.join(held)}; or outline the organ, and name it with organ=")
     frames = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())
     planning = [i for i in able if {v.frame for v in visits[i].images.values()} & (frames - {None})]
     enhanced = [i for i in able if Sequence.T1GD in visits[i].images]
     return (planning or enhanced or able)[0]
 
 
-def _where(visit: Visit) -> str:
-    return f"visit of {visit.date:%Y-%m-%d}" + (f" ({visit.label})" if visit.label else "")
-
-
-def _drawn(visit: Visit, where: str, findings: list[Finding]) -> dict[Region, Mask]:
-    """What was drawn on a visit, in the frame of its pose image."""
-    drawn, found = drawn_regions(visit.masks, where)
-    findings += found
-    key = first_of(POSE_ORDER, visit.images)
-    frame = visit.images[key].frame if key is not None else None
-    for region in [r for r, m in drawn.items() if m.frame != frame]:
-        findings.append(Finding(f"the mask {drawn[region].name or region!r} lies in another frame of reference than "
-                                f"{key}", where, "left out", Severity.LEFT_OUT))
-        del drawn[region]
-    return drawn
-
-
-def _first_look(patient: Patient, chosen: int, findings: list[Finding]) -> tuple[Head, _Seen]:
-    where = _where(patient.visits[chosen])
-    visit, frames, found = _still(patient.visits[chosen], where)
-    findings += found
-    drawn = _drawn(visit, where, findings)
-    key = first_of(POSE_ORDER, visit.images)
-    frame = visit.images[key].frame if key is not None else None
-    source = ""
-    if not drawn:
-        # the contours of the plan were drawn on this visit
-        planned = {n: m for n, m in patient.structures.items() if m.frame == frame}
-        drawn, _ = drawn_regions(planned, where)
-        source = "RTSTRUCT "
-    images = {s: v for s, v in visit.images.items() if v.frame == frame}
-    head = read_head(images, drawn, where, after_resection=_after_resection(patient, visit))
-    findings += head.findings
-    tumor = replace(head.tumor, source=head.tumor.source.replace("drawn: ", f"drawn: {source}"))
-    return head, _Seen(chosen, visit, where, np.eye(4), frames, tumor)
-
-
-def _after_resection(patient: Patient, visit: Visit) -> bool:
-    return any(isinstance(t, Resection) and t.time < visit.date for t in patient.treatments)
-
-
-def _other_look(visit: Visit, index: int, head: Head, *,
-                after_resection: bool) -> tuple[_Seen | None, list[Finding]]:
-    where = _where(visit)
-    findings: list[Finding] = []
-    try:
-        visit, frames, found = _still(visit, where)
-        drawn = _drawn(visit, where, findings)
-        pose = pose_of(head, visit.images, where)
-        transform = pose.transform
-        near = head.near_tumor
-        # twice: a tumor that grew since the reference visit disturbs the normal signal it is compared with
-        for _ in range(2):
-            view = normalized(visit.images, head.tissue, near, transform, head.prior, where)
-            former = None
-            if after_resection:
-                known = head.tumor.whole if head.tumor.cavity is None else united(head.tumor.whole, head.tumor.cavity)
-                former = resample(known, view.grid, np.asarray(np.linalg.inv(transform), np.float64)).array
-            tumor = find_tumor(view, drawn, where, head.tumor.levels, after_resection=after_resection, former=former)
-            grown = near | (average(tumor.whole, head.tissue.grid, transform) > 0.1)
-            if grown.sum() < 1.3 * near.sum():
-                break
-            near = grown
-        findings += check_drawn(view, drawn, where)
-    except InputError as error:
-        findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
-        return None, findings
-    findings += [*found, *pose.findings, *tumor.findings]
-    mover = first_of(POSE_ORDER, {s: v for s, v in visit.images.items() if s in head.images}) or first_of(
-        POSE_ORDER, visit.images)
-    still = mover if mover in head.images else first_of(POSE_ORDER, head.images)
-    quality = RegistrationQuality(str(still), str(mover), pose.similarity, pose.overlap, pose.residual_mm)
-    frames = {frame: motion @ transform for frame, motion in frames.items()}
-    return _Seen(index, visit, where, transform, frames, tumor, quality), findings
-
-
-def _still(visit: Visit, where: str) -> tuple[Visit, dict[str | None, NDArray[np.float64]], list[Finding]]:
-    """A visit without the motions between its series, and the way from its pose to each frame of its files."""
-    aligned = one_frame(visit.images, where)
-    masks = {name: aligned.moved(mask, visit.images) for name, mask in visit.masks.items()}
-    key = first_of(POSE_ORDER, visit.images)
-    frames = {v.frame: aligned.motions[s] for s, v in visit.images.items() if s in POSE_ORDER}
-    if key is not None:
-        # within its own frame single series may have moved, the frame itself has not
-        frames[visit.images[key].frame] = np.eye(4)
-    return replace(visit, images=aligned.images, masks=masks), frames, list(aligned.findings)
-
-
-def _held_over_visits(looks: list[_Seen], head: Head, findings: list[Finding]) -> list[_Seen]:
-    """Segmented whole tumors, each in the light of the other visits."""
-    days = [(look.visit.date - looks[0].visit.date).total_seconds() / 86400 for look in looks]
-    tumors, changed = hold_over_visits([look.tumor for look in looks], [look.transform for look in looks], days,
-                                       head.tissue.grid)
-    for look, tumor, count in zip(looks, tumors, changed, strict=True):
-        if count:
-            findings.append(Finding(
-                f"{count} voxels ({count * tumor.whole.grid.voxel_volume / 1000:.1f} mL) of the whole tumor's edge "
-                "were labeled in the light of the other visits", look.where,
-                "a label changes over visits only on evidence"))
-    return [replace(look, tumor=tumor) for look, tumor in zip(looks, tumors, strict=True)]
-
-
-def _warn_outside(domain: Domain, looks: Iterable[_Seen], findings: list[Finding]) -> None:
+def _warn_outside(domain: Domain, looks: Iterable[Look], findings: list[Finding]) -> None:
     for look in looks:
         share = average(look.tumor.enhancing, domain.grid, look.transform)
         total = share.sum()
         if total and share[~domain.mask].sum() > 0.2 * total:
             findings.append(Finding(
-                f"{share[~domain.mask].sum() / total:.0%} of the enhancing tumor lies outside the brain tissue of the "
-                "reference visit", look.where, "what lies outside is not modeled: brain may have shifted, or the "
-                "registration or the tissue be wrong; look at the overlay", Severity.NOTE))
+                f"{share[~domain.mask].sum() / total:.0%} of the enhancing tumor lies outside the tissue of the "
+                "reference visit", look.where, "what lies outside is not modeled: tissue may have shifted, or the "
+                "registration or the outline be wrong; look at the overlay", Severity.NOTE))
 
 
-def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
-                  findings: list[Finding]) -> tuple[Observation, ...]:
-    grid = domain.grid
-    shares = [{n: average(getattr(look.tumor, n), grid, look.transform) for n in ("whole", "enhancing", "necrosis")}
-              for look in looks]
-    adcs = [_adc(look, grid, findings) for look in looks]
-    inside = [s["enhancing"] > 0.5 for s in shares]
-    samples = [adc[where] for adc, where in zip(adcs, inside, strict=True) if adc is not None]
-    known = [s for s in samples if s.size]
-    adc_min = smallest_adc(known) if known else None
-    if adc_min is None:
-        findings.append(Finding(
-            "no visit has both an ADC map and enhancing tumor", f"patient {patient.id}",
-            "no cell density: the tumor's outlines alone inform the model", Severity.LEFT_OUT))
-    else:
-        findings.append(Finding(
-            f"cell density from ADC in the enhancing tumor, 1 at {adc_min * 1e3:.2f}e-3 mm^2/s and 0 at "
-            f"{ADC_WATER * 1e3:.1f}e-3 mm^2/s", f"patient {patient.id}",
-            "relative to this tumor's densest part; edema and cells that are dead but not cleared count along"))
-    out = []
-    for look, share, adc, where in zip(looks, shares, adcs, inside, strict=True):
-        density = np.full(grid.shape, np.nan, np.float32)
-        sigma, length = USUAL_SIGMA, grid.spacing[0]
-        if adc is not None and adc_min is not None:
-            density = density_from_adc(adc, where, adc_min)
-            sigma, length = _noise(adc, domain, share["whole"], adc_min, look.where, findings)
-        seen = np.ones(grid.shape, bool)
-        for sequence in (Sequence.T1GD, Sequence.FLAIR):
-            if sequence in look.visit.images:
-                seen &= covered(look.visit.images[sequence].grid, grid, look.transform)
-        volumes = {n: getattr(look.tumor, n).volume_ml for n in share}
-        out.append(Observation(
-            day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400, date=look.visit.date,
-            visit=look.index, density=density, sigma=sigma, correlation_mm=length, seen=seen, volumes_ml=volumes,
-            source=look.tumor.source, transform=look.transform, registration=look.registration, **share,
-            cavity=None if look.tumor.cavity is None else average(look.tumor.cavity, grid, look.transform),
-            intervals_ml={str(r): interval for r, interval in look.tumor.intervals_ml.items()}))
-    return tuple(out)
+def _planned(patient: Patient, grid: Grid, placed: Mapping[str | None, NDArray[np.float64]],
+             findings: list[Finding]) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32] | None]:
+    """Structures and dose on the grid."""
+    structures = {}
+    for name, mask in patient.structures.items():
+        if mask.frame in placed:
+            structures[name] = average(mask, grid, placed[mask.frame])
+        else:
+            findings.append(_unplaced(f"structure {name!r}"))
+    if patient.dose is None:
+        return structures, None
+    if patient.dose.frame not in placed:
+        findings.append(_unplaced("the planned dose"))
+        return structures, None
+    return structures, average(patient.dose, grid, placed[patient.dose.frame])
 
 
-def _adc(look: _Seen, grid: Grid, findings: list[Finding]) -> NDArray[np.float32] | None:
-    """A visit's ADC on the twin's grid in mm^2/s; NaN outside its field of view."""
-    image = look.visit.images.get(Sequence.ADC)
-    if image is None:
-        findings.append(Finding("no ADC map", look.where, "no cell density at this visit", Severity.LEFT_OUT))
-        return None
-    if image.unit != "mm^2/s":
-        findings.append(Finding(f"the ADC map's unit is {image.unit!r}", look.where, "no cell density at this visit: "
-                                "give the map in mm^2/s", Severity.LEFT_OUT))
-        return None
-    adc = average(image, grid, look.transform)
-    adc[~covered(image.grid, grid, look.transform)] = np.nan
-    return adc
-
-
-def _noise(adc: NDArray[np.float32], domain: Domain, whole: NDArray[np.float32], adc_min: float, where: str,
-           findings: list[Finding]) -> tuple[float, float]:
-    """Noise of one voxel's density, from white matter away from the tumor."""
-    spacing = domain.grid.spacing[0]
-    pure = ndimage.binary_erosion(domain.white > 0.9) & (ndimage.maximum_filter(whole, 5) < 0.01) & (adc > 0)
-    if pure.sum() < 100:
-        findings.append(Finding("too little white matter to tell the noise of the ADC", where,
-                                f"a density noise of {USUAL_SIGMA} is assumed", Severity.ASSUMED))
-        return USUAL_SIGMA, spacing
-    sigma, length = noise_of(adc, pure, spacing)
-    return sigma / (ADC_WATER - adc_min), length
-
-
-def _anatomy(head: Head, grid: Grid) -> Volume:
-    key = first_of(POSE_ORDER, head.images)
-    assert key is not None  # read_head needs an image
-    image = head.images[key]
+def _anatomy(images: Mapping[Sequence, Volume], grid: Grid) -> Volume:
+    key = first_of(POSE_ORDER, images) or next(iter(images))
+    image = images[key]
     return Volume(average(image, grid), grid, image.unit, str(key), image.source)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
+from tumortwin.geometry.deformation import Deformation
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
@@ -78,6 +79,8 @@ class Observation:
         Share of each voxel in a resection's cavity: neither tumor nor tissue. None if none was looked for.
     intervals_ml : mapping of str to (float, float)
         90 % intervals of the volumes, by the names of `volumes_ml` and "cavity".
+    displacement : Deformation or None
+        Applied to points of the twin before the transform, where ``deformable=True`` asked for it.
     """
 
     day: float
@@ -96,6 +99,7 @@ class Observation:
     registration: RegistrationQuality | None = None
     cavity: NDArray[np.float32] | None = None
     intervals_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    displacement: Deformation | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry import Region, Registration, TumorMasks, drawn_tumor, register
-from tumortwin.geometry.pose import POSE_ORDER, align_sequences, first_of
-from tumortwin.geometry.regions import united
-from tumortwin.geometry.sampling import average
+from tumortwin.geometry import Registration, average, covered, drawn_tumor, organ_domain, register
+from tumortwin.geometry.head import POSE_ORDER, first_of
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
+from tumortwin.progress import Progress
+from tumortwin.twin.head import LEAST_OVERLAP, Poses
+from tumortwin.twin.look import (
+    Frames,
+    Look,
+    Survey,
+    by_whom,
+    drawn_on,
+    drawn_on_reference,
+    quality_of,
+    where_of,
+)
 
 ORGANS = ("breast", "prostate", "liver", "kidney", "pancreas", "lung", "cervix", "brain")
 """Names of masks in which a tumor can grow, looked for where no organ was named and no head can be read."""
@@ -24,25 +35,6 @@ AROUND_MM = 4.0
 """How far beyond the organ images are compared: its outline counts."""
 GUARD_MM = 5.0
 """The tumor and this much around it are left out of the comparison."""
-
-
-@dataclass(frozen=True, eq=False)
-class Organ:
-    """The reference visit of a patient without an atlas.
-
-    Parameters
-    ----------
-    mask : Mask
-        The organ, in the frame of the reference visit's images.
-    images : mapping of Sequence to Volume
-        The reference visit's.
-    near_tumor : Mask or None
-        The tumor drawn there and 5 mm around it, on the organ's grid.
-    """
-
-    mask: Mask
-    images: dict[Sequence, Volume]
-    near_tumor: NDArray[np.bool_]
 
 
 def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tuple[int, Mask]:
@@ -62,29 +54,28 @@ def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tupl
     InputError
         If there is none, it is empty, or it lies in no visit's frame of reference.
     """
-    if isinstance(organ, Mask):
-        found = {None: organ}
-        name = organ.name or "the organ"
-    else:
-        name = organ
-        found = {i: mask for i, visit in enumerate(patient.visits) for key, mask in visit.masks.items()
-                 if key.strip().lower() == organ.strip().lower()}
-        found |= {None: mask for key, mask in patient.structures.items()
-                  if key.strip().lower() == organ.strip().lower() and not found}
-    if not found:
+    name, outlines = (organ.name or "the organ", [organ]) if isinstance(organ, Mask) else (
+        organ, _called(organ, patient))
+    if not outlines:
         known = sorted({key for visit in patient.visits for key in visit.masks} | set(patient.structures))
         raise InputError(f"patient {patient.id}: no mask is called {organ!r}: give one of "
                          f"{', '.join(known) or 'its masks (there are none)'}, or a Mask")
-    for home, mask in found.items():
-        frames = [home] if home is not None else [i for i, visit in enumerate(patient.visits)
-                                                  if mask.frame in {v.frame for v in visit.images.values()}]
-        for visit in frames:
-            if reference in (None, visit):
-                if not mask.array.any():
-                    raise InputError(f"the mask of {name} is empty: give one that shows where the tumor can grow")
-                return visit, mask
-    raise InputError(f"{name} is not outlined on " + (f"visit {reference}" if reference is not None else "the images of "
-                     "any visit: its frame of reference is that of none") + ": outline it there, or name another visit")
+    for mask in outlines:
+        if not mask.array.any():
+            raise InputError(f"the mask of {name} is empty: give one that shows where the tumor can grow")
+        for index, visit in enumerate(patient.visits):
+            if reference in (None, index) and mask.frame in {v.frame for v in visit.images.values()}:
+                return index, mask
+    on = "the images of any visit" if reference is None else f"visit {reference}"
+    raise InputError(f"{name} is not outlined on {on}: its frame of reference is another; outline it there, or name "
+                     "another visit")
+
+
+def _called(name: str, patient: Patient) -> list[Mask]:
+    """Masks of a name, those of visits first."""
+    wanted = name.strip().lower()
+    held = [*(item for visit in patient.visits for item in visit.masks.items()), *patient.structures.items()]
+    return [mask for key, mask in held if key.strip().lower() == wanted]
 
 
 def named_organ(patient: Patient) -> str | None:
@@ -93,47 +84,116 @@ def named_organ(patient: Patient) -> str | None:
     return next((name for name in ORGANS if name in names), None)
 
 
-def read_organ(visit: Visit, mask: Mask, tumor: TumorMasks) -> Organ:
-    """Gather what the other visits are compared with.
+def survey_organ(patient: Patient, organ: str | Mask, reference: int | None, spacing: float, poses: Poses, *,
+                 progress: Progress, findings: list[Finding]) -> Survey:
+    """Look at every visit; the tumor is what was drawn.
+
+    Parameters
+    ----------
+    patient : Patient
+        With usable images only.
+    organ : str or Mask
+        See :func:`organ_of`.
+    reference : int or None
+        The visit that the others are laid on.
+    spacing : float
+        Of the twin's grid, mm.
+    poses : mapping of int to (4, 4) array and str
+        Poses that need not be found, and who says so.
+    progress : Progress
+        Told how many visits are done.
+    findings : list of Finding
+        Appended to.
 
     Raises
     ------
     InputError
-        If the visit has no image in the mask's frame of reference.
+        If the organ was outlined nowhere, or the reference visit has no image in its frame of reference.
     """
+    home, mask = organ_of(patient, organ, reference)
+    others = [i for i, v in enumerate(patient.visits) if i != home and set(v.images) - {Sequence.CT}]
+    count = 1 + len(others)
+    progress(0, count, "geometry")
+    visit, frames = _as_filed(patient.visits[home])
     images = {s: v for s, v in visit.images.items() if v.frame == mask.frame}
     if not images:
-        raise InputError(f"visit of {visit.date:%Y-%m-%d}: no image lies in the frame of reference of {mask.name!r}")
+        raise InputError(f"{where_of(visit)}: no image lies in the frame of reference of {mask.name or 'the organ'!r}")
+    drawn, source = drawn_on_reference(patient, visit, findings)
+    tumor = by_whom(drawn_tumor(drawn, mask, where_of(visit)), source)
+    findings += tumor.findings
     near = average(tumor.whole, mask.grid) > 0.1
     if near.any():
         near = ndimage.distance_transform_edt(~near, sampling=mask.grid.spacing) <= GUARD_MM
-    return Organ(mask, images, near)
+    looks = [Look(home, visit, where_of(visit), np.eye(4), frames, tumor)]
+    progress(1, count, "geometry")
+    for done, index in enumerate(others, 2):
+        look = _other_look(patient.visits[index], index, mask, images, near, poses.get(index), findings)
+        looks += [] if look is None else [look]
+        progress(done, count, "geometry")
+    domain, found = organ_domain(mask, spacing, where=mask.name or "organ")
+    findings += found
+    return Survey(images, mask, near, domain, tuple(sorted(looks, key=lambda look: look.index)))
 
 
-def pose_of_organ(organ: Organ, visit: Visit, where: str) -> tuple[Sequence, Registration]:
-    """How another visit lies: its image that both have is registered to the reference's, inside the organ.
+def _as_filed(visit: Visit) -> tuple[Visit, Frames]:
+    """A visit whose series are taken to lie as their coordinates say: soft organs have no edges to align by."""
+    return visit, {image.frame: np.eye(4) for image in visit.images.values()}
+
+
+def _other_look(visit: Visit, index: int, mask: Mask, images: Mapping[Sequence, Volume], near: NDArray[np.bool_],
+                given: tuple[NDArray[np.float64], str] | None, findings: list[Finding]) -> Look | None:
+    where = where_of(visit)
+    try:
+        drawn = drawn_on(visit, findings)
+        if given is None:
+            still, mover, pose = _pose(visit, mask, images, near, where)
+        else:
+            matrix, who = given
+            still, mover = _compared(visit, images, where)
+            pose = Registration(matrix, np.nan, float(covered(visit.images[mover].grid, mask.grid, matrix)[
+                mask.array].mean()), np.nan, (Finding(f"the pose is given by {who}", where,
+                                                      "used instead of a registration"),))
+        tumor = drawn_tumor(drawn, next(iter(drawn.values()), None) or _empty(visit.images[mover]), where)
+    except InputError as error:
+        findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
+        return None
+    findings += [*pose.findings, *tumor.findings]
+    visit, frames = _as_filed(visit)
+    return Look(index, visit, where, pose.transform, {f: m @ pose.transform for f, m in frames.items()}, tumor,
+                quality_of(pose, still, mover))
+
+
+def _empty(image: Volume) -> Mask:
+    return Mask(np.zeros(image.grid.shape, bool), image.grid)
+
+
+def _compared(visit: Visit, images: Mapping[Sequence, Volume], where: str) -> tuple[Sequence, Sequence]:
+    both = {s: v for s, v in visit.images.items() if s in images}
+    mover = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, visit.images)
+    still = mover if mover in images else first_of(POSE_ORDER, images)
+    if mover is None or still is None:
+        raise InputError(f"{where}: no image that could be registered")
+    return still, mover
+
+
+def _pose(visit: Visit, mask: Mask, images: Mapping[Sequence, Volume], near: NDArray[np.bool_],
+          where: str) -> tuple[Sequence, Sequence, Registration]:
+    """How another visit lies: registered to the reference inside the organ.
 
     On the very voxels and in the frame of reference of the reference's images it is taken as aligned, as the files
     claim: such patients were registered before they were given to us.
-
-    Raises
-    ------
-    InputError
-        If the visit has no image, or none that can be compared.
     """
-    both = {s: v for s, v in visit.images.items() if s in organ.images}
-    mover = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, visit.images)
-    still = mover if mover in organ.images else first_of(POSE_ORDER, organ.images)
-    if mover is None or still is None:
-        raise InputError(f"{where}: no image that could be registered")
+    still, mover = _compared(visit, images, where)
     image = visit.images[mover]
-    if any(image.grid.matches(other.grid) for other in organ.images.values()):
+    if any(image.grid.matches(other.grid) for other in (*images.values(), mask)):
         finding = Finding(f"{mover} on the voxels and in the frame of reference of the reference visit", where,
                           "taken as aligned with it, as the files claim: not registered", Severity.ASSUMED)
-        return mover, Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
-    outside = ~organ.mask.array
-    look = ndimage.distance_transform_edt(outside, sampling=organ.mask.grid.spacing) <= AROUND_MM
-    found = register(organ.images[still], image, Mask(look & ~organ.near_tumor, organ.mask.grid), where=where)
+        return still, mover, Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
+    look = ndimage.distance_transform_edt(~mask.array, sampling=mask.grid.spacing) <= AROUND_MM
+    found = register(images[still], image, Mask(look & ~near, mask.grid), where=where)
+    if found.overlap < LEAST_OVERLAP:
+        raise InputError(f"{mover} does not show the organ of the reference visit (overlap {found.overlap:.0%}): give "
+                         "its pose with transforms=, or leave it out")
     soft = Finding("the organ was registered as a rigid body", where, "soft organs deform: look at the overlay",
                    Severity.ASSUMED)
-    return mover, replace(found, findings=(*found.findings, soft))
+    return still, mover, replace(found, findings=(*found.findings, soft))

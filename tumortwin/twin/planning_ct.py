@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry import Head, register
+from tumortwin.geometry import register
 from tumortwin.geometry.head import POSE_ORDER, first_of
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import Sequence
@@ -23,16 +23,20 @@ AROUND_MM = 15.0
 """How far beyond the brain is compared: skull and skin, which CT shows best."""
 
 
-def place_planning_ct(patient: Patient, head: Head, known: Iterable[str | None],
-                      findings: list[Finding]) -> dict[str | None, NDArray[np.float64]]:
+def place_planning_ct(patient: Patient, images: Mapping[Sequence, Volume], body: Mask, near_tumor: NDArray[np.bool_],
+                      known: Iterable[str | None], findings: list[Finding]) -> dict[str | None, NDArray[np.float64]]:
     """Register the CT of each frame of reference that structures or doses lie in and no visit's MR has.
 
     Parameters
     ----------
     patient : Patient
         Its visits hold the CT.
-    head : Head
-        The reference visit.
+    images : mapping of Sequence to Volume
+        The reference visit's.
+    body : Mask
+        Brain or organ there.
+    near_tumor : (z, y, x) bool array
+        What is not compared, on the grid of `body`.
     known : iterable of str or None
         Frames whose place is known.
     findings : list of Finding
@@ -50,15 +54,14 @@ def place_planning_ct(patient: Patient, head: Head, known: Iterable[str | None],
     for frame in sorted(str(f) for f in wanted - set(known) - {None}):
         found = [v.images[Sequence.CT] for v in patient.visits if Sequence.CT in v.images]
         ct = next((image for image in found if image.frame == frame), None)
-        key = first_of(POSE_ORDER, head.images)
+        key = first_of(POSE_ORDER, images)
         if ct is None or key is None:
             continue
         where = f"CT {ct.name or frame}"
-        tissue = head.tissue
-        around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= AROUND_MM
+        around = ndimage.distance_transform_edt(~body.array, sampling=body.grid.spacing) <= AROUND_MM
         windowed = Volume(np.clip(ct.array, *WINDOW_HU), ct.grid, ct.unit, ct.name, ct.source)
         try:
-            result = register(head.images[key], windowed, Mask(around & ~head.near_tumor, tissue.grid), where=where)
+            result = register(images[key], windowed, Mask(around & ~near_tumor, body.grid), where=where)
         except InputError as error:
             findings.append(Finding(str(error), where, "the plan is left out", Severity.LEFT_OUT))
             continue
