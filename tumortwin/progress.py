@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING
 
 from tumortwin.errors import Cancelled
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 Progress = Callable[[int, int, str], None]
 
@@ -37,6 +39,8 @@ class TqdmProgress:
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if self._bar is None or what != self._what:
+            from tqdm.auto import tqdm  # brings asyncio along, which work without a bar should not wait for
+
             self.close()
             self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=self._hidden)
             self._what = what

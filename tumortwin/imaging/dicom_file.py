@@ -12,7 +12,6 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -27,7 +26,7 @@ from pydicom.uid import (
 )
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.plain_header import read_plain_header
+from tumortwin.imaging.plain_header import read_plain_header, shared_tag
 
 _GZIP = b"\x1f\x8b"
 _HEADER = 16 * 2**10
@@ -98,10 +97,10 @@ def _opened(content: bytes | mmap, tags: list[pydicom.tag.BaseTag], wrappings: t
     return Opened(data, wrappings)
 
 
-_DECODING = tuple(Tag(k) for k in ("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
-                                   "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-                                   "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
-_PIXELS, _OPEN = Tag("PixelData"), 0xFFFFFFFF
+_DECODING = tuple(map(shared_tag, (
+    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")))  # fmt: skip
+_PIXELS, _OPEN = shared_tag("PixelData"), 0xFFFFFFFF
 
 
 def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset | None:
@@ -126,7 +125,8 @@ def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset | None:
     if (length == _OPEN) != syntax.is_encapsulated or (length != _OPEN and length > len(content) - begin):
         return None
     end = len(content) if length == _OPEN else begin + length
-    data = Dataset({tag: element for tag in _DECODING if (element := header.get_item(tag)) is not None})
+    given = header.keys()
+    data = Dataset({tag: header.get_item(tag) for tag in _DECODING if tag in given})
     data[_PIXELS] = RawDataElement(_PIXELS, vr, length, content[begin:end], begin, implicit, True)
     data.set_original_encoding(implicit, True, "iso8859")
     data.file_meta = header.file_meta

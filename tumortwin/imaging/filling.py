@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
@@ -207,12 +206,16 @@ def _bridge(name: str, array: NDArray[np.bool_], drawn: NDArray[np.int64], grid:
 
 def _touching(part: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The connected parts of one slice that overlap another."""
+    from scipy import ndimage  # slow to import, and seldom needed
+
     labels, _ = ndimage.label(part)
     return np.isin(labels, np.setdiff1d(labels[other], 0))
 
 
 def _depth(part: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
     """Signed distance to the edge in mm, positive inside (Raya and Udupa 1990, doi:10.1109/42.52980)."""
+    from scipy import ndimage
+
     spacing = grid.spacing[1:]
     return ndimage.distance_transform_edt(part, spacing) - ndimage.distance_transform_edt(~part, spacing)
 

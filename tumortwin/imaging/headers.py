@@ -10,18 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.sequence import Sequence
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.dicom_file import NO_PREAMBLE, WRAPPINGS, Opened, open_dicom, parse_dicom, with_pixels
 from tumortwin.imaging.file_tree import files_below
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.plain_header import shared_tag
 from tumortwin.imaging.plain_values import plain_numbers, plain_value
 from tumortwin.progress import Progress, silent
 
@@ -39,6 +40,7 @@ _MACROS = (
     "PixelValueTransformationSequence",
     "RealWorldValueMappingSequence",
     "FrameContentSequence",
+    "SegmentIdentificationSequence",
     "MRImageFrameTypeSequence",
     "CTImageFrameTypeSequence",
     "MRDiffusionSequence",
@@ -49,6 +51,8 @@ _MACROS = (
     "UnassignedSharedConvertedAttributesSequence",
     "UnassignedPerFrameConvertedAttributesSequence",
 )
+
+_MACRO_TAGS = frozenset(map(shared_tag, _MACROS))
 
 _KEYWORDS = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID
@@ -79,20 +83,17 @@ _PRIVATE = (
     (0x2005, 0x0010),
     (0x2005, 0x100E),
 )
-_TAGS = [Tag(k) for k in _KEYWORDS] + [Tag(t) for t in _PRIVATE]
-
-
-_tag = cache(Tag)  # looked up some hundred times a file
+_TAGS = [*map(shared_tag, _KEYWORDS), *map(shared_tag, _PRIVATE)]
 
 
 def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
     """The value of an attribute in the first data set that has it; None if none has, or if it cannot be decoded."""
-    tag = _tag(keyword)
+    tag = shared_tag(keyword)
     for data in sets:
         try:
-            element = data.get_item(tag)
-            if element is None:
+            if tag not in data.keys():  # noqa: SIM118 - asked itself, a data set takes ten times as long
                 continue
+            element = data.get_item(tag)
             found = plain_value(element) if isinstance(element, RawDataElement) else element.value
             if found is None:
                 found = data[tag].value
@@ -103,20 +104,31 @@ def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, i
     return None
 
 
-def _decimals(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[float, ...] | None:
-    """The numbers of an attribute that the first data set with it holds in plain form, else None."""
-    tag = _tag(keyword)
+def decimals(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
+    """The numbers of an attribute; as `value` gives them, if the first data set that has it does not hold them plainly.
+    """
+    tag = shared_tag(keyword)
     try:
-        element = next((e for data in sets if (e := data.get_item(tag)) is not None), None)
+        element = next((data.get_item(tag) for data in sets if tag in data.keys()), None)  # noqa: SIM118
     except DAMAGED:
-        return None  # `value` goes on behind it
-    return plain_numbers(element) if isinstance(element, RawDataElement) else None
+        return value(sets, keyword)  # goes on behind it
+    if element is None:
+        return None
+    plain = plain_numbers(element) if isinstance(element, RawDataElement) else None
+    return value(sets, keyword) if plain is None else plain
+
+
+def items(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[Dataset, ...]:
+    """The items of a sequence; none if it is missing, or holds something else."""
+    found = value(sets, keyword)
+    return tuple(i for i in found if isinstance(i, Dataset)) if isinstance(found, Sequence) else ()
 
 
 def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
     """The attribute as a finite float (the first, if it has several values), else None."""
-    plain = _decimals(sets, keyword)
-    found = value(sets, keyword) if plain is None else plain[0]
+    found = decimals(sets, keyword)
+    if found is None:
+        return None
     try:
         first = float(found if isinstance(found, (int, float, str)) else found[0])
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -169,16 +181,21 @@ class Instance:
         pairs : str
             Stems such as "Acquisition": AcquisitionDateTime, else AcquisitionDate with AcquisitionTime.
         """
-        joined = [
+        joined = (
             t
             for stem in pairs
             for t in (
                 self.text("AcquisitionDateTime") if stem == "Acquisition" else "",
                 (self.text(f"{stem}Date") + self.text(f"{stem}Time")).replace(" ", ""),
             )
-        ]
-        known = [(len(t) <= 10, parsed) for t in joined if (parsed := parse_datetime(t)) is not None]
-        return min(known, key=lambda k: k[0])[1] if known else None
+        )
+        day = None
+        for t in joined:
+            parsed = parse_datetime(t)
+            if parsed is not None and len(t) > 10:
+                return parsed
+            day = day or parsed
+        return day
 
 
 @lru_cache(4096)  # the files of a series share theirs
@@ -227,8 +244,9 @@ class Plane:
 
     def numbers(self, keyword: str, n: int) -> tuple[float, ...] | None:
         """An attribute as n finite numbers, or None."""
-        plain = _decimals(self.sets, keyword)
-        found = self.value(keyword) if plain is None else plain
+        found = decimals(self.sets, keyword)
+        if found is None:
+            return None
         try:
             values = tuple(float(v) for v in found)
         except (TypeError, ValueError, OverflowError):
@@ -265,8 +283,10 @@ class Plane:
             ((0x0043, 0x1039), "GEMS"),
         ):
             found = self.number(keyword)
+            if found is None:
+                continue
             owner = str(self.value((keyword[0], 0x0010))).upper() if isinstance(keyword, tuple) else ""
-            if found is not None and creator in owner:
+            if creator in owner:
                 return found % 1e9 if creator == "GEMS" else found  # GE adds 1e9 to mark a computed b-value
         if text(self.sets, "DiffusionDirectionality") == "NONE":
             return 0.0
@@ -282,25 +302,24 @@ def planes(instance: Instance) -> list[Plane]:
         If it has several frames and does not say of each where it is.
     """
     data = instance.data
-    per_frame = value((data,), "PerFrameFunctionalGroupsSequence")
+    per_frame = items((data,), "PerFrameFunctionalGroupsSequence")
     frames = int(number((data,), "NumberOfFrames") or 1)
-    if per_frame is None and frames == 1:
+    if frames == 1 and value((data,), "PerFrameFunctionalGroupsSequence") is None:
         return [Plane(instance, 0, (data, *_macros(data)))]
-    described = len(per_frame or ())
-    if described != frames:
+    if len(per_frame) != frames:
         raise ReadError(
-            f"{instance.name} has {frames} frames and says of {described} where they are: export it again as single "
-            "images or as an enhanced object"
+            f"{instance.name} has {frames} frames and says of {len(per_frame)} where they are: export it again as "
+            "single images or as an enhanced object"
         )
-    shared = tuple(s for item in value((data,), "SharedFunctionalGroupsSequence") or () for s in _macros(item))
+    shared = tuple(s for item in items((data,), "SharedFunctionalGroupsSequence") for s in _macros(item))
     return [
-        Plane(instance, i, (*_macros(item), *_philips(item), *shared, data)) for i, item in enumerate(per_frame or ())
+        Plane(instance, i, (*_macros(item), *_philips(item), *shared, data)) for i, item in enumerate(per_frame)
     ]
 
 
 def _philips(item: Dataset) -> Iterator[Dataset]:
     """The scale slope among what Philips hides in a private sequence of each frame."""
-    for inner in (value((item,), (0x2005, 0x140F)) or ())[:1]:
+    for inner in items((item,), (0x2005, 0x140F))[:1]:
         scale = Dataset()
         for tag in ((0x2005, 0x0010), (0x2005, 0x100E)):
             if tag in inner:
@@ -309,8 +328,8 @@ def _philips(item: Dataset) -> Iterator[Dataset]:
 
 
 def _macros(item: Dataset) -> Iterator[Dataset]:
-    for keyword in _MACROS:
-        for inner in (value((item,), keyword) or ())[:1]:
+    for keyword in () if item.keys().isdisjoint(_MACRO_TAGS) else _MACROS:
+        for inner in items((item,), keyword)[:1]:
             yield inner
             yield from _macros(inner)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from tumortwin.errors import InputError, ReadError
@@ -17,6 +16,9 @@ from tumortwin.imaging.labels import LABELS, LabelScheme
 from tumortwin.imaging.nifti1 import read_nifti
 from tumortwin.imaging.volume import Dose, Grid, Mask, Volume
 from tumortwin.outputs import new_file
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk  # imported where it is used: who reads DICOM should not wait for it
 
 AnyDose = TypeVar("AnyDose", bound=Dose)
 
@@ -171,6 +173,8 @@ def _read(path: str | os.PathLike[str], frame: str | None,
     if file.name.lower().endswith((".nii", ".nii.gz")):
         array, affine = read_nifti(file, findings)
         return array, Grid(array.shape, affine, frame)
+    import SimpleITK as sitk
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -202,6 +206,8 @@ def to_sitk(volume: Volume) -> sitk.Image:
     InputError
         If its axes are not at right angles: ITK and NIfTI's qform cannot hold it.
     """
+    import SimpleITK as sitk
+
     array = volume.array.astype(np.uint8) if isinstance(volume, Mask) else volume.array
     image = sitk.GetImageFromArray(array)
     spacing = np.array(volume.grid.spacing[::-1])
@@ -241,6 +247,8 @@ def write_nifti(volume: Volume, path: str | os.PathLike[str], *, overwrite: bool
     target = Path(path)
     if not target.name.lower().endswith((".nii.gz", ".nii")):
         raise InputError(f"a NIfTI file ends in .nii or .nii.gz, not {target.name!r}")
+    import SimpleITK as sitk
+
     image = to_sitk(volume)
     with new_file(target, overwrite=overwrite) as temporary:
         sitk.WriteImage(image, str(temporary))

@@ -17,6 +17,7 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.decoding import decode
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import DAMAGED, Instance, Plane, number, read_pixels, text
+from tumortwin.imaging.plain_header import shared_tag
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.stacks import Stack, without
 from tumortwin.imaging.volume import Volume
@@ -25,6 +26,7 @@ from tumortwin.threads import pool_of
 SIGNAL = "a.u."
 """Unit of MR signal."""
 _THREADS = min(8, os.cpu_count() or 1)
+_PIXELS = frozenset(map(shared_tag, ("PixelData", "FloatPixelData", "DoubleFloatPixelData")))
 _WORTH_A_THREAD = 2**19
 """Bytes of a decoded plane from which decoding in parallel pays."""
 
@@ -41,7 +43,7 @@ def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[
     meaning = text((data,), "PhotometricInterpretation")
     if number((data,), "SamplesPerPixel") not in (None, 1) or meaning not in ("", "MONOCHROME1", "MONOCHROME2"):
         raise ReadError(f"{instance.name}: {meaning} pixels are not measured values: leave it out")
-    if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
+    if _PIXELS.isdisjoint(data.keys()):
         raise ReadError(f"{instance.name}: no pixel data: {again}")
     try:
         decoded = decode(data, frames)

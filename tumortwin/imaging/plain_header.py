@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableSequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from mmap import mmap
 from typing import NamedTuple
 
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, python_encoding
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from tumortwin.imaging._elements import find_elements
 
 _CLASS, _SYNTAX = 0x00020002, 0x00020010
+_OFTEN = 64
+"""Longer values (bytes) are not looked for among those of other files."""
 _META = frozenset((_CLASS, _SYNTAX))
-_CHARACTER_SET = BaseTag(0x00080005)
-_tag = lru_cache(4096)(BaseTag)
+_shared = lru_cache(4096)(BaseTag)
+
+
+@cache
+def shared_tag(keyword: str | tuple[int, int]) -> BaseTag:
+    """The very tag that plain headers hold: dictionaries find it without comparing, some hundred times a file."""
+    return _shared(int(Tag(keyword)))
 
 
 class PlainHeader(NamedTuple):
@@ -72,20 +79,29 @@ def read_plain_header(content: bytes | mmap, tags: Iterable[int]) -> PlainHeader
     found = find_elements(content, start, implicit, _wanted(tuple(tags)))
     if found is None:
         return None
-    elements: dict[BaseTag, DataElement | RawDataElement] = {
-        _tag(tag): RawDataElement(_tag(tag), vr, length, content[at : at + length], at, implicit, True)
-        for tag, vr, at, length in found[0]
-    }
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
+    for tag, vr, at, length in found[0]:
+        make = _element if length <= _OFTEN else _element.__wrapped__
+        element = make(tag, vr, content[at : at + length], implicit)
+        elements[element.tag] = element
     data = Dataset(elements)
     encoding: str | MutableSequence[str] = "iso8859"
-    charset = elements.get(_CHARACTER_SET)
+    charset = elements.get(shared_tag("SpecificCharacterSet"))
     if isinstance(charset, RawDataElement):
-        encoding = convert_encodings(convert_raw_data_element(charset).value)
+        known = python_encoding.get((charset.value or b"").decode("ascii", "replace").rstrip(" "))
+        # pydicom makes sense of several terms and of misspelled ones, and says so
+        encoding = [known] if known else convert_encodings(convert_raw_data_element(charset).value)
     data.set_original_encoding(implicit, True, encoding)
     data.file_meta = file_meta
     return PlainHeader(data, found[1])
 
 
+@lru_cache(8192)
+def _element(tag: int, vr: str | None, value: bytes, implicit: bool) -> RawDataElement:
+    """One for all files that say the same: a folder says most things a thousand times."""
+    return RawDataElement(_shared(tag), vr, len(value), value, 0, implicit, True)
+
+
 @lru_cache(8)
 def _wanted(tags: tuple[int, ...]) -> frozenset[int]:
-    return frozenset(tags) | {int(_CHARACTER_SET)}
+    return frozenset(map(int, (*tags, shared_tag("SpecificCharacterSet"))))

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -64,6 +63,8 @@ def resample(volume: AnyVolume, grid: Grid, transform: NDArray[np.float64] | Non
     Volume
         Of the same type, on `grid`; float32 unless it is a mask.
     """
+    from scipy import ndimage  # a quarter of a second that reading an image on its own grid should not cost
+
     matrix = index_map(volume.grid, grid, transform)
     is_mask = isinstance(volume, Mask)
     # "grid-constant" blends into the fill over the last voxel; "constant" would drop the outermost voxels whenever

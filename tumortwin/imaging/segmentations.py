@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.headers import DAMAGED, Instance, text, value
+from tumortwin.imaging.plain_segmentation import read_plain_segments
 from tumortwin.imaging.resampling import index_map, resample
 from tumortwin.imaging.volume import Grid, Mask
 
@@ -43,7 +44,49 @@ def read_segmentation(
     ReadError
         If it cannot be decoded or its frame of reference is not the image's.
     """
-    import highdicom as hd  # half a second that only a SEG should cost
+    frame = text((data,), "FrameOfReferenceUID") or (grids[0].frame if grids else None)
+    if grids and grids[0].frame != frame:
+        raise ReadError(
+            f"{instance.name}: its frame of reference {frame} is not that of the image it refers to, {grids[0].frame}: "
+            "draw it on the image itself"
+        )
+    found = (read_plain_segments(instance, data, grids[0]) if grids else None) or _segments(instance, data, frame)
+    masks, findings = [], []
+    if not grids:
+        findings.append(
+            Finding(
+                "the image it was drawn on is not in the folder",
+                instance.name,
+                "kept on its own grid",
+                Severity.ASSUMED,
+            )
+        )
+    for own, kind in found:
+        mask, exact = onto(own, grids[0]) if grids and own.grid is not grids[0] else (own, True)
+        if not exact:
+            findings.append(
+                Finding(
+                    f"segment {own.name!r} is not on the image's voxels",
+                    instance.name,
+                    f"interpolated: {own.volume_ml:.3g} mL became {mask.volume_ml:.3g} mL",
+                    Severity.REPAIRED,
+                )
+            )
+        if not mask.array.any():
+            findings.append(Finding(f"segment {own.name!r} is empty", instance.name, "kept"))
+        masks.append((mask, kind))
+    return masks, findings
+
+
+def _segments(instance: Instance, data: Dataset, frame: str | None) -> list[tuple[Mask, str]]:
+    """Segments of any kind on their own grid, with their segmented property types.
+
+    Raises
+    ------
+    ReadError
+        If it cannot be decoded.
+    """
+    import highdicom as hd  # a second, with what it looks up, that only such a SEG should cost
 
     try:
         segmentation = hd.seg.Segmentation.from_dataset(data, copy=False)
@@ -57,44 +100,18 @@ def read_segmentation(
         raise ReadError(
             f"{instance.name}: the segmentation cannot be read ({type(error).__name__}: {error}): export it again"
         ) from error
-    frame = text((data,), "FrameOfReferenceUID") or (grids[0].frame if grids else None)
-    masks, findings = [], []
-    if grids and grids[0].frame != frame:
-        raise ReadError(
-            f"{instance.name}: its frame of reference {frame} is not that of the image it refers to, {grids[0].frame}: "
-            "draw it on the image itself"
+    return [
+        (
+            Mask(
+                volume.array.reshape(volume.spatial_shape) >= 0.5,
+                Grid(volume.spatial_shape, volume.affine, frame),
+                name=str(described[n].segment_label),
+                source=(instance.uid,),
+            ),
+            str(described[n].segmented_property_type.meaning),
         )
-    if not grids:
-        findings.append(
-            Finding(
-                "the image it was drawn on is not in the folder",
-                instance.name,
-                "kept on its own grid",
-                Severity.ASSUMED,
-            )
-        )
-    for n, volume in loaded:
-        label = str(described[n].segment_label)
-        own = Mask(
-            volume.array.reshape(volume.spatial_shape) >= 0.5,
-            Grid(volume.spatial_shape, volume.affine, frame),
-            name=label,
-            source=(instance.uid,),
-        )
-        mask, exact = onto(own, grids[0]) if grids else (own, True)
-        if not exact:
-            findings.append(
-                Finding(
-                    f"segment {label!r} is not on the image's voxels",
-                    instance.name,
-                    f"interpolated: {own.volume_ml:.3g} mL became {mask.volume_ml:.3g} mL",
-                    Severity.REPAIRED,
-                )
-            )
-        if not mask.array.any():
-            findings.append(Finding(f"segment {label!r} is empty", instance.name, "kept"))
-        masks.append((mask, str(described[n].segmented_property_type.meaning)))
-    return masks, findings
+        for n, volume in loaded
+    ]
 
 
 def onto(mask: Mask, grid: Grid) -> tuple[Mask, bool]:

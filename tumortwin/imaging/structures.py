@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from tumortwin.imaging.filling import Contour
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import DAMAGED, Instance, number, text, value
+from tumortwin.imaging.headers import DAMAGED, Instance, decimals, number, text, value
 from tumortwin.imaging.spatial_registration import FrameLink, links_from
 
 
@@ -103,7 +103,7 @@ def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64],
     for item in items:
         shape = text((item,), "ContourGeometricType")
         try:
-            found = np.asarray(value((item,), "ContourData"), dtype=float).reshape(-1, 3)
+            found = np.asarray(decimals((item,), "ContourData"), dtype=float).reshape(-1, 3)
         except DAMAGED:
             dropped["unreadable"] += 1
             continue

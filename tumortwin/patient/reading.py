@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tumortwin.errors import InputError, ReadError
-from tumortwin.imaging.deidentification import deidentify as write_deidentified
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.headers import CLINICAL_NAME
 from tumortwin.imaging.sequence import Sequence
@@ -100,6 +99,8 @@ def _read_deidentified(folder: str | os.PathLike[str], key: bytes | None, keep_c
     if key is None:
         raise InputError("deidentify=True needs a key: key=tumortwin.vault.read_key(FILE), which `tumortwin new-key "
                          "FILE` makes")
+    from tumortwin.imaging.deidentification import deidentify as write_deidentified  # with all writers of DICOM
+
     with tempfile.TemporaryDirectory(prefix="tumortwin-") as place:
         report = write_deidentified(folder, Path(place) / "out", key=key, keep_characteristics=keep_characteristics,
                                     progress=progress)

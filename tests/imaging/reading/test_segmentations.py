@@ -4,13 +4,16 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from scipy.spatial.transform import Rotation
 
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder
-from tumortwin.imaging.segmentations import onto
+from tumortwin.imaging.headers import Instance
+from tumortwin.imaging.plain_segmentation import read_plain_segments
+from tumortwin.imaging.segmentations import _segments, onto
 from tumortwin.imaging.volume import Grid, Mask
 
 
@@ -226,3 +229,80 @@ def test_a_damaged_segmentation_is_refused_by_name(tmp_path, image, oblique, dam
     study = read_folder(tmp_path)
     assert study.segmentations == ()
     assert [f.where for f in study.findings if f.severity is Severity.LEFT_OUT] == ["seg.dcm"]
+
+
+def instance_of(path):
+    data = pydicom.dcmread(path)
+    return Instance(path, path.name, data), data
+
+
+def test_plain_segments_are_what_highdicom_reads(tmp_path, image, oblique):
+    regions = {"one": frames_of(oblique, 1, 3, 7), "two": frames_of(oblique, 3)}
+    regions["one"][3, 0, 19] = True
+    write_seg(image, regions, tmp_path / "seg.dcm")
+    grid = read_folder(tmp_path).images[0].volume.grid
+    ours = read_plain_segments(*instance_of(tmp_path / "seg.dcm"), grid)
+    theirs = _segments(*instance_of(tmp_path / "seg.dcm"), grid.frame)
+    assert ours is not None
+    for (mask, kind), (own, said) in zip(ours, theirs, strict=True):
+        brought, exact = onto(own, grid)
+        assert exact
+        np.testing.assert_array_equal(mask.array, brought.array)
+        np.testing.assert_array_equal(mask.array, regions[mask.name])
+        assert (mask.name, kind, mask.source) == (own.name, said, own.source)
+
+
+def group_of(data, keyword, frame=1):
+    """The item of a functional group of a frame, or of all frames."""
+    groups = (data.PerFrameFunctionalGroupsSequence[frame], data.SharedFunctionalGroupsSequence[0])
+    return next(g for g in groups if keyword in g)[keyword].value[0]
+
+
+def moved(along, by):
+    def change(data, grid):
+        place = group_of(data, "PlanePositionSequence")
+        position = np.array(place.ImagePositionPatient, float) + by * grid.affine[:3, along]
+        place.ImagePositionPatient = [f"{v:.12g}"[:16] for v in position]
+
+    return change
+
+
+def two_in_one_slice(data, grid):
+    place = group_of(data, "PlanePositionSequence")
+    place.ImagePositionPatient = group_of(data, "PlanePositionSequence", 0).ImagePositionPatient
+
+
+def mirrored(data, grid):
+    orientation = group_of(data, "PlaneOrientationSequence")
+    orientation.ImageOrientationPatient = [-float(v) for v in orientation.ImageOrientationPatient]
+
+
+UNUSUAL = {
+    "between slices": moved(0, 0.3),
+    "aside": moved(2, 0.3),
+    "outside": moved(0, 20),
+    "two in one slice": two_in_one_slice,
+    "mirrored": mirrored,
+    "other spacing": lambda data, grid: setattr(group_of(data, "PixelMeasuresSequence"), "PixelSpacing", [1.5, 1.27]),
+    "of no described segment": lambda data, grid: setattr(
+        group_of(data, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 2),
+    "no position": lambda data, grid: data.PerFrameFunctionalGroupsSequence[0].pop("PlanePositionSequence"),
+    "short pixels": lambda data, grid: setattr(data, "PixelData", data.PixelData[:-40]),
+    "long pixels": lambda data, grid: setattr(data, "PixelData", data.PixelData + bytes(40)),
+    "more frames": lambda data, grid: setattr(data, "NumberOfFrames", 3),
+    "no frame of reference": lambda data, grid: data.pop("FrameOfReferenceUID"),
+    "no label": lambda data, grid: data.SegmentSequence[0].pop("SegmentLabel"),
+    "number 0": lambda data, grid: setattr(data.SegmentSequence[0], "SegmentNumber", 0),
+    "segments that are numbers": lambda data, grid: data.__setitem__(
+        "SegmentSequence", DataElement("SegmentSequence", "US", [1, 2])),
+}
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL)
+def test_unusual_segments_are_left_to_highdicom(tmp_path, image, oblique, unusual):
+    write_seg(image, {"tumor": frames_of(oblique, 3, 4)}, tmp_path / "seg.dcm")
+    grid = read_folder(tmp_path).images[0].volume.grid
+    instance, data = instance_of(tmp_path / "seg.dcm")
+    assert read_plain_segments(instance, data, grid) is not None
+    UNUSUAL[unusual](data, grid)
+    assert read_plain_segments(instance, data, grid) is None
