@@ -23,11 +23,13 @@ import numpy as np
 import SimpleITK as sitk
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy import ndimage
 from tables import finish, machine, note, parser
 
 from tumortwin.board.slices import Plane, best_slice, show_slice
 from tumortwin.board.wording import RESEARCH_USE
 from tumortwin.geometry import Head, average, read_head
+from tumortwin.geometry.hints import segment_from_box, segment_from_click
 from tumortwin.geometry.regions import united
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
@@ -35,7 +37,7 @@ from tumortwin.imaging.volume import Grid, Mask, Volume
 
 QTIM = "qtim_tools/test_data/test_data_features"
 HEAD = 0.15  # inches, of the picture's key
-COLORS = {"drawn": "#f0e442", "found": "#f5a300", "brain": "#2fe0a5"}
+COLORS = {"drawn": "#f0e442", "found": "#f5a300", "brain": "#2fe0a5", "box": "#56c4f5"}
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,24 @@ def compare(case: Case, label: Mask, head: Head) -> Mask:
     return found
 
 
-def picture(results: list[tuple[Case, Volume, Mask, Head, Mask]]) -> bytes:
+def hinted(case: Case, image: Volume, label: Mask) -> Mask:
+    """The rows of a click in the middle of the drawn tumor and of a box around it; returns what the box gave."""
+    depth = ndimage.distance_transform_edt(label.array, sampling=label.grid.spacing)
+    middle = label.grid.to_world(np.unravel_index(int(np.argmax(depth)), depth.shape))
+    inside = np.argwhere(label.array)
+    corners = [label.grid.to_world(end) for end in (inside.min(0) - 0.5, inside.max(0) + 0.5)]
+    click, box = segment_from_click(image, middle).mask, segment_from_box(image, *corners).mask
+    for what, mask in (("one click in its middle", click), ("a box around it", box)):
+        note(f"{case.name}: Dice of the tumor, from {what}", dice(mask.array, label.array), "1",
+             f"{mask.volume_ml:.1f} of {label.volume_ml:.1f} mL")
+    return box
+
+
+def picture(results: list[tuple[Case, Volume, Mask, Head, Mask, Mask]]) -> bytes:
     """A row a case: the slice with most of the drawn tumor, and the one with most of the found."""
     height = 3.3 * len(results)
     figure = Figure(figsize=(9.2, height + HEAD))
-    for row, (case, image, label, head, found) in enumerate(results):
+    for row, (case, image, label, head, found, box) in enumerate(results):
         brain = average(Mask(head.tissue.brain, head.tissue.grid), image.grid)
         views = (("most of what was drawn", label, Plane.AXIAL), ("most of what was found", found, Plane.AXIAL),
                  ("coronal", label, Plane.CORONAL))
@@ -122,11 +137,11 @@ def picture(results: list[tuple[Case, Volume, Mask, Head, Mask]]) -> bytes:
             shown = region if region.array.any() else label
             cut = best_slice(image.grid, shown.array, plane=plane)
             show_slice(ax, image, cut, outlines={"brain": brain, "found": found.array, "drawn": label.array},
-                       colors=COLORS)
+                       dashed={"box": box.array}, colors=COLORS)
             ax.set_title(f"{case.name}, {what}" + ("" if region.array.any() else " (nothing)"), fontsize=7, loc="left",
                          pad=2)
-    figure.text(0.005, 1, f"yellow: drawn by others, orange: found, green: brain that was found. {RESEARCH_USE}",
-                fontsize=7, va="top")
+    figure.text(0.005, 1, "yellow: drawn by others; orange: found; blue, dashed: from a box around what was drawn; "
+                f"green: brain that was found. {RESEARCH_USE}", fontsize=7, va="top")
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
@@ -144,12 +159,12 @@ def main() -> None:
     results = []
     for case, image, label in cases:
         head = read_head({Sequence.T1GD: image}, {}, case.name)
-        results.append((case, image, label, head, compare(case, label, head)))
+        results.append((case, image, label, head, compare(case, label, head), hinted(case, image, label)))
         if arguments.picture:
             arguments.picture.write_bytes(picture(results))
-    values = [dice(found.array, label.array) for _, _, label, _, found in results]
-    note("median Dice", float(np.median(values)), "1", f"{len(values)} scans")
-    note("worst Dice", min(values), "1", f"{len(values)} scans")
+    values = [dice(found.array, label.array) for _, _, label, _, found, _ in results]
+    note("median Dice without a hint", float(np.median(values)), "1", f"{len(values)} scans")
+    note("worst Dice without a hint", min(values), "1", f"{len(values)} scans")
     finish("real images", arguments, begun_on)
 
 
