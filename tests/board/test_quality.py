@@ -17,7 +17,7 @@ from tumortwin.board import QualityReport
 from tumortwin.board.identity import NOBODY
 from tumortwin.board.quality import without_identity
 from tumortwin.board.quality_composing import checkerboard, evened, leveled, worst_first
-from tumortwin.board.quality_pages import facts, quality_figures
+from tumortwin.board.quality_pages import facts, quality_figures, said
 from tumortwin.board.slices import Plane, cut_at
 from tumortwin.board.wording import RESEARCH_USE
 from tumortwin.errors import InputError, OutputExistsError
@@ -159,18 +159,22 @@ def test_a_visits_image_is_brought_to_where_its_outlines_are(report):
 
 def test_numbers_and_findings_stand_with_their_visit(report):
     assert [v.role for v in report.visits] == ["reference", "registered", "registered", "registered"]
-    said = {label: text for label, text, _ in facts(report.visits[1])}
-    assert said["Registered"] == "T1Gd to T1Gd"
-    assert said["Similarity"].startswith("1.310")
-    assert said["Overlap"].startswith("97 %")
-    assert said["Residual"] == "0.40 mm"
-    assert "17.2" in said["Volumes"]
-    assert said["Noise"].startswith("0.043")
+    numbers = {label: text for label, text, _ in facts(report.visits[1])}
+    assert numbers["Registered"] == "T1Gd to T1Gd"
+    assert numbers["Similarity"].startswith("1.310")
+    assert numbers["Overlap"].startswith("97 %")
+    assert numbers["Residual"] == "0.40 mm"
+    assert "17.2" in numbers["Volumes"]
+    assert numbers["Noise"].startswith("0.043")
     assert [f.what for f in report.visits[1].findings] == ["no ADC map", "slices 5 mm apart"]
     assert [f.what for f in report.visits[3].findings] == ["no overlap"]
     assert [f.what for f in report.findings] == ["2 files are not DICOM"]
     poor = replace(report.visits[1], registration=RegistrationQuality("T1Gd", "FLAIR", 1.01, 0.6, 3.0))
     assert [label for label, _, doubtful in facts(poor) if doubtful] == ["Similarity", "Overlap", "Residual"]
+    day = f"{report.visits[1].date:%Y-%m-%d}"
+    for where, shown in ((f"visit of {day}", ""), (f"visit of {day}, FLAIR", " (FLAIR)"),
+                         (f"visit of {day} (planning), FLAIR", " (FLAIR)"), (f"a/{day}.dcm", f" (a/{day}.dcm)")):
+        assert said(Finding("blurred", where, "kept"), report.visits[1]) == f"Note: blurred{shown}; kept"
     every = [Finding(str(s), "", "", s) for s in Severity]
     assert [f.severity for f in worst_first(every)] == ["left out", "assumed", "repaired", "note"]
 
@@ -250,18 +254,18 @@ def test_every_finding_is_in_the_pdf_and_every_page_says_what_it_is_for(report, 
 def test_pages_say_nothing_of_whom_unless_asked(report, tmp_path):
     less = replace(report, visits=tuple(replace(v, pictures=v.pictures[-1:]) for v in report.visits))
 
-    def said(**how):
+    def written(**how):
         path = less.save(tmp_path / "quality.pdf", overwrite=True, **how)
         run = subprocess.run(["pdftotext", path, "-"], capture_output=True, check=True, text=True)
         return run.stdout + path.read_bytes().decode("latin-1")
 
     secrets = ["Weatherby", "MRN-40718833", *(f"{v.date:%Y-%m-%d}" for v in report.visits)]
-    removed = said()
+    removed = written()
     assert [s for s in secrets if s in removed] == []
     assert NOBODY in removed
     assert "day 21" in removed
     assert "drawn: GTV" in removed
-    known = said(identity="source")
+    known = written(identity="source")
     assert [s for s in secrets if s not in known] == []
     nobody = without_identity(report)
     assert without_identity(nobody) is nobody

@@ -26,6 +26,14 @@ def test_visits_are_registered_to_the_planning_visit(twin, true_transforms):
     for observation, true in zip(twin.observations, true_transforms, strict=True):
         off = observation.transform - true
         assert np.linalg.norm(points @ off[:3, :3].T + off[:3, 3], axis=1).mean() < 1.0
+    # how well is kept with the visit; the reference was not registered
+    first, reference, last = (observation.registration for observation in twin.observations)
+    assert reference is None
+    for quality in (first, last):
+        assert (quality.fixed, quality.moving) == ("T1Gd", "T1Gd")
+        assert 1.1 < quality.similarity < 2
+        assert quality.overlap > 0.95
+        assert quality.residual_mm < 1
 
 
 def test_the_grid_is_cubic_axis_aligned_and_fits_the_brain(twin, patient):

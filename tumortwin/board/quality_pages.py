@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
             rest, y = _row(sheets[-1], visit, TOP + ROW * (i % ROWS))
             if rest:
                 sections.append((f"{_when(visit)}, continued", rest))
-        general = [_said(f) for f in report.findings]
+        general = [said(f) for f in report.findings]
         if general and report.visits and not sections and _beside(sheets[-1], general, y, _bottom(
                 TOP + ROW * ((len(report.visits) - 1) % ROWS))):
             general = []
@@ -135,7 +136,7 @@ def _row(page: Page, visit: VisitQuality, y: float) -> tuple[list[str], float]:
         for line in page.wrap(text + (" !" if doubtful else ""), RIGHT - TEXT_LEFT - LABEL):
             page.text(TEXT_LEFT + LABEL, y, line, SMALL, color=charts.BROKEN if doubtful else charts.INK)
             y += LEADING
-    lines = [*visit.missing, *(_said(f, visit) for f in visit.findings)]
+    lines = [*visit.missing, *(said(f, visit) for f in visit.findings)]
     y += 0.04
     for i, line in enumerate(lines):
         wrapped = page.wrap(line, RIGHT - TEXT_LEFT - 0.08)
@@ -174,35 +175,35 @@ def _picture(page: Page, picture: Picture, x: float, y: float) -> float:
 
 def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
     """A visit's numbers: label, text, and whether they are doubtful."""
-    said: list[tuple[str, str, bool]] = []
+    lines: list[tuple[str, str, bool]] = []
     quality = visit.registration
     if quality is not None:
-        said.append(("Registered", f"{quality.moving} to {quality.fixed}", False))
+        lines.append(("Registered", f"{quality.moving} to {quality.fixed}", False))
         if math.isnan(quality.similarity):
-            said.append(("", "as the files claim, not registered", True))
+            lines.append(("", "as the files claim, not registered", True))
         else:
-            said.append(("Similarity", f"{quality.similarity:.3f} normalized mutual information",
+            lines.append(("Similarity", f"{quality.similarity:.3f} normalized mutual information",
                          quality.similarity < FEW_BITS))
-        said.append(("Overlap", f"{100 * quality.overlap:.0f} % of the reference brain",
+        lines.append(("Overlap", f"{100 * quality.overlap:.0f} % of the reference brain",
                      quality.overlap < SMALL_OVERLAP))
-        said.append(("Residual", f"{quality.residual_mm:.2f} mm", quality.residual_mm > LARGE_RESIDUAL_MM))
+        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", quality.residual_mm > LARGE_RESIDUAL_MM))
     elif visit.role == "reference":
-        said.append(("Registered", "the others to this visit", False))
+        lines.append(("Registered", "the others to this visit", False))
     if visit.volumes_ml:
-        said.append(("Volumes", ", ".join(f"{NAMES.get(n, n)} {number(v)}" for n, v in visit.volumes_ml.items())
+        lines.append(("Volumes", ", ".join(f"{NAMES.get(n, n)} {number(v)}" for n, v in visit.volumes_ml.items())
                      + " mL", False))
     if visit.sigma is not None:
-        said.append(("Noise", f"{visit.sigma:.3f} of a voxel's density (SD)", False))
+        lines.append(("Noise", f"{visit.sigma:.3f} of a voxel's density (SD)", False))
     if visit.masks:
-        said.append(("Masks", visit.masks, False))
-    return said
+        lines.append(("Masks", visit.masks, False))
+    return lines
 
 
-def _said(finding: Finding, visit: VisitQuality | None = None) -> str:
+def said(finding: Finding, visit: VisitQuality | None = None) -> str:
     """A finding as a sentence; the visit is not named again beside itself."""
     where = finding.where
     if visit is not None:
-        where = where.removeprefix(f"visit of {visit.date:%Y-%m-%d}").lstrip(", ")
+        where = re.sub(rf"^visit of {visit.date:%Y-%m-%d}( \([^)]*\))?(, )?", "", where)
     return (f"{finding.severity.capitalize()}: {finding.what}{f' ({where})' if where else ''}"
             f"{f'; {finding.action}' if finding.action else ''}")
 
