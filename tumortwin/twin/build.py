@@ -116,7 +116,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
             findings += found
             progress(done, count, "geometry")
     looks.sort(key=lambda look: look.index)
-    looks = _held_over_visits(looks, head, findings)
+    looks = _held_over_visits(looks, head, patient, findings)
     domain = _domain(head, spacing)
     _warn_outside(domain, looks, findings)
     observations = _observations(looks, domain, patient, findings)
@@ -242,11 +242,13 @@ def _other_look(visit: Visit, index: int, head: Head, *,
     return _Seen(index, visit, where, transform, within, tumor), findings
 
 
-def _held_over_visits(looks: list[_Seen], head: Head, findings: list[Finding]) -> list[_Seen]:
+def _held_over_visits(looks: list[_Seen], head: Head, patient: Patient, findings: list[Finding]) -> list[_Seen]:
     """Segmented whole tumors, each in the light of the other visits."""
-    days = [(look.visit.date - looks[0].visit.date).total_seconds() / 86400 for look in looks]
+    start = looks[0].visit.date
+    days = [(look.visit.date - start).total_seconds() / 86400 for look in looks]
+    cuts = [(t.time - start).total_seconds() / 86400 for t in patient.treatments if isinstance(t, Resection)]
     tumors, changed = hold_over_visits([look.tumor for look in looks], [look.transform for look in looks], days,
-                                       head.tissue.grid)
+                                       head.tissue.grid, cuts)
     for look, tumor, count in zip(looks, tumors, changed, strict=True):
         if count:
             findings.append(Finding(
