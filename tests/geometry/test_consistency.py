@@ -61,6 +61,13 @@ def test_what_a_visit_does_not_show_comes_from_the_others_and_what_is_fixed_stay
     assert smooth.changed[2] == 0
 
 
+def test_nothing_is_carried_across_a_resection():
+    smooth = smooth_over_visits(voxel(5, -0.2, 1), (0, 10, 20), breaks=(5,)).log_odds
+    assert smooth[0].item() == 5
+    alone = smooth_over_visits(voxel(-0.2, 1), (10, 20)).log_odds
+    assert [s.item() for s in smooth[1:]] == pytest.approx([a.item() for a in alone], abs=1e-6)
+
+
 @pytest.mark.parametrize(("days", "rate"), [((1, 0), 0.01), ((0, 1), 0.0), ((0, 1, 2), 0.01)])
 def test_bad_arguments(days, rate):
     with pytest.raises(InputError):

@@ -285,3 +285,8 @@ def test_a_fading_lesion_is_outlined_by_its_full_signal():
     for s in rest.images:
         rest.images[s] = (fading * view.images[s] + (1 - fading) * normal.images[s]).astype(np.float32)
     assert find_tumor(rest, {}, levels=levels).whole.volume_ml < 0.2 * find_tumor(rest, {}).whole.volume_ml
+
+
+def test_necrosis_that_is_most_of_the_lesion():
+    view, truth = seen({"edema": sphere(LEFT, 14), "necrosis": sphere(LEFT, 12)})
+    assert overlap(find_tumor(view, {}).necrosis, truth["necrosis"]) > 0.9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ class Smoothed:
 
 
 def smooth_over_visits(log_odds: Sequence[NDArray[np.float32]], days: Sequence[float], *,
-                       rate: float = CHANGES_PER_DAY, fixed: Sequence[bool] | None = None) -> Smoothed:
+                       rate: float = CHANGES_PER_DAY, fixed: Sequence[bool] | None = None,
+                       breaks: Sequence[float] = ()) -> Smoothed:
     """Weigh each visit's evidence with that of the visits before and after, voxel by voxel.
 
     Each voxel is a two-state Markov chain in continuous time, tumor and normal, that changes either way at the same
@@ -57,6 +59,8 @@ def smooth_over_visits(log_odds: Sequence[NDArray[np.float32]], days: Sequence[f
         Changes per day.
     fixed : sequence of bool, optional
         Visits whose label stands (drawn): they inform the others and are given back as they came.
+    breaks : sequence of float
+        Days across which nothing is carried: resections.
 
     Raises
     ------
@@ -74,7 +78,8 @@ def smooth_over_visits(log_odds: Sequence[NDArray[np.float32]], days: Sequence[f
     if (gaps < 0).any() or not rate > 0:
         raise InputError(f"visits are in order and the rate is positive, not {list(days)} and {rate}")
     evidence = [np.clip(np.nan_to_num(e), -CERTAIN, CERTAIN).astype(np.float32) for e in log_odds]
-    keeps = [0.5 * (1 + np.exp(-2 * rate * gap)) for gap in gaps]
+    keeps = [0.5 if any(a < cut <= b for cut in breaks) else 0.5 * (1 + np.exp(-2 * rate * (b - a)))
+             for a, b in pairwise(days)]
     before = [np.zeros_like(evidence[0])]
     for e, keep in zip(evidence[:-1], keeps, strict=True):
         before.append(_carried(before[-1] + e, keep))
@@ -103,7 +108,7 @@ def flicker(labels: Sequence[NDArray[np.bool_]]) -> int:
 
 
 def hold_over_visits(tumors: Sequence[TumorMasks], transforms: Sequence[NDArray[np.float64]], days: Sequence[float],
-                     grid: Grid) -> tuple[tuple[TumorMasks, ...], tuple[int, ...]]:
+                     grid: Grid, resections: Sequence[float] = ()) -> tuple[tuple[TumorMasks, ...], tuple[int, ...]]:
     """Make the whole tumors of all visits again, each in the light of the others.
 
     What was drawn stays as it is and counts as evidence. Enhancement, necrosis and cavity stay, too: they change within
@@ -120,6 +125,8 @@ def hold_over_visits(tumors: Sequence[TumorMasks], transforms: Sequence[NDArray[
         When the visits were.
     grid : Grid
         Common to all visits; the reference visit's.
+    resections : sequence of float
+        Days of surgery: what was seen before says nothing about after.
 
     Returns
     -------
@@ -139,7 +146,7 @@ def hold_over_visits(tumors: Sequence[TumorMasks], transforms: Sequence[NDArray[
     near = grid.cropped(box)
     told = [e[box] for e in common]
     fixed = [not t.segmented for t in tumors]
-    smooth = smooth_over_visits(told, days, fixed=fixed)
+    smooth = smooth_over_visits(told, days, fixed=fixed, breaks=resections)
     out, changed = [], []
     for tumor, evidence, before, after, matrix in zip(tumors, own, told, smooth.log_odds, transforms, strict=True):
         if not tumor.segmented or evidence is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from tumortwin.geometry.evidence import Lesion, NormalSignal, settled
 from tumortwin.imaging.sequence import Sequence
@@ -18,9 +19,9 @@ Floats = NDArray[np.float32]
 
 SEED_SIGMA = 5.0
 """A lesion starts where its share is this many standard deviations of normal tissue above 0."""
-FULL_LESION, FULL_GAIN = 90.0, 80.0
+FULL_LESION, FULL_GAIN, FULL_NECROSIS = 90.0, 70.0, 80.0
 """Percentiles of the signal within an outline that stand for its full signal: beyond its blurred edge, within its
-brightest spots. Contrast agent's is the lower one, as its spots are brighter."""
+brightest spots. Contrast agent's is the lowest, as its spots are brightest."""
 SMALLEST_ML = 0.1
 PIECE = 0.2
 """A piece counts if it holds this share of the largest one's."""
@@ -192,14 +193,29 @@ def fluid_within(images: Mapping[Sequence, Floats], white: Floats, grey: Floats,
     spread = np.maximum(1.4826 * np.median(np.abs(values - usual), 0), 1e-9)
     weight = (fluid - usual) / spread**2
     share = np.zeros(grid.shape, np.float32)
-    share[where] = (values - usual) @ weight / ((fluid - usual) @ weight)
-    noise = max(1.4826 * float(np.median(np.abs(share[where]))), 1e-3)
+    along = (values - usual) @ weight / ((fluid - usual) @ weight)
+    # where necrosis is a large part, the lesion's usual signal is that of the rest
+    rest = _lower_kind(along)
+    base = float(np.median(rest))
+    share[where] = (along - base) / max(1 - base, 1e-3)
+    noise = max(1.4826 * float(np.median(np.abs(rest - base))) / max(1 - base, 1e-3), 1e-3)
     start = _large(where & (share > max(0.25, 3 * noise)), grid, SMALLEST_ML)
     if not start.any():
         return nothing
-    full = float(np.percentile(share[start], FULL_GAIN))
+    full = float(np.percentile(share[start], FULL_NECROSIS))
     above = where & (share > max(0.5 * full, 2 * noise))
     return _large(joined(start, above), grid, SMALLEST_ML)
+
+
+def _lower_kind(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lower of two kinds if values are of two, else all: parted by Otsu (1979, doi:10.1109/TSMC.1979.4310076)."""
+    middle = threshold_otsu(values)
+    low, high = values[values <= middle], values[values > middle]
+    if min(len(low), len(high)) < 20:
+        return values
+    within = np.sqrt((low.var() * len(low) + high.var() * len(high)) / len(values))
+    # a single Gaussian, cut in two, has halves 2.6 of their standard deviations apart
+    return low if high.mean() - low.mean() > 3.2 * within else values
 
 
 def cavity_of(images: Mapping[Sequence, Floats], white: Floats, grey: Floats, usual: Floats | None, brain: Bools,

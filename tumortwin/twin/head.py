@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress
+from tumortwin.therapy.events import Resection
 from tumortwin.threads import pool_of
 from tumortwin.twin.look import (
     Look,
@@ -88,7 +90,7 @@ def survey_head(patient: Patient, reference: int, spacing: float, poses: Poses, 
             findings += found
             progress(done, count, "geometry")
     looks.sort(key=lambda look: look.index)
-    looks = _held_over_visits(looks, head, findings)
+    looks = _held_over_visits(looks, head, patient, findings)
     domain, found = brain_domain(head.tissue, spacing, head.tumor.whole, where_of(patient.visits[reference]))
     findings += found
     return Survey(head.images, head.tissue.mask, head.near_tumor, domain, tuple(looks))
@@ -168,11 +170,13 @@ def _bent(head: Head, visit: Visit, tumor: TumorMasks, transform: NDArray[np.flo
     return bent
 
 
-def _held_over_visits(looks: list[Look], head: Head, findings: list[Finding]) -> list[Look]:
+def _held_over_visits(looks: list[Look], head: Head, patient: Patient, findings: list[Finding]) -> list[Look]:
     """Segmented whole tumors, each in the light of the other visits."""
-    days = [(look.visit.date - looks[0].visit.date).total_seconds() / 86400 for look in looks]
+    start = looks[0].visit.date
+    days = [(look.visit.date - start) / timedelta(days=1) for look in looks]
+    cuts = [(t.time - start) / timedelta(days=1) for t in patient.treatments if isinstance(t, Resection)]
     tumors, changed = hold_over_visits([look.tumor for look in looks], [look.transform for look in looks], days,
-                                       head.tissue.grid)
+                                       head.tissue.grid, cuts)
     for look, tumor, count in zip(looks, tumors, changed, strict=True):
         if count:
             findings.append(Finding(
