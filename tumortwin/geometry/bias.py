@@ -11,6 +11,8 @@ from tumortwin.imaging.resampling import index_map
 from tumortwin.imaging.volume import Grid, Volume
 
 DEGREE = 3
+PURE = 0.8
+"""Share of white or grey matter from which on a voxel is taken for pure."""
 
 
 def polynomials(grid: Grid, world: ArrayLike, degree: int = DEGREE) -> NDArray[np.float64]:
@@ -63,12 +65,14 @@ def field_at(grid: Grid, coefficients: NDArray[np.float64], target: Grid,
 
 
 def flatten(volume: Volume, grid: Grid, white: NDArray[np.float32], grey: NDArray[np.float32],
-            exclude: NDArray[np.bool_] | None = None, transform: NDArray[np.float64] | None = None) -> Volume:
+            exclude: NDArray[np.bool_] | None = None, transform: NDArray[np.float64] | None = None, *,
+            pure: float = PURE) -> Volume:
     """Take the slow field out of an MR image and scale it so that white matter is 1.
 
     log(image) = log(signal of white or grey matter) + polynomial of degree 3 is fitted to voxels that are nearly pure,
-    by least squares with outliers (beyond 2.5 standard deviations) dropped. With the tissue known from another image
-    this is steadier than a blind correction: N4 left a third to all of a 5 % field in a test head.
+    by least squares with outliers (beyond 2.5 standard deviations) dropped. With the tissue known, even roughly from an
+    atlas, this is steadier than a blind correction, on strong fields too: docs/geometry/brain.md has N4 (Tustison et
+    al. 2010, doi:10.1109/TMI.2010.2046908) beside it.
 
     Parameters
     ----------
@@ -82,6 +86,8 @@ def flatten(volume: Volume, grid: Grid, white: NDArray[np.float32], grey: NDArra
         Voxels of `grid` not to trust: the tumor.
     transform : (4, 4) array, optional
         World of `grid` to world of the image.
+    pure : float
+        Share from which on a voxel counts as pure, 0..1; lower for the shares of an atlas.
 
     Returns
     -------
@@ -93,7 +99,7 @@ def flatten(volume: Volume, grid: Grid, white: NDArray[np.float32], grey: NDArra
     InputError
         If the image shows almost no white or grey matter.
     """
-    known = np.maximum(white, grey) > 0.8
+    known = np.maximum(white, grey) > pure
     if exclude is not None:
         known &= ~exclude
     index = np.argwhere(known)
@@ -103,16 +109,37 @@ def flatten(volume: Volume, grid: Grid, white: NDArray[np.float32], grey: NDArra
     values = ndimage.map_coordinates(volume.array.astype(np.float32), there.T, order=1)
     shown = values > 0.05 * values.mean()
     index, values = index[shown], values[shown]
-    is_white = white[tuple(index.T)] > 0.8
+    is_white = white[tuple(index.T)] > pure
     if is_white.sum() < 200 or (~is_white).sum() < 200:
         raise InputError(f"{volume.name or 'image'}: it shows no brain where the reference has it "
                          f"({is_white.sum()} voxels of white, {(~is_white).sum()} of grey matter)")
-    signal = np.log(values)
-    columns = np.column_stack([is_white, ~is_white, polynomials(grid, grid.to_world(index))])
+    fit = fit_field(np.log(values), is_white, polynomials(grid, grid.to_world(index)))
+    field = field_at(grid, fit[2:], volume.grid, transform)
+    return volume.with_array(volume.array / np.exp(field + np.float32(fit[0])), unit="1")
+
+
+def fit_field(signal: NDArray[np.floating], is_white: NDArray[np.bool_],
+              basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares of log signals by tissue and polynomials, outliers dropped.
+
+    Parameters
+    ----------
+    signal : (n,) array
+        Log signal of voxels of white or grey matter.
+    is_white : (n,) bool array
+        Which of the two.
+    basis : (n, m) array
+        :func:`polynomials` there.
+
+    Returns
+    -------
+    (2 + m,) array
+        Log signal of white and of grey matter, and the coefficients of the field.
+    """
+    columns = np.column_stack([is_white, ~is_white, basis])
     keep = np.ones(len(signal), bool)
     for _ in range(6):
         fit = np.linalg.lstsq(columns[keep], signal[keep], rcond=None)[0]
         residual = signal - columns @ fit
         keep = np.abs(residual) < 2.5 * 1.4826 * np.median(np.abs(residual[keep]))
-    field = field_at(grid, fit[2:], volume.grid, transform)
-    return volume.with_array(volume.array / np.exp(field + np.float32(fit[0])), unit="1")
+    return fit

@@ -11,6 +11,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tumortwin.errors import InputError
+from tumortwin.geometry.bias import flatten
 from tumortwin.geometry.compartments import Compartments, compartments_of
 from tumortwin.geometry.registration import best_start, descend, descent, mutual_information, one_thread
 from tumortwin.geometry.sampling import box_slices, isotropic, to_itk
@@ -19,6 +21,8 @@ from tumortwin.imaging.volume import Grid, Mask, Volume
 MARGIN_MM = 10.0
 SPLINE_SAMPLES = 8000
 SPLINE_ROUNDS = 10
+ATLAS_PURE = 0.6
+"""Share from which on the atlas, a mean of many heads, counts as sure of a tissue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,10 @@ def lay_atlas(head: Volume, exclude: Mask | None = None) -> AtlasOnHead:
     affine.SetTranslation(start.GetTranslation())
     # at 4 mm and with short steps: twelve free numbers on fewer voxels can end in a squeezed brain
     fixed, moving = isotropic(t1, 4), isotropic(head, 4)
-    affine = descend(descent(_thin(ring, 4), step=0.5), fixed, moving, affine)
+    # a strong field of the coils pulls the atlas astray until the atlas tells it from tissue
+    for _ in range(2):
+        affine = descend(descent(_thin(ring, 4), step=0.5), fixed, _flattened(moving, affine), affine)
+    moving = _flattened(moving, affine)
     spline = _spline(moving, fixed, affine, exclude)
     composite = sitk.CompositeTransform([affine.GetInverse(), spline])
     grid = _brain_box(head, composite)
@@ -132,6 +139,19 @@ def _compartments() -> Compartments:
 
 def _inside(t1: Volume) -> NDArray[np.float32]:
     return ndimage.binary_fill_holes(t1.array > 40).astype(np.float32)
+
+
+def _flattened(head: Volume, affine: sitk.Transform) -> Volume:
+    """A coarse head without its slow field, told from the atlas' tissue."""
+    place = to_itk(head)
+    white, grey = (sitk.GetArrayFromImage(sitk.Resample(to_itk(atlas()[name]), place, affine.GetInverse(),
+                                                        sitk.sitkLinear, 0.0)) for name in ("white", "grey"))
+    found = ndimage.find_objects((white + grey > 0.1).astype(int))
+    try:
+        box = found[0]
+        return flatten(head, head.grid.cropped(box), white[box], grey[box], pure=ATLAS_PURE)
+    except (IndexError, InputError):
+        return head  # a later step says what is wrong with the image
 
 
 def _thin(mask: Mask, spacing: float) -> Mask:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.bias import polynomials
+from tumortwin.geometry.bias import fit_field, polynomials
 from tumortwin.geometry.brain import AtlasOnHead
 from tumortwin.geometry.compartments import Compartments
 from tumortwin.geometry.sampling import box_slices
@@ -165,14 +165,19 @@ class _Model:
 
 def _fit(signal: NDArray[np.float32], priors: NDArray[np.float32], basis: NDArray[np.float64]) -> _Model:
     """Expectation maximisation over sampled voxels: log signals (n,), priors (4, n), polynomials (n, m)."""
-    flat = np.exp(signal.astype(np.float64))
-    scale = float(np.median(flat))
+    scale = float(np.exp(np.median(signal)))
     weights = np.append(_LOG_WEIGHTS, 0.0)[:, None] + _WITH_OTHER @ np.log(priors)
     # start from where the atlas is sure; CSF there is a mixture, so put it below the grey matter
-    means = np.array([np.median(flat[priors[k] > 0.6]) if (priors[k] > 0.6).sum() > 50 else scale for k in range(2)])
-    means = np.append(means, 0.5 * min(means))
+    sure = np.maximum(priors[0], priors[1]) > 0.6
+    is_white = priors[0] > 0.6
+    if min((sure & is_white).sum(), (sure & ~is_white).sum()) > 50:
+        start = fit_field(signal[sure], is_white[sure], basis[sure])
+    else:
+        start = np.append([np.log(scale)] * 2, np.zeros(basis.shape[1]))
+    means = np.append(np.exp(start[:2]), 0.5 * np.exp(start[:2].min()))
+    flat = np.exp(signal - basis @ start[2:])
     log_other = float(0.5 * np.log(2 * np.pi) - np.log(max(np.ptp(np.percentile(flat, (1, 99))), 0.5 * scale)))
-    model = _Model(means, 0.12 * scale, np.zeros(basis.shape[1]), log_other)
+    model = _Model(means, 0.12 * scale, start[2:], log_other)
     carriers = _MIXTURES[:, 2] < 0.5
     for turn in range(ROUNDS):
         flat = np.exp(signal - basis @ model.field)

@@ -1,0 +1,78 @@
+"""The atlas on a head whose brain is known."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from tumortwin.errors import InputError
+from tumortwin.geometry import classify, lay_atlas
+from tumortwin.geometry.compartments import Part
+from tumortwin.imaging.volume import Grid, Volume
+
+
+def true_brain(head):
+    """Parenchyma and the CSF within its closed outline, the largest piece."""
+    solid = ndimage.binary_opening(head.true("white") + head.true("grey") >= 0.5)
+    labels, _ = ndimage.label(solid)
+    solid = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    closed = ndimage.binary_closing(np.pad(solid, 4), iterations=3)[4:-4, 4:-4, 4:-4]
+    total = head.true("white") + head.true("grey") + head.true("csf")
+    return ndimage.binary_fill_holes(closed) & (total >= 0.5)
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_the_brain_is_found(known_head):
+    assert dice(known_head.tissue.brain, true_brain(known_head)) > 0.96
+
+
+def test_a_strong_field_and_a_turned_head_change_little(known_head):
+    image = known_head.image
+    grid = image.grid
+    world = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)) - grid.center
+    # two surface coils without the scanner's own correction: the signal varies by a factor of more than 3
+    coils = sum(1 / (((world - place) ** 2).sum(-1) + 60**2) for place in ([90, -60, 10], [-20, 60, 90]))
+    coils /= np.median(coils)
+    brain = np.zeros(grid.shape, bool)
+    start = np.rint(grid.to_index(known_head.tissue.grid.to_world([0, 0, 0]))).astype(int)
+    box = tuple(slice(a, a + n) for a, n in zip(start, known_head.tissue.grid.shape, strict=True))
+    brain[box] = known_head.tissue.brain
+    assert np.ptp(np.log(coils[brain])) > np.log(3)
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("xyz", (12, -8, 10), True).as_matrix()
+    turn[:3, 3] = (20, -15, 10)
+    shaded = Volume((image.array * coils).astype(np.float32), Grid(grid.shape, turn @ grid.affine), name="T1")
+    prior = lay_atlas(shaded)
+    found = classify(shaded, prior)
+    there = np.rint(shaded.grid.to_index(found.grid.to_world([0, 0, 0]))).astype(int)
+    again = np.zeros(grid.shape, bool)
+    again[tuple(slice(a, a + n) for a, n in zip(there, found.grid.shape, strict=True))] = found.brain
+    assert dice(again, brain) > 0.97
+
+
+def test_left_is_left_and_the_cerebellum_is_below(known_head):
+    laid = known_head.prior.compartments
+    world = known_head.prior.grid.to_world(np.moveaxis(np.indices(laid.part.shape), 0, -1))
+    inside = known_head.tissue.brain
+    centers = {part: world[inside & (laid.part == part)].mean(0) for part in Part}
+    assert centers[Part.LEFT][0] > 20 > -20 > centers[Part.RIGHT][0]  # LPS: x to the left
+    assert centers[Part.BELOW][2] < min(centers[Part.LEFT][2], centers[Part.RIGHT][2]) - 40
+    assert centers[Part.BELOW][1] > centers[Part.LEFT][1] + 10  # y to the back
+    volumes = [(inside & (laid.part == part)).sum() for part in Part]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.1)
+    assert 0.07 < volumes[2] / sum(volumes) < 0.17  # cerebellum and brainstem are some 11 per cent of the brain
+
+
+def test_the_same_image_gives_the_same_brain(known_head):
+    again = lay_atlas(known_head.image)
+    np.testing.assert_array_equal(again.brain, known_head.prior.brain)
+    np.testing.assert_array_equal(again.compartments.part, known_head.prior.compartments.part)
+
+
+def test_an_image_without_brain_is_refused(known_head):
+    empty = known_head.image.with_array(np.zeros_like(known_head.image.array))
+    with pytest.raises(InputError, match="no signal"):
+        classify(empty, known_head.prior)
