@@ -55,9 +55,9 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         Bend each visit to the reference after the rigid pose, coarsely and not near the tumor
         (:mod:`~tumortwin.geometry.deformation`). Growth that pushes brain aside may be absorbed by it. Heads only.
     cellularity : Cellularity
-        What cell density is taken from: the ADC inside the enhancing tumor (see
-        :func:`~tumortwin.geometry.density_from_adc`), the outlines, or both. Calibration compares outlines anyway, so
-        with "outlines" or "both" it would count them twice.
+        What cell density is taken from: the ADC inside the enhancing tumor (the default, see
+        :func:`~tumortwin.geometry.density_from_adc`), the outlines, or both. A calibration compares outlines anyway
+        and would count them twice: the others are for showing, and for starting a simulation from a density.
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress

@@ -121,10 +121,7 @@ def _noise(adc: NDArray[np.float32], domain: Domain, whole: NDArray[np.float32],
 
 def _with_outlines(density: NDArray[np.float32], sigma: float, share: dict[str, NDArray[np.float32]], domain: Domain,
                    where: str, findings: list[Finding]) -> tuple[NDArray[np.float32], float]:
-    """Density from the outlines, and where the ADC tells, from both; its standard deviation in the middle of the front.
-
-    Outside the domain the density stays unknown.
-    """
+    """Density from the outlines, where the ADC tells from both; and its mean standard deviation in the tumor."""
     try:
         front = density_from_outlines(share["enhancing"], share["whole"], domain.grid, necrosis=share["necrosis"])
     except InputError as error:
@@ -132,6 +129,6 @@ def _with_outlines(density: NDArray[np.float32], sigma: float, share: dict[str, 
         return density, sigma
     if np.isfinite(density).any():
         front = density_from_both(density, sigma, front)
-    told = domain.mask & (front.density > 0)
-    return (np.where(told, front.density, np.nan).astype(np.float32),
-            float(np.median(front.sigma[told])) if told.any() else sigma)
+    inside = domain.mask & (share["whole"] > 0.5)
+    spread = float(front.sigma[inside].mean()) if inside.any() else sigma
+    return np.where(domain.mask, front.density, np.float32(np.nan)), spread
