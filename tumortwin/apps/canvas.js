@@ -47,7 +47,7 @@ function render({ model, el }) {
   function mark() {
     const pen = hand.getContext("2d");
     const [w, h] = [hand.width, hand.height];
-    const tool = model.get("tool");
+    const tool = (root.dataset.tool = model.get("tool"));
     const radius = model.get("brush") * w;
     pen.clearRect(0, 0, w, h);
     if (drawing && path.length && brushes()) {

@@ -143,7 +143,7 @@ class EditorApp:
         return self._edits[key]
 
     def _controls(self, region: str) -> None:
-        wide = {"description_width": "4.8em"}
+        wide = {"description_width": "5.6em"}
         self.visit = widgets.Dropdown(description="visit", style=wide,
                                       options=[(sheet.title, i) for i, sheet in enumerate(self._sheets)])
         self.image = widgets.Dropdown(description="image", style=wide)
@@ -154,7 +154,7 @@ class EditorApp:
         self.region = widgets.Dropdown(description="region", style=wide, value=region,
                                        options=[(name, short) for short, name in REGIONS.items()])
         self.tool = widgets.ToggleButtons(options=TOOLS, tooltips=[_TOLD[tool] for tool in TOOLS],
-                                          style={"button_width": "4.9em"})
+                                          style={"button_width": "6.4em"})
         self.brush = widgets.FloatSlider(value=8.0, min=0.5, max=40.0, step=0.5, description="brush, mm", style=wide,
                                          readout_format=".1f", tooltip="diameter")
         self.ball = widgets.Checkbox(value=False, description="a ball: through slices too", indent=False)
@@ -182,14 +182,14 @@ class EditorApp:
             "save": ("save as SEG", "a DICOM Segmentation of this visit's regions", self._save),
         }
         for name, (text, tip, act) in buttons.items():
-            named[name] = widgets.Button(description=text, tooltip=tip, layout=widgets.Layout(width="8.2em"))
+            named[name] = widgets.Button(description=text, tooltip=tip, layout=widgets.Layout(width="9.2em"))
             named[name].on_click(partial(self._press, act))
             setattr(self, name, named[name])
         for name, widget in named.items():
             widget.add_class(f"tumortwin-{name}")
         for widget in (self.visit, self.image, self.slice, self.window, self.region, self.brush, self.tolerance,
                        self.file):
-            widget.layout.width = "100%"
+            widget.layout.width = "calc(100% - 8px)"
         line = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
 
         def row(*names: str) -> widgets.Box:
@@ -199,9 +199,9 @@ class EditorApp:
             self.visit, self.image, self.plane, self.slice, self.window, self.region, self.tool, self.brush, self.ball,
             self.tolerance, row("undo", "redo", "interpolate", "fill", "clean", "cancel"), row("refine", "method"),
             self.file, self.overwrite, row("save"),
-        ], layout=widgets.Layout(flex="0 1 350px", min_width="0"))
+        ], layout=widgets.Layout(flex="0 1 350px", min_width="0", padding="0 10px 0 0"))
         right = widgets.VBox([self._numbers, self.canvas, self._about, self._message],
-                             layout=widgets.Layout(flex="1 1 360px", min_width="0", max_width="720px"))
+                             layout=widgets.Layout(flex="1 1 360px", min_width="0", max_width="560px"))
         notice = widgets.HTML("<i>Research use only, not for clinical decisions.</i>")
         wrap = widgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start")
         self.ui = widgets.VBox([widgets.Box([left, right], layout=wrap), notice])

@@ -165,9 +165,15 @@ def _contour(bench: Bench, depth: NDArray[np.float32], within_mm: float) -> NDAr
     """The inside of a geodesic active contour that starts at depth 0."""
     h = float(np.mean(bench.grid.spacing))
     smooth = ndimage.gaussian_filter(bench.channels[0], max(0.3, 0.7 / h))
-    slope = np.sqrt(sum(np.gradient(smooth, h, axis=k) ** 2 for k in range(3)))
-    # an edge is what is steeper than noise, and as steep as the steepest tenth near the outline
     near = np.abs(depth) <= within_mm
+    inner, outer = (float(np.median(smooth[near & side])) if (near & side).any() else 0.0
+                    for side in (depth > 0, depth <= 0))
+    # going outward, the region's edge falls where the region is the brighter one; an edge that rises is another's
+    inward = np.array([np.gradient(ndimage.gaussian_filter(depth, 1.0), h, axis=k) for k in range(3)])
+    inward /= np.maximum(np.linalg.norm(inward, axis=0), 1e-3)
+    slope = sum(np.gradient(smooth, h, axis=k) * inward[k] for k in range(3))
+    slope = np.maximum(slope if inner >= outer else -slope, 0)
+    # an edge is what is steeper than noise, and as steep as the steepest tenth near the outline
     steep = max(float(np.quantile(slope[near], 0.9)), bench.noise[0] / h)
     speed = (1 / (1 + (slope / (EDGE_SHARE * steep)) ** 2)).astype(np.float32)
     level, feature = (sitk.GetImageFromArray(a) for a in (-depth / h, speed))
