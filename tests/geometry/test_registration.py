@@ -39,6 +39,9 @@ def fixed():
     ((4, -3, 5), (6, -5, 4), (2, 2, 2), 0),
     ((-15, 12, 20), (25, -18, 30), (2, 2, 2), 0),
     ((3, 2, -4), (-5, 3, 6), (5, 1.5, 1.5), -18),
+    # 45 degrees about oblique axes, 100 mm
+    ((30, -20, 28), (60, -50, 62), (2, 2, 2), 0),
+    ((-12, 40, 18), (-58, 57, 58), (4, 2, 2), 0),
 ])
 def test_known_motion(fixed, degrees, mm, spacing, tilt):
     true = motion_of(degrees, mm)
@@ -57,6 +60,35 @@ def test_the_same_images_give_the_same_bits(fixed):
     moving = scan(motion_of((2, 1, -3), (3, 2, 1)), (4, 4, 4), np.random.default_rng(3))
     first, again = register(fixed, moving), register(fixed, moving)
     np.testing.assert_array_equal(again.transform, first.transform)
+
+
+def test_a_slab_of_thick_slices_is_found(fixed):
+    """Sixty of 190 mm, slices of 6 mm, turned by 35 degrees."""
+    true = motion_of((25, -10, 22), (50, -40, 45))
+    whole = scan(true, (6, 1.5, 1.5), np.random.default_rng(5), 20)
+    middle = int(whole.grid.to_index(true[:3, :3] @ (0, -20, 10) + true[:3, 3])[0])
+    slab = whole.cropped((slice(middle - 5, middle + 5), slice(None), slice(None)))
+    mask = Mask(average(atlas()["t1"], fixed.grid, np.eye(4)) > 20, fixed.grid)
+    found = register(fixed, slab, mask)
+    points = fixed.grid.to_world(np.argwhere(mask.array)[::50])
+    off = found.transform - true
+    assert np.linalg.norm(points @ off[:3, :3].T + off[:3, 3], axis=1).mean() < 1.0
+    assert any("lies in the image" in f.what for f in found.findings)
+
+
+def test_a_tumor_that_grew_does_not_pull(fixed):
+    """What is new in the moving image is left out with `exclude`."""
+    true = motion_of((3, -2, 4), (5, 3, -6))
+    moving = scan(true, (2, 2, 2), np.random.default_rng(6))
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in moving.grid.shape], indexing="ij"), -1)
+    center = true[:3, :3] @ (30, -25, 25) + true[:3, 3]
+    tumor = Mask(np.linalg.norm(moving.grid.to_world(index) - center, axis=-1) < 22, moving.grid)
+    moving.array[tumor.array] = 200
+    mask = Mask(average(atlas()["t1"], fixed.grid, np.eye(4)) > 20, fixed.grid)
+    found = register(fixed, moving, mask, exclude=tumor)
+    points = fixed.grid.to_world(np.argwhere(mask.array)[::50])
+    off = found.transform - true
+    assert np.linalg.norm(points @ off[:3, :3].T + off[:3, 3], axis=1).mean() < 0.3
 
 
 def test_unlike_images_are_doubtful(fixed):

@@ -15,7 +15,7 @@ from tumortwin.geometry.bias import flatten
 from tumortwin.geometry.deformation import Deformation, deform
 from tumortwin.geometry.edges import small_motion
 from tumortwin.geometry.head import NORMALIZED, POSE_ORDER, Head, first_of
-from tumortwin.geometry.registration import Registration, quality, register
+from tumortwin.geometry.registration import Registration, quality, register, without_tumor
 from tumortwin.geometry.sampling import isotropic
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
@@ -29,7 +29,7 @@ CLEAR_MM = 0.5
 CLEAR_TIMES = 2.0
 """A motion between series is undone if it is farther than this, and than this many residuals of its estimate."""
 DOUBTFUL_MM = 3.0
-"""A given pose that leaves the edges farther apart than this is doubtful."""
+"""A pose that leaves the edges farther apart than this is doubtful."""
 LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 """A motion within a visit beyond these is doubtful."""
 
@@ -37,7 +37,8 @@ def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "", *,
             tumor: Mask | None = None) -> Registration:
     """How another visit's head lies: register it to the reference on the best image both have.
 
-    The brain and 4 mm around it are compared, without the reference's tumor and, as far as it is known, the visit's. A
+    The brain and 4 mm around it are compared, without the reference's tumor and, as far as it is known, the visit's:
+    by mutual information, and at the end by edges. A
     visit of diffusion maps alone (which may cover the tumor only) on the very voxels of the reference's is taken to be
     aligned, as the files claim.
 
@@ -68,8 +69,25 @@ def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "", *,
     def even(image: Volume, transform: NDArray[np.float64]) -> Volume:
         return flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
 
-    return register(head.images[still], images[mover], _compared(head), flatten=even if mover in NORMALIZED else None,
-                    exclude=tumor, where=where)
+    fixed, moving, mask = head.images[still], images[mover], _compared(head)
+    found = register(fixed, moving, mask, flatten=even if mover in NORMALIZED else None, exclude=tumor, where=where)
+    if tumor is not None:
+        mask = without_tumor(mask, tumor, found.transform)
+    return _by_edges(found, fixed, moving, mask, where) if mover in NORMALIZED else found
+
+
+def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, where: str) -> Registration:
+    """The last fraction of a millimeter from the edges, which a coil's shading does not move."""
+    last = small_motion(fixed, placed(moving, found.transform, fixed.frame), mask)
+    if not np.isfinite(last.residual_mm) or last.similarity <= last.before:
+        return found
+    if last.moved_mm > DOUBTFUL_MM:
+        return replace(found, findings=(*found.findings, Finding(
+            f"registration is doubtful: by its edges the head would lie {last.moved_mm:.1f} mm elsewhere", where,
+            "used as mutual information has it: look at the overlay", Severity.ASSUMED)))
+    transform = found.transform @ last.transform
+    similarity, overlap = quality(fixed, moving, mask, transform)
+    return Registration(transform, similarity, overlap, last.residual_mm, found.findings)
 
 
 def given_pose(head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np.float64], source: str,

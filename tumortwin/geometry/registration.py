@@ -24,6 +24,8 @@ T = TypeVar("T", bound=sitk.Transform)
 LEVELS_MM = (8.0, 4.0, 2.0)
 ENOUGH_SAMPLES = 20_000
 GUARD_MM = 3.0
+MIRROR_BITS = 1.09
+"""Below this normalized mutual information, the moving image is tried with left and right swapped, too."""
 FEW_BITS = 1.03
 """Normalized mutual information below this says that the two images hardly tell about each other."""
 
@@ -124,19 +126,10 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
         mask = Mask(np.ones(fixed.grid.shape, bool), fixed.grid)
     if not mask.array.any():
         raise InputError(f"{where}: the registration mask is empty")
-    # turning about the middle of what is compared keeps rotation and shift apart
-    center = mask.grid.to_world(np.argwhere(mask.array).mean(0))
-    transform = sitk.Euler3DTransform()
-    transform.SetCenter(center)
-    for level in LEVELS_MM[:-1]:
-        still, mover = isotropic(fixed, level), isotropic(moving, level)
-        method = descent(_on_level(mask, still.grid), step=level / 2)
-        if level == LEVELS_MM[0]:
-            transform = best_start(method, still, mover, transform, mask)
-        else:
-            transform = descend(method, still, mover, transform)
+    transform = _found_coarsely(fixed, moving, mask)
     if exclude is not None:
-        mask = _without(mask, exclude, matrix_of(transform))
+        mask = without_tumor(mask, exclude, matrix_of(transform))
+        still, mover = isotropic(fixed, LEVELS_MM[-2]), isotropic(moving, LEVELS_MM[-2])
         look = _on_level(mask, still.grid)
         transform = descend(descent(look, step=1.0), still, mover, transform)
     if flatten is not None:
@@ -154,6 +147,11 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
     matrix = matrix_of(transform)
     similarity, overlap = quality(fixed, moving, mask, matrix)
     findings = []
+    if similarity < MIRROR_BITS and _fits_mirrored(fixed, moving, mask, similarity):
+        findings.append(Finding(
+            "mirrored left to right, the image fits the reference better than as it is", where,
+            "used as it is, for its coordinates say which side is left: look at the overlay and where it was converted",
+            Severity.ASSUMED))
     if overlap < 0.8:
         findings.append(Finding(f"only {overlap:.0%} of the reference brain lies in the image", where,
                                 "the rest counts as not seen", Severity.NOTE))
@@ -162,6 +160,28 @@ def register(fixed: Volume, moving: Volume, mask: Mask | None = None, *,
             f"registration is doubtful (normalized mutual information {similarity:.3f}, residual {residual:.1f} mm)",
             where, "used all the same: look at the overlay", Severity.ASSUMED))
     return Registration(matrix, similarity, overlap, residual, tuple(findings))
+
+
+def _found_coarsely(fixed: Volume, moving: Volume, mask: Mask) -> sitk.Euler3DTransform:
+    """The motion to a millimeter or two: all levels but the last."""
+    transform = sitk.Euler3DTransform()
+    # turning about the middle of what is compared keeps rotation and shift apart
+    transform.SetCenter(mask.grid.to_world(np.argwhere(mask.array).mean(0)))
+    for level in LEVELS_MM[:-1]:
+        still, mover = isotropic(fixed, level), isotropic(moving, level)
+        method = descent(_on_level(mask, still.grid), step=level / 2)
+        if level == LEVELS_MM[0]:
+            transform = best_start(method, still, mover, transform, mask)
+        else:
+            transform = descend(method, still, mover, transform)
+    return transform
+
+
+def _fits_mirrored(fixed: Volume, moving: Volume, mask: Mask, similarity: float) -> bool:
+    """Whether the moving image fits better with left and right swapped."""
+    axis = int(np.argmax(np.abs(moving.affine[0, :3])))
+    mirrored = moving.with_array(np.ascontiguousarray(np.flip(moving.array, axis)))
+    return quality(fixed, mirrored, mask, matrix_of(_found_coarsely(fixed, mirrored, mask)))[0] > similarity
 
 
 def quality(fixed: Volume, moving: Volume, mask: Mask, matrix: NDArray[np.float64]) -> tuple[float, float]:
@@ -174,7 +194,7 @@ def quality(fixed: Volume, moving: Volume, mask: Mask, matrix: NDArray[np.float6
     return normalized_mutual_information(still.array[look], resample(mover, still.grid, matrix).array[look]), overlap
 
 
-def _without(mask: Mask, tumor: Mask, matrix: NDArray[np.float64]) -> Mask:
+def without_tumor(mask: Mask, tumor: Mask, matrix: NDArray[np.float64]) -> Mask:
     """A mask of the fixed image without the moving one's tumor and 3 mm around it; all of it, if little were left."""
     there = resample(tumor, mask.grid, matrix).array
     if not there.any():
