@@ -95,7 +95,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         survey = survey_organ(patient, organ, asked, spacing, given_poses(patient, home, transforms),
                               progress=progress, findings=findings)
     else:
-        home = _reference(patient) if asked is None else asked
+        home = _reference(patient, findings) if asked is None else asked
         survey = survey_head(patient, home, spacing, given_poses(patient, home, transforms), deformable=deformable,
                              threads=threads, progress=progress, findings=findings)
     domain, looks = survey.domain, survey.looks
@@ -139,13 +139,14 @@ def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
     return name
 
 
-def _reference(patient: Patient) -> int:
+def _reference(patient: Patient, findings: list[Finding]) -> int:
     visits = patient.visits
     able = [i for i, v in enumerate(visits) if first_of(TISSUE_ORDER, v.images) is not None]
     if not able:
         held = sorted({str(s) for v in visits for s in v.images}) or ["no image that can be used"]
+        lost = "".join(f"\n  {f}" for f in findings if f.severity is Severity.LEFT_OUT)
         raise InputError(f"patient {patient.id}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
-                         f"the visits have {', '.join(held)}; or outline the organ, and name it with organ=")
+                         f"the visits have {', '.join(held)}; or outline the organ, and name it with organ={lost}")
     frames = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())
     planning = [i for i in able if {v.frame for v in visits[i].images.values()} & (frames - {None})]
     enhanced = [i for i in able if Sequence.T1GD in visits[i].images]
