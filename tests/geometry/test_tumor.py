@@ -290,3 +290,12 @@ def test_a_fading_lesion_is_outlined_by_its_full_signal():
 def test_necrosis_that_is_most_of_the_lesion():
     view, truth = seen({"edema": sphere(LEFT, 14), "necrosis": sphere(LEFT, 12)})
     assert overlap(find_tumor(view, {}).necrosis, truth["necrosis"]) > 0.9
+
+
+def test_a_gtv_over_the_cavity_makes_it_no_necrosis():
+    view, truth = seen({"edema": sphere(LEFT, 16), "rim": sphere(LEFT, 13), "cavity": sphere(LEFT, 9)})
+    drawn = {Region.CORE: Mask(truth["rim"], view.grid)}
+    found = find_tumor(view, drawn, after_resection=True)
+    assert overlap(found.cavity, truth["cavity"]) > 0.93
+    assert found.necrosis.volume_ml < 0.2 * found.cavity.volume_ml
+    assert not (found.necrosis.array & found.cavity.array).any()

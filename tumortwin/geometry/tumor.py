@@ -207,7 +207,8 @@ class _Search:
         if Region.CORE in drawn:
             core = resample(drawn[Region.CORE], view.grid).array
             enhancing = Mask(self._gain(core & self.tissue, core, pieces=True).mask, view.grid)
-            return enhancing, without(drawn[Region.CORE], enhancing)
+            # a GTV drawn after a resection often holds the cavity
+            return enhancing, self._outside_cavity(without(drawn[Region.CORE], enhancing))
         search = self.deep
         lesion = None
         if self.bright is not None:

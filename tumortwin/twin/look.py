@@ -150,10 +150,10 @@ def drawn_on_reference(patient: Patient, visit: Visit,
     """What was drawn on the reference visit, else the contours of the plan, which were drawn on it; and who drew it."""
     drawn = drawn_on(visit, findings)
     key = first_of(POSE_ORDER, visit.images)
-    if drawn or key is None:
+    if drawn.keys() - {Region.CAVITY} or key is None:
         return drawn, ""
     planned = {n: m for n, m in patient.structures.items() if m.frame == visit.images[key].frame}
-    return drawn_regions(planned, where_of(visit))[0], "RTSTRUCT "
+    return {**drawn_regions(planned, where_of(visit))[0], **drawn}, "RTSTRUCT "
 
 
 def by_whom(tumor: TumorMasks, source: str) -> TumorMasks:
