@@ -14,6 +14,9 @@ from tumortwin.imaging.volume import Grid, Mask
     ("Non-enhancing core", Region.NECROSIS), ("Necrosis", Region.NECROSIS), ("necrotic core", Region.NECROSIS),
     ("edema", Region.EDEMA), ("Peritumoral oedema", Region.EDEMA), ("Whole tumor", Region.WHOLE), ("WT", Region.WHOLE),
     ("GTV", Region.CORE), ("GTVp_60", Region.CORE), ("Tumour core", Region.CORE),
+    ("resection cavity", Region.CAVITY), ("RC", Region.CAVITY), ("Cavity_post", Region.CAVITY),
+    ("NETC", Region.NECROSIS), ("SNFH", Region.EDEMA),
+    ("surrounding non-enhancing FLAIR hyperintensity", Region.EDEMA), ("non-enhancing core", Region.NECROSIS),
     ("PTV", None), ("brainstem", None), ("ring", None), ("something", None),
 ])
 def test_names(name, region):

@@ -2,8 +2,10 @@
 
 from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
 from tumortwin.geometry.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
+from tumortwin.geometry.consistency import hold_over_visits, smooth_over_visits
 from tumortwin.geometry.domain import Domain
 from tumortwin.geometry.head import Head, normalized, pose_of, read_head
+from tumortwin.geometry.plausibility import check_drawn
 from tumortwin.geometry.regions import Region, drawn_regions
 from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.response import Response, measure
@@ -23,11 +25,13 @@ __all__ = [
     "Tissue",
     "TumorMasks",
     "average",
+    "check_drawn",
     "classify",
     "covered",
     "density_from_adc",
     "drawn_regions",
     "find_tumor",
+    "hold_over_visits",
     "lay_atlas",
     "measure",
     "noise_of",
@@ -36,4 +40,5 @@ __all__ = [
     "read_head",
     "register",
     "smallest_adc",
+    "smooth_over_visits",
 ]

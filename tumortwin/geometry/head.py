@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry.bias import flatten
-from tumortwin.geometry.brain import lay_atlas
+from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
+from tumortwin.geometry.plausibility import check_drawn
 from tumortwin.geometry.regions import Region, united
 from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.sampling import average, box_slices
@@ -47,6 +48,8 @@ class Head:
         The tumor and 3 mm around it, on the tissue's grid.
     findings : tuple of Finding
         What was assumed.
+    prior : AtlasOnHead or None
+        The atlas on the visit: what tissue it expects where a resection left a cavity.
     """
 
     images: Mapping[Sequence, Volume]
@@ -54,6 +57,7 @@ class Head:
     tumor: TumorMasks
     near_tumor: NDArray[np.bool_]
     findings: tuple[Finding, ...]
+    prior: AtlasOnHead | None = None
 
 
 def first_of(order: tuple[Sequence, ...], images: Mapping[Sequence, Volume]) -> Sequence | None:
@@ -61,7 +65,8 @@ def first_of(order: tuple[Sequence, ...], images: Mapping[Sequence, Volume]) -> 
     return next((sequence for sequence in order if sequence in images), None)
 
 
-def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], where: str = "") -> Head:
+def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], where: str = "", *,
+              after_resection: bool = False) -> Head:
     """Find brain, tissue and tumor in the reference visit.
 
     Parameters
@@ -72,6 +77,8 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
         Drawn parts of the tumor, in the same frame.
     where : str
         The visit, for findings.
+    after_resection : bool
+        Whether tumor was taken out before this visit.
 
     Raises
     ------
@@ -94,12 +101,14 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
     # twice: a lesion that is not drawn disturbs the tissue it is told from
     for _ in range(1 if drawn.keys() & {Region.WHOLE, Region.EDEMA} else 2):
         tissue = classify(image, prior, near)
-        tumor = find_tumor(normalized(images, tissue, near), drawn, where)
-        near = _guard(tumor.whole, prior.grid)
+        tumor = find_tumor(normalized(images, tissue, near, prior=prior), drawn, where, after_resection=after_resection)
+        # a cavity is kept out, too: there the tissue is that of the visits before the resection
+        near = _guard(tumor.whole if tumor.cavity is None else united(tumor.whole, tumor.cavity), prior.grid)
     tissue = classify(image, prior, near)
+    findings += check_drawn(normalized(images, tissue, near), drawn, where) if drawn else []
     even = {s: flatten(v, tissue.grid, tissue.white, tissue.grey, near) if s in NORMALIZED else v
             for s, v in images.items()}
-    return Head(even, tissue, tumor, near, (*findings, *tumor.findings))
+    return Head(even, tissue, tumor, near, (*findings, *tumor.findings), prior)
 
 
 def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "") -> Registration:
@@ -153,7 +162,8 @@ def one_frame(images: Mapping[Sequence, Volume],
 
 def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArray[np.bool_],
                transform: NDArray[np.float64] | None = None,
-               within: Mapping[Sequence, NDArray[np.float64]] | None = None) -> Normalized:
+               within: Mapping[Sequence, NDArray[np.float64]] | None = None,
+               prior: AtlasOnHead | None = None, where: str = "") -> Normalized:
     """Bring a visit's images onto one grid and into units of white matter's signal.
 
     Parameters
@@ -168,6 +178,10 @@ def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArr
         World of the reference to world of the visit.
     within : mapping of Sequence to (4, 4) array, optional
         See :func:`one_frame`.
+    prior : AtlasOnHead, optional
+        The atlas on the reference visit.
+    where : str
+        The visit, for findings.
     """
     matrix = np.eye(4) if transform is None else transform
     key = first_of(POSE_ORDER, images)
@@ -175,15 +189,28 @@ def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArr
         raise InputError("a visit without images cannot be looked at")
     grid = _around_brain(images[key].grid, tissue, matrix)
     ready = {}
+    findings = []
     for sequence in NORMALIZED:
         if sequence in images:
             there = np.eye(4) if within is None else within[sequence]
             image = resample(images[sequence], grid, there)
-            ready[sequence] = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude, matrix).array
+            try:
+                ready[sequence] = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude, matrix).array
+            except InputError as error:
+                findings.append(Finding(f"{sequence}: {error}", where, "the image is left out", Severity.LEFT_OUT))
+    if findings and not ready:
+        raise InputError("; ".join(f.what for f in findings))
+    if Sequence.ADC in images and images[Sequence.ADC].unit == "mm^2/s":
+        there = np.eye(4) if within is None else within[Sequence.ADC]
+        adc = resample(images[Sequence.ADC], grid, there).array
+        ready[Sequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
     back = np.asarray(np.linalg.inv(matrix), np.float64)
     brain, white, grey = (resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array
                           for a in (tissue.brain, tissue.white, tissue.grey))
-    return Normalized(grid, ready, brain, white, grey)
+    usual = None
+    if prior is not None:
+        usual = resample(Volume(prior.white + prior.grey, prior.grid), grid, back).array
+    return Normalized(grid, ready, brain, white, grey, usual, tuple(findings))
 
 
 def _around_brain(grid: Grid, tissue: Tissue, transform: NDArray[np.float64]) -> Grid:

@@ -21,10 +21,16 @@ class Region(StrEnum):
     """Enhancing and necrosis together: the GTV."""
     WHOLE = "whole"
     """All of them."""
+    CAVITY = "cavity"
+    """What a resection left: no part of the tumor."""
 
 
 NAME_RULES: tuple[tuple[str, Region], ...] = (
-    (r"non[ _-]?enhanc|necro|^ncr", Region.NECROSIS),
+    # before the core: "resected tumor" is none
+    (r"cavit|resect|^rc$|surgical[ _-]?bed", Region.CAVITY),
+    # BraTS 2024's "surrounding non-enhancing FLAIR hyperintensity" is edema and infiltration, and not the core
+    (r"^snfh$|flair[ _-]?hyperintens", Region.EDEMA),
+    (r"non[ _-]?enhanc|necro|^ncr|^netc$", Region.NECROSIS),
     (r"enhanc|^et$", Region.ENHANCING),
     (r"o?edema|^ed$|peritumou?r", Region.EDEMA),
     (r"whole|^wt$|flair", Region.WHOLE),
@@ -72,7 +78,8 @@ def drawn_regions(masks: Mapping[str, Mask], where: str) -> tuple[dict[Region, M
     if unknown:
         findings.append(Finding(
             f"no rule says what part of the tumor {', '.join(map(repr, sorted(unknown)))} is", where,
-            "left out; names that are understood: enhancing, necrosis, edema, whole tumor, GTV", Severity.LEFT_OUT))
+            "left out; names that are understood: enhancing, necrosis, edema, whole tumor, GTV, cavity",
+            Severity.LEFT_OUT))
     return found, findings
 
 

@@ -9,21 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tumortwin.geometry.certainty import drawn_interval, drawn_log_odds, segmented_interval
+from tumortwin.geometry.evidence import probability
+from tumortwin.geometry.outline import FULL_GAIN, Outline, cavity_of, enclosed, filled, fluid_within, outline, smoothed
 from tumortwin.geometry.regions import Region, united, without
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.volume import Grid, Mask
+from tumortwin.imaging.volume import Grid, Mask, Volume
 
-SEED_SIGMA = 5.0
-EDGE_SIGMA = 2.0
-"""Signals beyond these many standard deviations of normal tissue seed a lesion and may belong to it."""
-PLATEAU_PERCENTILE = 80.0
-"""Of a lesion's contrast: its full signal, beyond its blurred edge and within its brightest spots."""
-SMALLEST_ML = 0.1
 REACH_MM = 4.0
 """How far outside the FLAIR lesion enhancement is looked for."""
-CLOSE_MM = 4.0
+JOINT = (Sequence.T1, Sequence.ADC)
+"""What is weighed together with FLAIR or T2. ADC last: where it does not reach, the others judge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +33,13 @@ class Normalized:
     grid : Grid
         The visit's, cropped to the brain.
     images : mapping of Sequence to (z, y, x) array
-        T1, T1Gd, T2, FLAIR, as far as there are.
+        T1, T1Gd, T2, FLAIR, as far as there are; and ADC in mm^2/s, NaN where it does not reach.
     brain, white, grey : (z, y, x) float32 arrays
         Shares, from the reference visit.
+    usual : (z, y, x) float32 array or None
+        Share of tissue that the atlas expects: where the tissue map may know a cavity as CSF, this does not.
+    findings : tuple of Finding
+        Images that could not be used.
     """
 
     grid: Grid
@@ -45,6 +47,8 @@ class Normalized:
     brain: NDArray[np.float32]
     white: NDArray[np.float32]
     grey: NDArray[np.float32]
+    usual: NDArray[np.float32] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +62,18 @@ class TumorMasks:
     source : str
         Who drew them: "drawn: ...", "segmented" or both.
     levels : mapping of Sequence to float
-        The lesion's plateau above normal tissue on FLAIR (or T2) and in T1Gd minus T1, in units of white matter.
+        Signal of the full lesion on the images that the whole tumor was told from (in units of white matter; ADC in
+        mm^2/s), and under T1GD that of T1Gd minus T1 in the enhancing tumor.
     findings : tuple of Finding
         What could not be told.
+    cavity : Mask or None
+        Of a resection: no part of the tumor. None if none was looked for.
+    probability : Volume or None
+        That a voxel belongs to the whole tumor, 0..1, on the visit's grid cropped to the brain.
+    intervals_ml : mapping of Region to (float, float)
+        90 % interval of the volume in mL (see :mod:`~tumortwin.geometry.certainty`).
+    segmented : bool
+        Whether the whole tumor was told from the images, not drawn.
     """
 
     whole: Mask
@@ -69,16 +82,22 @@ class TumorMasks:
     source: str
     levels: Mapping[Sequence, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    cavity: Mask | None = None
+    probability: Volume | None = None
+    intervals_ml: Mapping[Region, tuple[float, float]] = field(default_factory=dict)
+    segmented: bool = False
 
 
 def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "",
-               levels: Mapping[Sequence, float] | None = None) -> TumorMasks:
+               levels: Mapping[Sequence, float] | None = None, *, after_resection: bool = False,
+               former: NDArray[np.bool_] | None = None) -> TumorMasks:
     """Take the tumor's masks from drawings as far as they go, and segment the rest.
 
-    Whole tumor: brighter on FLAIR (else T2) than the normal tissue of the place, connected to a bright seed, down to
-    half the lesion's contrast. Enhancing: the same for T1Gd minus T1, in the whole tumor or within 4 mm of it.
-    Necrosis: what enhancement encloses. These are classical means; on real scans expect a Dice of about 0.8 for the
-    whole tumor, less after surgery.
+    Whole tumor: starts where FLAIR (else T2) is far above normal tissue, and holds the voxels around that are more than
+    half lesion by FLAIR, T1 and ADC together. Enhancing: the same for T1Gd minus T1, in the whole tumor or within 4 mm
+    of it. Necrosis: what enhancement encloses, and what in the lesion is as dark on T1 and as fluid by ADC as to differ
+    from edema. Cavity, after a resection only: fluid beside the tumor where the brain should be. These are classical
+    means; on real scans expect a Dice of about 0.8 for the whole tumor, less after surgery.
 
     Parameters
     ----------
@@ -89,179 +108,215 @@ def find_tumor(view: Normalized, drawn: Mapping[Region, Mask], where: str = "",
     where : str
         The visit, for findings.
     levels : mapping of Sequence to float, optional
-        The lesion's full contrast at another visit of the same patient, so that a label means the same at every visit;
+        The lesion's full signal at another visit of the same patient, so that a label means the same at every visit;
         without it, a fading lesion would be outlined at half of its own faint contrast.
+    after_resection : bool
+        Whether tumor was taken out before this visit.
+    former : (z, y, x) bool array, optional
+        Where the tumor was before the resection, on the visit's grid.
 
     Returns
     -------
     TumorMasks
         With empty masks where nothing could be found, and a finding that says why.
     """
-    findings: list[Finding] = []
-    levels = levels or {}
-    tissue = view.white + view.grey > 0.5
-    # the outermost voxels mix with skull, dura and CSF
-    deep = ndimage.binary_erosion(view.brain > 0.5, iterations=max(1, round(2 / min(view.grid.spacing))))
-    fluid = next((s for s in (Sequence.FLAIR, Sequence.T2) if s in view.images), None)
-    contrast = None if fluid is None else _Contrast.of(_excess(view.images[fluid], view, tissue), tissue, view.grid)
-    bright = None
-    if not {Region.WHOLE, Region.EDEMA} & drawn.keys():
-        if fluid is None or contrast is None:
-            findings.append(Finding("no FLAIR and no T2 image, and no whole tumor drawn", where,
-                                    "the tumor without its edema stands for the whole", Severity.ASSUMED))
-        else:
-            if fluid is Sequence.T2:
-                findings.append(Finding("no FLAIR image", where, "whole tumor segmented on T2, where CSF is bright too",
-                                        Severity.ASSUMED))
-            # CSF is dark on FLAIR, so what is bright there is none, whatever the tissue map says
-            allowed = view.brain > 0.5 if fluid is Sequence.FLAIR else tissue
-            bright = ndimage.binary_fill_holes(contrast.lesion(tissue & deep, allowed, levels.get(fluid))) & allowed
-    enhancing, necrosis, gain = _core(view, drawn, bright, deep, levels.get(Sequence.T1GD), findings, where)
-    core = united(enhancing, necrosis)
-    if Region.WHOLE in drawn:
-        whole = united(drawn[Region.WHOLE], core)
-    elif Region.EDEMA in drawn:
-        whole = united(core, drawn[Region.EDEMA])
-    else:
-        whole = core if bright is None else united(Mask(bright, view.grid), core)
-    if not whole.array.any():
-        findings.append(Finding("no tumor was found", where, "the visit counts as showing none: check the images, or "
-                                "give a segmentation", Severity.ASSUMED))
-    found = {}
-    for sequence, seen, region in ((fluid, contrast, whole), (Sequence.T1GD, gain, enhancing)):
-        if sequence is not None and seen is not None and region.array.any():
-            found[sequence] = seen.plateau(resample(region, view.grid).array)
-    names = [str(r) for r in drawn]
-    source = "segmented" if not names else "drawn: " + ", ".join(names)
-    if names and not drawn.keys() & {Region.WHOLE, Region.EDEMA}:
-        source += "; segmented: the rest"
-    whole, enhancing, necrosis = (m.with_array(m.array, name=str(r)) for m, r in (
-        (whole, Region.WHOLE), (enhancing, Region.ENHANCING), (necrosis, Region.NECROSIS)))
-    return TumorMasks(whole, enhancing, necrosis, source, found, tuple(findings))
+    return _Search(view, drawn, where, levels or {}, after_resection, former).result()
 
 
-def _core(view: Normalized, drawn: Mapping[Region, Mask], bright: NDArray[np.bool_] | None, deep: NDArray[np.bool_],
-          level: float | None, findings: list[Finding], where: str) -> tuple[Mask, Mask, _Contrast | None]:
-    """Enhancing tumor, necrosis, and the contrast they were or would be told from."""
-    tissue = view.white + view.grey > 0.5
-    gain = None
-    if Sequence.T1GD in view.images:
-        raised = view.images[Sequence.T1GD]
-        plain = view.images.get(Sequence.T1)
-        raised = _excess(raised, view, tissue) if plain is None else raised - plain
-        gain = _Contrast.of(raised, tissue if bright is None else tissue & ~bright, view.grid)
-    if Region.EDEMA in drawn and not {Region.ENHANCING, Region.CORE} & drawn.keys():
-        # who draws the edema around a tumor draws its enhancing part too, if there is one
-        nothing = drawn[Region.EDEMA].with_array(np.zeros_like(drawn[Region.EDEMA].array))
-        return nothing, drawn.get(Region.NECROSIS, nothing), gain
-    if Region.ENHANCING in drawn:
-        enhancing = drawn[Region.ENHANCING]
-        if Region.NECROSIS in drawn:
-            return enhancing, drawn[Region.NECROSIS], gain
+class _Search:
+    """One visit's search, step by step; every step reads what those before it found."""
+
+    def __init__(self, view: Normalized, drawn: Mapping[Region, Mask], where: str, levels: Mapping[Sequence, float],
+                 after_resection: bool, former: NDArray[np.bool_] | None) -> None:
+        self.view, self.drawn, self.where, self.levels = view, drawn, where, levels
+        self.findings = list(view.findings)
+        self.images = _usable(view, where, self.findings)
+        self.brain = view.brain > 0.5
+        self.tissue = view.white + view.grey > 0.5
+        # the outermost voxels mix with skull, dura and CSF
+        self.deep = ndimage.binary_erosion(self.brain, iterations=max(1, round(2 / min(view.grid.spacing))))
+        self.fluid = next((s for s in (Sequence.FLAIR, Sequence.T2) if s in self.images), None)
+        self.whole_drawn = bool({Region.WHOLE, Region.EDEMA} & drawn.keys())
+        self.bright = None if self.whole_drawn else self._bright(None)
+        self.cavity = self._cavity(former) if after_resection or Region.CAVITY in drawn else None
+        if self.cavity is not None and self.cavity.array.any() and not self.whole_drawn:
+            self.bright = self._bright(resample(self.cavity, view.grid).array)
+        self.gain: Outline | None = None
+
+    def _bright(self, cavity: NDArray[np.bool_] | None) -> Outline | None:
+        """The lesion on FLAIR (else T2), T1 and ADC."""
+        if self.fluid is None:
+            if cavity is None:
+                self._say("no FLAIR and no T2 image, and no whole tumor drawn",
+                          "the tumor without its edema stands for the whole")
+            return None
+        if self.fluid is Sequence.T2 and cavity is None:
+            self._say("no FLAIR image", "whole tumor segmented on T2, where CSF is bright too")
+        # CSF is dark on FLAIR, so what is bright there is none, whatever the tissue map says
+        allowed = self.brain if self.fluid is Sequence.FLAIR else self.tissue
+        if cavity is not None:
+            allowed = allowed & ~cavity
+        images = {s: self.images[s] for s in (self.fluid, *JOINT) if s in self.images}
+        view = self.view
+        found = outline(images, self.fluid, view.white, view.grey, self.brain, view.grid, self.tissue & self.deep,
+                        allowed, self.levels, exclude=cavity)
+        solid = filled(found.mask) & allowed
+        return Outline(solid, np.where(solid & ~found.mask, 3, found.log_odds).astype(np.float32), found.level)
+
+    def _cavity(self, former: NDArray[np.bool_] | None) -> Mask:
+        if Region.CAVITY in self.drawn:
+            return self.drawn[Region.CAVITY]
+        view = self.view
+        asked = (Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC)
+        images = {s: i for s, i in self.images.items() if s in asked}
+        beside = np.zeros(view.grid.shape, bool) if former is None else former
+        if self.bright is not None:
+            beside = beside | self.bright.mask
+        for region in self.drawn.values():
+            beside = beside | resample(region, view.grid).array
+        if not images:
+            self._say("no T1, FLAIR, T2 or ADC image", "the resection's cavity is not known", Severity.LEFT_OUT)
+            return Mask(np.zeros(view.grid.shape, bool), view.grid)
+        found = cavity_of(images, view.white, view.grey, view.usual, self.brain, beside, view.grid)
+        if not found.any():
+            self._say("no resection cavity was found", "none is taken out of the tumor")
+        return Mask(found, view.grid)
+
+    def _core(self) -> tuple[Mask, Mask]:
+        """Enhancing tumor and necrosis."""
+        drawn, view = self.drawn, self.view
+        if Region.EDEMA in drawn and not {Region.ENHANCING, Region.CORE} & drawn.keys():
+            # who draws the edema around a tumor draws its enhancing part too, if there is one
+            nothing = drawn[Region.EDEMA].with_array(np.zeros_like(drawn[Region.EDEMA].array))
+            return nothing, drawn.get(Region.NECROSIS, nothing)
+        if Region.ENHANCING in drawn:
+            enhancing = drawn[Region.ENHANCING]
+            if Region.NECROSIS in drawn:
+                return enhancing, drawn[Region.NECROSIS]
+            if Region.CORE in drawn:
+                return enhancing, without(drawn[Region.CORE], enhancing)
+            inside = Region.EDEMA not in drawn and enclosed(enhancing.array, enhancing.grid)
+            return enhancing, self._outside_cavity(enhancing.with_array(np.zeros_like(enhancing.array) | inside))
+        if Sequence.T1GD not in self.images:
+            nothing = Mask(np.zeros(view.grid.shape, bool), view.grid)
+            self._say("no T1 image with contrast agent", "enhancing tumor and necrosis are unknown"
+                      if Region.CORE not in drawn else "all of the GTV is taken for enhancing", Severity.LEFT_OUT)
+            return drawn.get(Region.CORE, nothing), drawn.get(Region.NECROSIS, nothing)
+        if Sequence.T1 not in self.images:
+            self._say("no T1 image without contrast agent", "what is bright on T1Gd counts as enhancing")
         if Region.CORE in drawn:
-            return enhancing, without(drawn[Region.CORE], enhancing), gain
-        enclosed = Region.EDEMA not in drawn and _enclosed(enhancing.array, enhancing.grid)
-        return enhancing, enhancing.with_array(np.zeros_like(enhancing.array) | enclosed), gain
-    if gain is None:
-        nothing = Mask(np.zeros(view.grid.shape, bool), view.grid)
-        findings.append(Finding("no T1 image with contrast agent", where,
-                                "enhancing tumor and necrosis are unknown" if Region.CORE not in drawn else
-                                "all of the GTV is taken for enhancing", Severity.LEFT_OUT))
-        return drawn.get(Region.CORE, nothing), drawn.get(Region.NECROSIS, nothing), None
-    if Sequence.T1 not in view.images:
-        findings.append(Finding("no T1 image without contrast agent", where,
-                                "what is bright on T1Gd counts as enhancing", Severity.ASSUMED))
-    if Region.CORE in drawn:
-        core = resample(drawn[Region.CORE], view.grid).array
-        enhancing = Mask(gain.lesion(core & tissue, core, level, pieces=True), view.grid)
-        return enhancing, without(drawn[Region.CORE], enhancing), gain
-    search = deep
-    if bright is not None:
-        if not bright.any():
-            search = np.zeros_like(deep)
+            core = resample(drawn[Region.CORE], view.grid).array
+            enhancing = Mask(self._gain(core & self.tissue, core, pieces=True).mask, view.grid)
+            # a GTV drawn after a resection often holds the cavity
+            return enhancing, self._outside_cavity(without(drawn[Region.CORE], enhancing))
+        search = self.deep
+        lesion = None
+        if self.bright is not None:
+            lesion = self.bright.mask
+        elif self.whole_drawn:
+            lesion = resample(united(*(drawn[r] for r in (Region.WHOLE, Region.EDEMA) if r in drawn)), view.grid).array
+        if lesion is not None:
+            search = np.zeros_like(self.deep)
+            if lesion.any():
+                search = ndimage.distance_transform_edt(~lesion, sampling=view.grid.spacing) <= REACH_MM
+                search &= self.brain
+        self.gain = self._gain(search, search)
+        enhancing = Mask(self.gain.mask, view.grid)
+        return enhancing, self._outside_cavity(Mask(self._necrosis(self.gain.mask, lesion), view.grid))
+
+    def _gain(self, seeds: NDArray[np.bool_], allowed: NDArray[np.bool_], *, pieces: bool = False) -> Outline:
+        """Where contrast agent raised T1."""
+        view = self.view
+        raised = self.images[Sequence.T1GD]
+        if Sequence.T1 in self.images:
+            raised = raised - self.images[Sequence.T1]
+        lesion = np.zeros(view.grid.shape, bool) if self.bright is None else self.bright.mask
+        if self.cavity is not None:
+            cavity = resample(self.cavity, view.grid).array
+            allowed, lesion = allowed & ~cavity, lesion | cavity
+        known = Sequence.T1 in self.images and Sequence.T1GD in self.levels
+        level: dict[Sequence, float] | None = {Sequence.T1GD: self.levels[Sequence.T1GD]} if known else None
+        image: dict[Sequence, NDArray[np.float32]] = {Sequence.T1GD: raised}
+        return outline(image, Sequence.T1GD, view.white, view.grey, self.brain, view.grid,
+                       seeds, allowed, level, exclude=lesion, percentile=FULL_GAIN, pieces=pieces)
+
+    def _necrosis(self, enhancing: NDArray[np.bool_], lesion: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        view = self.view
+        inside = enclosed(enhancing, view.grid) & self.brain
+        if lesion is None:
+            return inside
+        solid = filled(lesion | enhancing | inside) & self.brain
+        if self.cavity is not None:
+            solid &= ~resample(self.cavity, view.grid).array
+        return inside | fluid_within(self.images, view.white, view.grey, self.brain, solid, enhancing, view.grid)
+
+    def _outside_cavity(self, mask: Mask) -> Mask:
+        return mask if self.cavity is None else without(mask, self.cavity)
+
+    def result(self) -> TumorMasks:
+        view, drawn = self.view, self.drawn
+        enhancing, necrosis = self._core()
+        core = united(enhancing, necrosis)
+        if Region.WHOLE in drawn:
+            whole = united(drawn[Region.WHOLE], core)
+        elif Region.EDEMA in drawn:
+            whole = united(core, drawn[Region.EDEMA])
         else:
-            search = ndimage.distance_transform_edt(~bright, sampling=view.grid.spacing) <= REACH_MM
-            search &= view.brain > 0.5
-    enhancing = Mask(gain.lesion(search, search, level), view.grid)
-    return enhancing, enhancing.with_array(_enclosed(enhancing.array, view.grid) & (view.brain > 0.5)), gain
+            whole = core if self.bright is None else united(Mask(self.bright.mask, view.grid), core)
+        if not self.whole_drawn:
+            whole = self._outside_cavity(whole)
+        if not whole.array.any():
+            self._say("no tumor was found", "the visit counts as showing none: check the images, or give a "
+                      "segmentation")
+        levels = {} if self.bright is None else dict(self.bright.level)
+        if self.gain is not None:
+            levels |= self.gain.level
+        names = [str(r) for r in drawn]
+        source = "segmented" if not names else "drawn: " + ", ".join(names)
+        if names and not self.whole_drawn:
+            source += "; segmented: the rest"
+        parts = {Region.WHOLE: whole, Region.ENHANCING: enhancing, Region.NECROSIS: necrosis}
+        if self.cavity is not None:
+            parts[Region.CAVITY] = self.cavity
+        parts = {r: m.with_array(m.array, name=str(r)) for r, m in parts.items()}
+        belief = self._belief(whole)
+        intervals = {r: drawn_interval(m) for r, m in parts.items()}
+        if self.bright is not None:
+            intervals[Region.WHOLE] = segmented_interval(belief, parts[Region.WHOLE])
+        if self.gain is not None:
+            intervals[Region.ENHANCING] = segmented_interval(self.gain.log_odds, parts[Region.ENHANCING])
+        return TumorMasks(parts[Region.WHOLE], parts[Region.ENHANCING], parts[Region.NECROSIS], source, levels,
+                          tuple(self.findings), parts.get(Region.CAVITY),
+                          Volume(probability(belief), view.grid, "1", "probability of tumor"), intervals,
+                          self.bright is not None)
+
+    def _belief(self, whole: Mask) -> NDArray[np.float32]:
+        """Log odds of the whole tumor on the visit's grid."""
+        there = resample(whole, self.view.grid).array
+        if self.bright is None:
+            return drawn_log_odds(there, self.view.grid)
+        belief = self.bright.log_odds
+        if self.gain is not None:
+            # the core belongs to it, however FLAIR shows it
+            belief = np.maximum(belief, np.where(self.deep, self.gain.log_odds, -6))
+        belief = np.where(there & (belief <= 0), 3, belief)
+        if self.cavity is not None:
+            belief = np.where(resample(self.cavity, self.view.grid).array, -6, belief)
+        return belief.astype(np.float32)
+
+    def _say(self, what: str, action: str, severity: Severity = Severity.ASSUMED) -> None:
+        self.findings.append(Finding(what, self.where, action, severity))
 
 
-def _excess(image: NDArray[np.float32], view: Normalized, tissue: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Signal above what the normal tissue of the place would give."""
-    pure = view.grey > 0.9
-    grey = float(np.median(image[pure])) if pure.any() else 1.0
-    share = view.grey / np.maximum(view.white + view.grey, 1e-6)
-    return image - np.where(tissue, 1 + (grey - 1) * share, max(1.0, grey)).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Contrast:
-    """Signal above normal tissue, whose median is 0 and whose standard deviation is sigma."""
-
-    values: NDArray[np.float32]
-    sigma: float
-    grid: Grid
-
-    @classmethod
-    def of(cls, excess: NDArray[np.float32], normal: NDArray[np.bool_], grid: Grid) -> _Contrast:
-        # half a voxel: less noise, hardly less edge
-        smooth = ndimage.gaussian_filter(excess, [0.5 * min(grid.spacing) / s for s in grid.spacing])
-        middle = float(np.median(smooth[normal])) if normal.any() else 0.0
-        spread = 1.4826 * float(np.median(np.abs(smooth[normal] - middle))) if normal.any() else 1.0
-        return cls(smooth - np.float32(middle), max(spread, 1e-3), grid)
-
-    def plateau(self, region: NDArray[np.bool_]) -> float:
-        """The full contrast of a region."""
-        return float(np.percentile(self.values[region], PLATEAU_PERCENTILE)) if region.any() else 0.0
-
-    def lesion(self, seeds: NDArray[np.bool_], allowed: NDArray[np.bool_], level: float | None, *,
-               pieces: bool = False) -> NDArray[np.bool_]:
-        """What stands out: connected to a bright seed, down to half of the lesion's contrast.
-
-        Parameters
-        ----------
-        seeds, allowed : (z, y, x) bool arrays
-            Where a lesion may start, and where it may reach.
-        level : float or None
-            The lesion's full contrast, if it is known from another visit; else that of the seeds.
-        pieces : bool
-            Keep all pieces, not only the largest and those at least a fifth of it.
-        """
-        start = ndimage.binary_opening((self.values > SEED_SIGMA * self.sigma) & seeds)
-        kept = _largest(start, self.values, self.grid, pieces)
-        if not kept.any():
-            return kept
-        above = self.values > max(EDGE_SIGMA * self.sigma, 0.5 * (level or self.plateau(kept)))
-        grown = ndimage.binary_propagation(kept & above, mask=above & allowed)
-        return _largest(grown, self.values, self.grid, pieces)
-
-
-def _largest(region: NDArray[np.bool_], weight: NDArray[np.float32], grid: Grid, pieces: bool) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(region)
-    if count == 0:
-        return region
-    voxels = ndimage.sum_labels(region, labels, np.arange(1, count + 1))
-    mass = ndimage.sum_labels(weight, labels, np.arange(1, count + 1))
-    keep = voxels * grid.voxel_volume / 1000 >= SMALLEST_ML
-    if not pieces:
-        keep &= mass >= 0.2 * mass.max()
-    return np.concatenate([[False], keep])[labels]
-
-
-def _enclosed(enhancing: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """What a rim surrounds, in space or in the slices of any axis, gaps up to about 4 mm bridged."""
-    if not enhancing.any():
-        return np.zeros(grid.shape, bool)
-    reach = [int(CLOSE_MM / s) for s in grid.spacing]
-    axes = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
-    ball = sum((a * s) ** 2 for a, s in zip(axes, grid.spacing, strict=True)) <= CLOSE_MM**2
-    pad = [(r + 1, r + 1) for r in reach]
-    closed = ndimage.binary_closing(np.pad(enhancing, pad), ball)
-    filled = ndimage.binary_fill_holes(closed)
-    votes = np.zeros(filled.shape, np.uint8)
-    for axis in range(3):
-        planes = np.moveaxis(closed, axis, 0)
-        votes += np.moveaxis(np.stack([ndimage.binary_fill_holes(plane) for plane in planes]), 0, axis)
-    filled |= votes >= 2
-    inner = filled[tuple(slice(a, -b) for a, b in pad)]
-    return ndimage.binary_opening(inner & ~enhancing)
+def _usable(view: Normalized, where: str, findings: list[Finding]) -> dict[Sequence, NDArray[np.float32]]:
+    """The images, smoothed; those that show nothing in the brain are left out."""
+    brain = view.brain > 0.5
+    usable = {}
+    for sequence, image in view.images.items():
+        values = image[brain & np.isfinite(image)]
+        if values.size < 0.2 * brain.sum() or np.percentile(values, 90) - np.percentile(values, 10) <= 0:
+            findings.append(Finding(f"the {sequence} image shows nothing in the brain", where, "left out",
+                                    Severity.LEFT_OUT))
+        else:
+            usable[sequence] = smoothed(image, view.grid)
+    return usable
