@@ -72,6 +72,11 @@ def test_sources_and_volumes(twin, synthetic):
     assert second.source.startswith("drawn: RTSTRUCT core")
     assert third.source == "drawn: enhancing, necrosis, whole"
     assert third.volumes_ml["enhancing"] == synthetic.truth_arrays["day 95/mask enhancing"].volume_ml
+    for observation in twin.observations:
+        for name, volume in observation.volumes_ml.items():
+            low, high = observation.intervals_ml[name]
+            assert low <= volume <= high
+        assert observation.cavity is None
     on_grid = first.whole.sum() * twin.domain.grid.voxel_volume / 1000
     assert on_grid == pytest.approx(first.volumes_ml["whole"], rel=0.01)
     assert any("mystery" in f.what for f in twin.findings)
@@ -171,6 +176,10 @@ def test_resections(twin, patient):
     identity = {twin.domain.grid.frame: np.eye(4)}
     cavity = Mask(twin.observations[1].enhancing > 0.5, twin.domain.grid)
     findings = []
+    emptied = replace(twin.observations[2], cavity=twin.observations[1].enhancing)
+    seen = replace(twin, observations=(*twin.observations[:2], emptied))
+    (removal,) = place_therapy(seen, [Resection(time)], identity, []).removals
+    np.testing.assert_array_equal(removal.removed, twin.observations[1].enhancing)
     known = place_therapy(twin, [Resection(time, cavity)], identity, findings)
     np.testing.assert_allclose(known.removals[0].removed > 0.5, cavity.array)
     assert not findings

@@ -16,10 +16,12 @@ from tumortwin.geometry import (
     Region,
     TumorMasks,
     average,
+    check_drawn,
     covered,
     density_from_adc,
     drawn_regions,
     find_tumor,
+    hold_over_visits,
     noise_of,
     normalized,
     pose_of,
@@ -28,11 +30,14 @@ from tumortwin.geometry import (
 )
 from tumortwin.geometry.cellularity import ADC_WATER
 from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of, one_frame
+from tumortwin.geometry.regions import united
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
+from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress, silent
+from tumortwin.therapy.events import Resection
 from tumortwin.threads import pool_of
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.planning_ct import place_planning_ct
@@ -104,12 +109,14 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         head, seen = _first_look(patient, chosen, findings)
         progress(1, count, "geometry")
         looks = [seen]
-        results = pool.map(lambda i: _other_look(patient.visits[i], i, head), others)
+        cut = [_after_resection(patient, v) for v in patient.visits]
+        results = pool.map(lambda i: _other_look(patient.visits[i], i, head, after_resection=cut[i]), others)
         for done, (look, found) in enumerate(results, 2):
             looks += [] if look is None else [look]
             findings += found
             progress(done, count, "geometry")
     looks.sort(key=lambda look: look.index)
+    looks = _held_over_visits(looks, head, patient, findings)
     domain = _domain(head, spacing)
     _warn_outside(domain, looks, findings)
     observations = _observations(looks, domain, patient, findings)
@@ -184,21 +191,26 @@ def _first_look(patient: Patient, chosen: int, findings: list[Finding]) -> tuple
     key = first_of(POSE_ORDER, visit.images)
     frame = visit.images[key].frame if key is not None else None
     source = ""
-    if not drawn:
+    if not drawn.keys() - {Region.CAVITY}:
         # the contours of the plan were drawn on this visit
         planned = {n: m for n, m in patient.structures.items() if m.frame == frame}
-        drawn, _ = drawn_regions(planned, where)
+        drawn = {**drawn_regions(planned, where)[0], **drawn}
         source = "RTSTRUCT "
     within, found = one_frame(visit.images, where)
     findings += found
     images = {s: v for s, v in visit.images.items() if v.frame == frame}
-    head = read_head(images, drawn, where)
+    head = read_head(images, drawn, where, after_resection=_after_resection(patient, visit))
     findings += head.findings
     tumor = replace(head.tumor, source=head.tumor.source.replace("drawn: ", f"drawn: {source}"))
     return head, _Seen(chosen, visit, where, np.eye(4), within, tumor)
 
 
-def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, list[Finding]]:
+def _after_resection(patient: Patient, visit: Visit) -> bool:
+    return any(isinstance(t, Resection) and t.time < visit.date for t in patient.treatments)
+
+
+def _other_look(visit: Visit, index: int, head: Head, *,
+                after_resection: bool) -> tuple[_Seen | None, list[Finding]]:
     where = _where(visit)
     findings: list[Finding] = []
     try:
@@ -212,17 +224,38 @@ def _other_look(visit: Visit, index: int, head: Head) -> tuple[_Seen | None, lis
         near = head.near_tumor
         # twice: a tumor that grew since the reference visit disturbs the normal signal it is compared with
         for _ in range(2):
-            view = normalized(visit.images, head.tissue, near, transform, within)
-            tumor = find_tumor(view, drawn, where, head.tumor.levels)
+            view = normalized(visit.images, head.tissue, near, transform, within, head.prior, where)
+            former = None
+            if after_resection:
+                known = head.tumor.whole if head.tumor.cavity is None else united(head.tumor.whole, head.tumor.cavity)
+                former = resample(known, view.grid, np.asarray(np.linalg.inv(transform), np.float64)).array
+            tumor = find_tumor(view, drawn, where, head.tumor.levels, after_resection=after_resection, former=former)
             grown = near | (average(tumor.whole, head.tissue.grid, transform) > 0.1)
             if grown.sum() < 1.3 * near.sum():
                 break
             near = grown
+        findings += check_drawn(view, drawn, where)
     except InputError as error:
         findings.append(Finding(str(error), where, "the visit is left out", Severity.LEFT_OUT))
         return None, findings
     findings += [*found, *pose.findings, *tumor.findings]
     return _Seen(index, visit, where, transform, within, tumor), findings
+
+
+def _held_over_visits(looks: list[_Seen], head: Head, patient: Patient, findings: list[Finding]) -> list[_Seen]:
+    """Segmented whole tumors, each in the light of the other visits."""
+    start = looks[0].visit.date
+    days = [(look.visit.date - start).total_seconds() / 86400 for look in looks]
+    cuts = [(t.time - start).total_seconds() / 86400 for t in patient.treatments if isinstance(t, Resection)]
+    tumors, changed = hold_over_visits([look.tumor for look in looks], [look.transform for look in looks], days,
+                                       head.tissue.grid, cuts)
+    for look, tumor, count in zip(looks, tumors, changed, strict=True):
+        if count:
+            findings.append(Finding(
+                f"{count} voxels ({count * tumor.whole.grid.voxel_volume / 1000:.1f} mL) of the whole tumor's edge "
+                "were labeled in the light of the other visits", look.where,
+                "a label changes over visits only on evidence"))
+    return [replace(look, tumor=tumor) for look, tumor in zip(looks, tumors, strict=True)]
 
 
 def _domain(head: Head, spacing: float) -> Domain:
@@ -288,7 +321,9 @@ def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
         out.append(Observation(
             day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400, date=look.visit.date,
             visit=look.index, density=density, sigma=sigma, correlation_mm=length, seen=seen, volumes_ml=volumes,
-            source=look.tumor.source, transform=look.transform, **share))
+            source=look.tumor.source, transform=look.transform, **share,
+            cavity=None if look.tumor.cavity is None else average(look.tumor.cavity, grid, look.transform),
+            intervals_ml={str(r): interval for r, interval in look.tumor.intervals_ml.items()}))
     return tuple(out)
 
 

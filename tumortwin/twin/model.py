@@ -49,6 +49,10 @@ class Observation:
         Who drew the masks: "SEG ...", "RTSTRUCT ..." or "segmented".
     transform : (4, 4) array
         World of the twin to world of the visit (ITK's direction).
+    cavity : (z, y, x) float32 array or None
+        Share of each voxel in a resection's cavity: neither tumor nor tissue. None if none was looked for.
+    intervals_ml : mapping of str to (float, float)
+        90 % intervals of the volumes, by the names of `volumes_ml` and "cavity".
     """
 
     day: float
@@ -64,6 +68,8 @@ class Observation:
     volumes_ml: Mapping[str, float]
     source: str
     transform: NDArray[np.float64]
+    cavity: NDArray[np.float32] | None = None
+    intervals_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,6 +78,11 @@ def _removed(resection: Resection, day: float, twin: Twin, transforms: Mapping[s
         findings.append(Finding("what was removed is not known, and there are no scans before and after", where,
                                 "left out: give a mask of the cavity", Severity.LEFT_OUT))
         return None
+    cavity = after[0].cavity
+    if cavity is not None and cavity.any():
+        findings.append(Finding("what was removed is not known", where, "the cavity in the next scan is taken for "
+                                "removed", Severity.ASSUMED))
+        return cavity
     core = np.clip(before[-1].enhancing + before[-1].necrosis, 0, 1)
     rest = np.clip(after[0].enhancing + after[0].necrosis, 0, 1)
     findings.append(Finding("what was removed is not known", where, "enhancing and necrotic tumor that the next scan "
