@@ -84,8 +84,9 @@ def shapes(kind: str, count: int, across: float, *, shares: bool, seed: int = 4)
             axes = Rotation.random(random_state=rng).as_matrix()
         long = radius * rng.uniform(0.5, 1.5) if kind == "capsule" else 0.0
         way = np.array([np.cos(radius), np.sin(radius), 0.0])
-        half = np.sqrt(np.einsum("ij,ik,kj->j", axes, body.shape, axes)) + long * np.abs(way @ axes)
-        fit = np.minimum(1, 2 * half / spacing / across)
+        own = np.sqrt(np.einsum("ij,ik,kj->j", axes, body.shape, axes))
+        half = own + long * np.abs(way @ axes)
+        fit = np.minimum(1, 2 * own / spacing / across)
         if kind == "shell":
             fit = np.minimum(fit, thick / spacing / max(1.5, across / 6))
         spacing = spacing * np.array([fit[0], min(fit[1:]), min(fit[1:])])
@@ -102,7 +103,7 @@ def shapes(kind: str, count: int, across: float, *, shares: bool, seed: int = 4)
             share = share - hole.on(grid, shares=shares)
             volume -= hole.volume_ml
         lesion = share if shares else Mask(share > 0, grid)
-        yield Shape(kind, pose, float((2 * half / spacing).min()), lesion, grid, volume, *diameters)
+        yield Shape(kind, pose, float((2 * own / spacing).min()), lesion, grid, volume, *diameters)
 
 
 def _grid(axes: NDArray[np.float64], spacing: NDArray[np.float64], half: NDArray[np.float64],

@@ -41,6 +41,10 @@ class Cellularity(StrEnum):
     BOTH = "both"
     """ADC in the enhancing tumor, outlines elsewhere, each by its uncertainty."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Cellularity:
+        raise InputError(f"cellularity is one of {', '.join(repr(str(i)) for i in cls)}, not {value!r}")
+
 
 @dataclass(frozen=True, eq=False)
 class Front:

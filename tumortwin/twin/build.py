@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry import (
+    Cellularity,
     Domain,
     Head,
     Region,
@@ -18,6 +19,8 @@ from tumortwin.geometry import (
     average,
     covered,
     density_from_adc,
+    density_from_both,
+    density_from_outlines,
     drawn_regions,
     find_tumor,
     noise_of,
@@ -56,13 +59,13 @@ class _Seen:
     tumor: TumorMasks
 
 
-def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None, threads: int = 1,
-               progress: Progress = silent, strict: bool = False) -> Twin:
+def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None,
+               cellularity: Cellularity | str = Cellularity.ADC, threads: int = 1, progress: Progress = silent,
+               strict: bool = False) -> Twin:
     """Put a patient on one grid and one clock.
 
     The reference visit gives brain, tissue and the grid's axes; the others are registered to it. Every mask and image
-    is resampled once. Cell density is taken from the ADC inside the enhancing tumor only (see
-    :func:`~tumortwin.geometry.cellularity.density_from_adc`).
+    is resampled once.
 
     Parameters
     ----------
@@ -73,6 +76,12 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     reference : int, optional
         Index of the visit that gives grid and tissue. Default: the visit in whose frame structures and dose lie, else
         the first with T1Gd, else the first that can.
+    cellularity : Cellularity
+        What the cell density is taken from: the ADC inside the enhancing tumor only (the default, see
+        :func:`~tumortwin.geometry.cellularity.density_from_adc`), the outlines, or both (see
+        :func:`~tumortwin.geometry.outlines.density_from_outlines`). A calibration compares outlines by themselves:
+        with a density made from them it would count them twice, so calibrate with the default; the others are for
+        showing, and for starting a simulation from a density field.
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress
@@ -92,6 +101,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     StrictError
         With ``strict=True``, for findings.
     """
+    chosen_cellularity = Cellularity(cellularity)
     if not 0.5 <= spacing <= 10:
         raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
     chosen = _reference(patient, reference)
@@ -112,7 +122,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     looks.sort(key=lambda look: look.index)
     domain = _domain(head, spacing)
     _warn_outside(domain, looks, findings)
-    observations = _observations(looks, domain, patient, findings)
+    observations = _observations(looks, domain, patient, findings, chosen_cellularity)
     transforms = {image.frame: look.transform for look in looks for image in look.visit.images.values()}
     # structures and dose share the reference's frame even where several visits carry its UID
     transforms[domain.grid.frame] = np.eye(4)
@@ -255,7 +265,7 @@ def _warn_outside(domain: Domain, looks: Iterable[_Seen], findings: list[Finding
 
 
 def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
-                  findings: list[Finding]) -> tuple[Observation, ...]:
+                  findings: list[Finding], cellularity: Cellularity) -> tuple[Observation, ...]:
     grid = domain.grid
     shares = [{n: average(getattr(look.tumor, n), grid, look.transform) for n in ("whole", "enhancing", "necrosis")}
               for look in looks]
@@ -280,6 +290,8 @@ def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
         if adc is not None and adc_min is not None:
             density = density_from_adc(adc, where, adc_min)
             sigma, length = _noise(adc, domain, share["whole"], adc_min, look.where, findings)
+        if cellularity is not Cellularity.ADC:
+            density, sigma = _outlined(share, domain, density, sigma, cellularity, look.where, findings)
         seen = np.ones(grid.shape, bool)
         for sequence in (Sequence.T1GD, Sequence.FLAIR):
             if sequence in look.visit.images:
@@ -290,6 +302,21 @@ def _observations(looks: list[_Seen], domain: Domain, patient: Patient,
             visit=look.index, density=density, sigma=sigma, correlation_mm=length, seen=seen, volumes_ml=volumes,
             source=look.tumor.source, transform=look.transform, **share))
     return tuple(out)
+
+
+def _outlined(share: dict[str, NDArray[np.float32]], domain: Domain, density: NDArray[np.float32], sigma: float,
+              cellularity: Cellularity, where: str, findings: list[Finding]) -> tuple[NDArray[np.float32], float]:
+    """Density from a visit's outlines, alone or with that from its ADC; its mean standard deviation in the tumor."""
+    try:
+        front = density_from_outlines(share["enhancing"], share["whole"], domain.grid, necrosis=share["necrosis"])
+    except InputError as error:
+        findings.append(Finding(str(error), where, "no cell density from outlines at this visit", Severity.LEFT_OUT))
+        return (density if cellularity is Cellularity.BOTH else np.full_like(density, np.nan)), sigma
+    if cellularity is Cellularity.BOTH:
+        front = density_from_both(density, sigma, front)
+    inside = domain.mask & (share["whole"] > 0.5)
+    spread = float(front.sigma[inside].mean()) if inside.any() else sigma
+    return np.where(domain.mask, front.density, np.float32(np.nan)), spread
 
 
 def _adc(look: _Seen, grid: Grid, findings: list[Finding]) -> NDArray[np.float32] | None:
