@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry import density_from_adc, noise_of, smallest_adc
+from tumortwin.geometry import average, density_from_adc, noise_of, smallest_adc
+from tumortwin.imaging.volume import Grid, Volume
 
 
 def test_the_formula_and_where_it_does_not_hold():
@@ -49,6 +50,22 @@ def test_noise_is_found_through_anatomy_and_outliers(blur_mm):
         assert length == pytest.approx(np.sqrt(2) * blur_mm, rel=0.15)
     else:
         assert length < 0.6 * spacing
+
+
+def test_noise_after_an_anisotropic_image_is_resampled():
+    """White noise of 5 x 1.25 x 1.25 mm voxels on a 2 mm grid: what is found is what is there."""
+    rng = np.random.default_rng(5)
+    source = Grid.regular((26, 100, 100), (5, 1.25, 1.25), (-62, -62, -62))
+    grid = Grid.regular((44, 44, 44), 2.0, (-43, -43, -43))
+    noise = average(Volume(rng.normal(0, 1, source.shape).astype(np.float32), source), grid)
+    away = np.linalg.norm(grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)), axis=-1)
+    sigma, length = noise_of(noise + np.float32(5), away < 36, 2.0)
+    assert sigma == pytest.approx(noise.std(), rel=0.1)
+    # along z neighbors share slices, across they do not: one length must lie between the two
+    lags = [(noise * np.roll(noise, 1, axis)).mean() / noise.var() for axis in range(3)]
+    lengths = [2.0 / np.sqrt(-2 * np.log(lag)) for lag in lags]
+    assert lengths[0] > 1.5 * max(lengths[1:])
+    assert min(lengths[1:]) < length < lengths[0]
 
 
 def test_too_little_tissue():

@@ -205,3 +205,20 @@ def test_a_dose_on_unknown_images_is_left_out(twin, patient):
     none = place_therapy(twin, patient.treatments, {"elsewhere": np.eye(4)}, findings)
     assert not none.irradiations
     assert "30 fractions" in findings[0].what
+
+
+def test_density_from_outlines_and_from_both(patient, twin):
+    """Without its ADC a visit still has a density; both together keep the ADC's where the outlines say little."""
+    built = {kind: build_twin(patient, cellularity=kind, spacing=3.0) for kind in ("outlines", "both")}
+    for kind, other in built.items():
+        for observation in other.observations:
+            inside = other.domain.mask
+            assert np.isfinite(observation.density[inside]).all(), kind
+            assert np.isnan(observation.density[~inside]).all()
+            core = (observation.enhancing > 0.9) & inside
+            rim = (observation.whole > 0.9) & (observation.enhancing < 0.1) & (observation.necrosis < 0.1) & inside
+            far = (observation.whole < 0.01) & inside
+            assert observation.density[core].mean() > observation.density[rim].mean() > 0.2
+            assert observation.density[far].mean() < 0.05
+    with pytest.raises(InputError, match="cellularity is one of"):
+        build_twin(patient, cellularity="guess")

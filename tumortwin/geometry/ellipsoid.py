@@ -129,7 +129,8 @@ class Ellipsoid:
         if shares:
             aim = moment - grid.affine[:3, :3] @ grid.affine[:3, :3].T / 12  # the spread within a voxel
         center, shape, best, miss = mean, 5 * aim, None, np.inf
-        for number in range(ROUNDS):
+        # shares change smoothly: a few rounds are enough
+        for number in range(6 if shares else ROUNDS):
             if np.linalg.eigvalsh(shape)[0] <= 0:
                 break
             tried = cls(center, shape)
