@@ -7,16 +7,24 @@ from scipy.spatial.transform import Rotation
 from tumortwin.errors import InputError
 from tumortwin.geometry import average, register
 from tumortwin.geometry.brain import atlas
-from tumortwin.geometry.registration import normalized_mutual_information
+from tumortwin.geometry.registration import (
+    _fits_mirrored,
+    _found_coarsely,
+    matrix_of,
+    normalized_mutual_information,
+    quality,
+)
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
 
 def scan(motion, spacing, rng, tilt=0.0):
-    """The atlas as a scanner would see it after a motion."""
+    """The atlas as a scanner would see it after a motion, the head in the middle of its field of view."""
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_euler("x", tilt, True).as_matrix()
+    # the slices are tilted about where the head is
+    turn[:3, 3] = motion[:3, 3] - turn[:3, :3] @ motion[:3, 3]
     shape = [int(n / s) for n, s in zip((190, 220, 190), spacing, strict=True)]
-    grid = Grid.regular(tuple(shape), spacing, (-95, -100, -85), "scan")
+    grid = Grid.regular(tuple(shape), spacing, motion[:3, 3] + (-95, -100, -85), "scan")
     grid = Grid(grid.shape, turn @ grid.affine, "scan")
     clean = average(atlas()["t1"], grid, np.linalg.inv(motion))
     noise = 5 * rng.standard_normal((2, *grid.shape))
@@ -89,6 +97,16 @@ def test_a_tumor_that_grew_does_not_pull(fixed):
     points = fixed.grid.to_world(np.argwhere(mask.array)[::50])
     off = found.transform - true
     assert np.linalg.norm(points @ off[:3, :3].T + off[:3, 3], axis=1).mean() < 0.3
+
+
+def test_a_mirrored_head_fits_better_when_mirrored_back(fixed):
+    """The atlas is not symmetric; neither is a head."""
+    moving = scan(motion_of((2, -3, 1), (4, 2, -3)), (3, 3, 3), np.random.default_rng(7))
+    mirrored = moving.with_array(np.ascontiguousarray(moving.array[:, :, ::-1]))
+    mask = Mask(average(atlas()["t1"], fixed.grid, np.eye(4)) > 20, fixed.grid)
+    for image, swapped in ((moving, False), (mirrored, True)):
+        alone = quality(fixed, image, mask, matrix_of(_found_coarsely(fixed, image, mask)))[0]
+        assert _fits_mirrored(fixed, image, mask, alone) is swapped
 
 
 def test_unlike_images_are_doubtful(fixed):
