@@ -21,6 +21,8 @@ from tumortwin.imaging.volume import Grid, Mask, Volume
 MARGIN_MM = 10.0
 SPLINE_SAMPLES = 8000
 SPLINE_ROUNDS = 10
+EVEN_MM = 30.0
+"""Standard deviation of the blur that stands for the coils' field until the atlas lies on the head."""
 ATLAS_PURE = 0.6
 """Share from which on the atlas, a mean of many heads, counts as sure of a tissue."""
 
@@ -89,18 +91,19 @@ def lay_atlas(head: Volume, exclude: Mask | None = None) -> AtlasOnHead:
     center = t1.grid.to_world(np.argwhere(ring.array).mean(0))
     rigid = sitk.Euler3DTransform()
     rigid.SetCenter(center)
-    fixed, moving = isotropic(t1, 8), isotropic(head, 8)
+    # each step first takes out what it can tell of the coils' field, which would pull the atlas astray
+    fixed, moving = isotropic(t1, 8), _evened(isotropic(head, 8))
     start = best_start(descent(_thin(ring, 8), step=4), fixed, moving, rigid)
     affine = sitk.AffineTransform(3)
     affine.SetCenter(center)
     affine.SetMatrix(start.GetMatrix())
     affine.SetTranslation(start.GetTranslation())
     # at 4 mm and with short steps: twelve free numbers on fewer voxels can end in a squeezed brain
-    fixed, moving = isotropic(t1, 4), isotropic(head, 4)
-    # a strong field of the coils pulls the atlas astray until the atlas tells it from tissue
+    fixed, coarse = isotropic(t1, 4), isotropic(head, 4)
+    moving = _evened(coarse)
     for _ in range(2):
-        affine = descend(descent(_thin(ring, 4), step=0.5), fixed, _flattened(moving, affine), affine)
-    moving = _flattened(moving, affine)
+        affine = descend(descent(_thin(ring, 4), step=0.5), fixed, moving, affine)
+        moving = _flattened(coarse, affine)
     spline = _spline(moving, fixed, affine, exclude)
     composite = sitk.CompositeTransform([affine.GetInverse(), spline])
     grid = _brain_box(head, composite)
@@ -139,6 +142,15 @@ def _compartments() -> Compartments:
 
 def _inside(t1: Volume) -> NDArray[np.float32]:
     return ndimage.binary_fill_holes(t1.array > 40).astype(np.float32)
+
+
+def _evened(head: Volume) -> Volume:
+    """A coarse head over its own blur: any slow field goes, and some contrast with it."""
+    shown = head.array > 0.1 * np.percentile(head.array, 95)
+    sigma = EVEN_MM / np.array(head.grid.spacing)
+    level = ndimage.gaussian_filter(np.where(shown, head.array, 0), sigma)
+    weight = ndimage.gaussian_filter(shown.astype(np.float32), sigma)
+    return head.with_array(head.array * weight / np.maximum(level, 1e-3 * level.max() + 1e-20))
 
 
 def _flattened(head: Volume, affine: sitk.Transform) -> Volume:

@@ -163,7 +163,7 @@ def organ_domain(mask: Mask, spacing: float, *, largest: bool = False,
     grid = cubic_grid(mask, spacing)
     findings = _size_findings(grid, where)
     share = average(mask, grid)
-    volume = float(share.sum())
+    volume = float(mask.array.sum()) * mask.grid.voxel_volume / grid.voxel_volume
     inside = share > 0.5
     if abs(inside.sum() - volume) > VOLUME_ERROR * volume:
         count = max(1, round(volume))
