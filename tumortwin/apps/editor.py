@@ -433,6 +433,7 @@ def numbers_html(masks: Mapping[str, Mask], chosen: str) -> str:
     size = measure(editing.tight(masks[chosen]))
     others = ", ".join(f"{REGIONS[short]} {mask.volume_ml:.1f}" for short, mask in masks.items()
                        if short != chosen and mask.array.any())
-    diameters = f", {size.longest_mm:.0f} × {size.perpendicular_mm:.0f} mm (axial)" if size.longest_mm else ""
+    diameters = (f", {size.longest_mm:.0f} × {size.perpendicular_mm:.0f} mm (axial)" if size.longest_mm
+                 else ", too small for a diameter" if size.volume_ml else "")
     return (f"<div style='line-height:1.4'><b>{REGIONS[chosen]}: {size.volume_ml:.2f} mL</b>{diameters}"
             + (f"<br>{others} mL" if others else "") + "</div>")
