@@ -19,7 +19,7 @@ from tumortwin.board.export import series_source
 from tumortwin.board.live import MaskPicture
 from tumortwin.board.sheets import Sheet, sheets_of
 from tumortwin.board.slices import OUTLINE_COLORS, Plane, best_slice
-from tumortwin.errors import InputError, TumorTwinError
+from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.geometry import editing, measure
 from tumortwin.geometry.editing import Edited, Stroke
 from tumortwin.geometry.hints import Hinted, deep_box, segment_from_box, segment_from_click
@@ -421,8 +421,12 @@ class EditorApp:
 
         def write(_: Progress) -> str:
             drawn_on = source if isinstance(source, DicomSource) else series_source(sheet.images[sheet.own], source)
-            written = write_segmentation(masks, drawn_on, path, description="Drawn tumor", types=TYPES,
-                                         derivation=f"Drawn or edited by hand ({steps})", overwrite=replaced)
+            try:
+                written = write_segmentation(masks, drawn_on, path, description="Drawn tumor", types=TYPES,
+                                             derivation=f"Drawn or edited by hand ({steps})", overwrite=replaced)
+            except OutputExistsError as error:
+                raise OutputExistsError(f"{path} is there already: choose another name, or tick the box above the "
+                                        "button") from error
             return f"written: {written}, with {', '.join(masks)}"
 
         self._work("save", write, lambda said: self._tell(said, trouble=False))
@@ -433,6 +437,7 @@ def numbers_html(masks: Mapping[str, Mask], chosen: str) -> str:
     size = measure(editing.tight(masks[chosen]))
     others = ", ".join(f"{REGIONS[short]} {mask.volume_ml:.1f}" for short, mask in masks.items()
                        if short != chosen and mask.array.any())
-    diameters = f", {size.longest_mm:.0f} × {size.perpendicular_mm:.0f} mm (axial)" if size.longest_mm else ""
+    diameters = (f", {size.longest_mm:.0f} × {size.perpendicular_mm:.0f} mm (axial)" if size.longest_mm
+                 else ", too small for a diameter" if size.volume_ml else "")
     return (f"<div style='line-height:1.4'><b>{REGIONS[chosen]}: {size.volume_ml:.2f} mL</b>{diameters}"
             + (f"<br>{others} mL" if others else "") + "</div>")

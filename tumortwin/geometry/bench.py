@@ -15,7 +15,7 @@ from tumortwin.geometry.editing import place_text
 from tumortwin.geometry.sampling import average, box_slices
 from tumortwin.imaging.volume import Grid, Volume
 
-MAX_VOXELS = 150_000
+MAX_VOXELS = 300_000
 """A bench has at most about this many voxels: larger boxes are looked at more coarsely."""
 SMOOTH_MM = 0.7
 BINS = 48
