@@ -92,8 +92,9 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def regions_of(look: Observation) -> dict[str, NDArray[np.float32]]:
-    """The tumor's regions, by name."""
-    return {"whole": look.whole, "enhancing": look.enhancing, "necrosis": look.necrosis}
+    """The tumor's regions, and a resection's cavity, by name."""
+    regions = {"whole": look.whole, "enhancing": look.enhancing, "necrosis": look.necrosis}
+    return regions if look.cavity is None else regions | {"cavity": look.cavity}
 
 
 def checkerboard(first: NDArray[np.floating], second: NDArray[np.floating], tile: int) -> NDArray[np.float32]:

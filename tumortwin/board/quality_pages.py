@@ -24,7 +24,7 @@ from tumortwin.board.wording import RESEARCH_USE, number
 from tumortwin.geometry.registration import FEW_BITS
 from tumortwin.imaging.findings import Finding
 
-COLORS = {**OUTLINE_COLORS, "brain": "#2fe0a5", "cavity": "#f08bd8"}
+COLORS = {**OUTLINE_COLORS, "brain": "#2fe0a5"}
 NAMES = {"brain": "edge of the reference visit's brain", "whole": "whole tumor", "enhancing": "enhancing",
          "necrosis": "necrosis", "cavity": "resection cavity"}
 GRAYS = (-0.35, 1.5)

@@ -7,11 +7,14 @@ from tumortwin.geometry.deformation import Deformation, deform
 from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
 from tumortwin.geometry.drawn import drawn_tumor
 from tumortwin.geometry.edges import SmallMotion, small_motion
+from tumortwin.geometry.editing import Edited, Stroke
 from tumortwin.geometry.head import Head, normalized, read_head
+from tumortwin.geometry.hints import Hinted, segment_from_box, segment_from_click
 from tumortwin.geometry.lesions import Lesion, Lesions, measure_lesions
-from tumortwin.geometry.outlines import Cellularity, Front, density_from_both, density_from_outlines
+from tumortwin.geometry.outline_density import Cellularity, Front, density_from_both, density_from_outlines
 from tumortwin.geometry.plausibility import check_drawn
 from tumortwin.geometry.pose import Aligned, given_pose, one_frame, pose_of
+from tumortwin.geometry.refinement import Refinement, refine
 from tumortwin.geometry.regions import Region, drawn_regions
 from tumortwin.geometry.registration import Registration, register
 from tumortwin.geometry.response import Response, measure
@@ -27,15 +30,19 @@ __all__ = [
     "Cellularity",
     "Deformation",
     "Domain",
+    "Edited",
     "Front",
     "Head",
+    "Hinted",
     "Lesion",
     "Lesions",
     "Normalized",
+    "Refinement",
     "Region",
     "Registration",
     "Response",
     "SmallMotion",
+    "Stroke",
     "Tissue",
     "TumorMasks",
     "average",
@@ -62,8 +69,11 @@ __all__ = [
     "pose_of",
     "read_head",
     "read_transform",
+    "refine",
     "register",
     "resolution_findings",
+    "segment_from_box",
+    "segment_from_click",
     "small_motion",
     "smallest_adc",
     "smooth_over_visits",

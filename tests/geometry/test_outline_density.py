@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from tumortwin.errors import InputError
 from tumortwin.geometry import density_from_both, density_from_outlines
 from tumortwin.geometry.ellipsoid import Ellipsoid
-from tumortwin.geometry.outlines import ADC_SIGMA, distance_to_edge
+from tumortwin.geometry.outline_density import ADC_SIGMA, distance_to_edge
 from tumortwin.imaging.volume import Grid
 
 GRID = Grid.regular((36, 40, 38), 2.0, (-37, -39, -35))
