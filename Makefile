@@ -58,6 +58,7 @@ validate: $(VENV)/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/growth.py --plot docs/img/growth_cost.png --write benchmarks/README.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sensitivities.py --write benchmarks/README.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/measures.py --write docs/geometry/measures.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/geometry.py --plot docs/img/geometry_worst.png --write docs/geometry/validation.md
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -56,7 +56,8 @@ class Domain:
                 raise InputError(f"the domain's {name} has shape {array.shape}, its grid {self.grid.shape}")
             object.__setattr__(self, name, array)
             if name != "mask" and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1 + 1e-4):
-                raise InputError(f"the domain's share of {name} is 0..1, not {array.min():.3g} to {array.max():.3g}")
+                raise InputError(f"the domain's share of {name} is 0..1, not {array.min():.3g} to {array.max():.3g}: "
+                                 "set unknown tissue to 0")
         if (self.white + self.grey + self.csf).max() > 1 + 1e-3:
             raise InputError("the domain's shares of white, grey and CSF sum to at most 1, not "
                              f"{(self.white + self.grey + self.csf).max():.3g}")

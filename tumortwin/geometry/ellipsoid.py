@@ -20,6 +20,8 @@ SMALL = 60_000
 """Voxels of a box that is small enough for many tries, and whose lesion leaves an ellipsoid open."""
 WALK = 150
 """Tries."""
+FLAT = 1e-4
+"""A body whose shortest axis squared is less than this share of all is flat: it has no ellipsoid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +133,7 @@ class Ellipsoid:
         center, shape, best, miss = mean, 5 * aim, None, np.inf
         # shares change smoothly: a few rounds are enough
         for number in range(6 if shares else ROUNDS):
-            if np.linalg.eigvalsh(shape)[0] <= 0:
+            if np.linalg.eigvalsh(shape)[0] <= FLAT * np.trace(shape):
                 break
             tried = cls(center, shape)
             drawn = tried.on(grid, shares=shares)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist, squareform
-from skimage.measure import find_contours, marching_cubes, mesh_surface_area
+from skimage.measure import find_contours, marching_cubes
 
 from tumortwin.errors import InputError
+from tumortwin.geometry.certainty import Z90, surface_mm2
 from tumortwin.geometry.ellipsoid import Ellipsoid
 from tumortwin.imaging.resampling import index_map
 from tumortwin.imaging.volume import Grid, Mask
@@ -24,7 +25,6 @@ FINEST = 160
 """Most planes that a lesion is resampled to."""
 EDGE = 1 / np.sqrt(12)
 """Where in a voxel its edge lies is not known: standard deviation of a uniform distribution, in voxels."""
-NORMAL_95 = 1.96
 """Two-sided 95 per cent of a normal distribution."""
 FEWEST = 3
 """Voxels that a lesion spans along each axis for its ellipsoid to tell anything."""
@@ -47,7 +47,7 @@ class Response:
     longest_3d_mm : float
         Computed longest diameter in any direction, mm.
     interval_ml : (low, high)
-        95 per cent interval of the volume, mL.
+        90 per cent interval of the volume, mL.
     counted_ml : float
         Voxels times their volume, mL, as :attr:`tumortwin.imaging.volume.Mask.volume_ml` has it.
     """
@@ -89,10 +89,10 @@ def measure(lesion: Mask | NDArray[np.float32], grid: Grid | None = None, *, edg
     grid : Grid, optional
         Of the shares.
     edge_mm : float, optional
-        Standard deviation, in mm, of where the whole edge lies, for the interval V +- 1.96 S edge_mm with the surface
+        Standard deviation, in mm, of where the whole edge lies, for the interval V +- 1.64 S edge_mm with the surface
         S. Default: 0.29 voxels (uniform within a voxel): what a mask leaves open, and less than two readers differ by.
     probability : (z, y, x) array, optional
-        Probability of each voxel to be lesion, on the same grid. The interval then is what holds it with 97.5 per cent
+        Probability of each voxel to be lesion, on the same grid. The interval then is what holds it with 95 per cent
         to what holds it with 2.5.
 
     Returns
@@ -118,7 +118,7 @@ def measure(lesion: Mask | NDArray[np.float32], grid: Grid | None = None, *, edg
     if probability is not None:
         if np.shape(probability) != grid.shape:
             raise ValueError(f"probabilities of shape {np.shape(probability)} do not fit {grid}")
-        low, high = (float((np.asarray(probability) >= p).sum()) * grid.voxel_volume / 1000 for p in (0.975, 0.025))
+        low, high = (float((np.asarray(probability) >= p).sum()) * grid.voxel_volume / 1000 for p in (0.95, 0.05))
     if not (share >= 0.5).any():  # at most part of a voxel anywhere: no outline
         bounds = (0.0, counted) if probability is None else (min(low, counted), max(high, counted))
         return Response(counted, 0.0, 0.0, interval_ml=bounds, counted_ml=counted)
@@ -133,7 +133,7 @@ def measure(lesion: Mask | NDArray[np.float32], grid: Grid | None = None, *, edg
         volume += 0.0 if shares else _uncounted(share, filled, like, grid)
     if probability is None:
         edge = EDGE * grid.voxel_volume ** (1 / 3) if edge_mm is None else edge_mm
-        spread = NORMAL_95 * edge * _surface(share, grid) / 1000
+        spread = Z90 * edge * surface_mm2(Mask(share >= 0.5, grid)) / 1000
         low, high = max(0.0, volume - spread), volume + spread
     return replace(found, volume_ml=volume, counted_ml=counted, interval_ml=(min(low, volume), max(high, volume)))
 
@@ -249,13 +249,6 @@ def _uncounted(share: NDArray[np.float32], filled: NDArray[np.float32], like: El
 def _miscount(body: NDArray[np.float32], like: Ellipsoid, grid: Grid) -> float:
     drawn = like.on(grid)
     return _alike(body, drawn) * (like.volume_ml - float(drawn.sum(dtype=np.float64)) * grid.voxel_volume / 1000)
-
-
-def _surface(share: NDArray[np.float32], grid: Grid) -> float:
-    """Area of the surface at one half, mm^2."""
-    smooth = ndimage.gaussian_filter(share, 0.5)
-    corners, faces, _, _ = marching_cubes(smooth, min(0.5, 0.5 * float(smooth.max())))
-    return float(mesh_surface_area(grid.to_world(corners), faces))
 
 
 def _hull(share: NDArray[np.float64], level: float, grid: Grid, z: int) -> NDArray[np.float64]:

@@ -53,7 +53,8 @@ def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] |
     file = place / PATIENT_NAME if place.is_dir() and (place / PATIENT_NAME).is_file() else place
     if file.is_file():
         if file.suffix.lower() != ".json":
-            packed = "an archive: unpack it, and" if file.suffix.lower() in _ARCHIVES else "a file:"
+            archive = file.name.lower().endswith(_ARCHIVES) and not file.name.lower().endswith(".nii.gz")
+            packed = "an archive: unpack it, and" if archive else "a file:"
             raise ReadError(f"{file} is {packed} give the patient's folder, or a patient file (.json, see {MANUAL})")
         if sequences:
             raise InputError(f"{file} says itself what each image shows: correct it there, and leave out sequences")

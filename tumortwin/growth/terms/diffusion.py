@@ -34,21 +34,11 @@ class TissueDiffusion:
     """
 
     def relative(self, domain: Domain, parameters: GrowthParameters) -> NDArray[np.float64]:
-        """D over ``diffusivity``, (z, y, x), 0 outside the domain.
-
-        Raises
-        ------
-        InputError
-            If the tissue of a voxel is negative or not finite.
-        """
+        """D over ``diffusivity``, (z, y, x), 0 outside the domain."""
         relative = domain.grey.astype(np.float64)
         relative *= parameters.grey_ratio
         relative += domain.white
         relative[~domain.mask] = 0
-        if not relative.min() >= 0:
-            first = tuple(np.argwhere(~(relative >= 0))[0].tolist())
-            raise InputError(f"white and grey matter are shares >= 0 everywhere, not {domain.white[first]} and "
-                             f"{domain.grey[first]} as in voxel (z, y, x) = {first}: set unknown tissue to 0")
         return relative
 
 
