@@ -67,6 +67,11 @@ class Ellipsoid:
         small, large = np.linalg.eigvalsh(np.linalg.inv(self.shape)[:2, :2])
         return float(2 / np.sqrt(small)), float(2 / np.sqrt(large))
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has no inside to speak of."""
+        return bool(np.linalg.eigvalsh(self.shape)[0] <= FLAT * np.trace(self.shape))
+
     def on(self, grid: Grid, *, shares: bool = False) -> NDArray[np.float32]:
         """How it looks on a grid.
 
@@ -133,9 +138,9 @@ class Ellipsoid:
         center, shape, best, miss = mean, 5 * aim, None, np.inf
         # shares change smoothly: a few rounds are enough
         for number in range(6 if shares else ROUNDS):
-            if np.linalg.eigvalsh(shape)[0] <= FLAT * np.trace(shape):
-                break
             tried = cls(center, shape)
+            if tried.is_flat:
+                break
             drawn = tried.on(grid, shares=shares)
             if not drawn.any():
                 break
@@ -166,12 +171,11 @@ class Ellipsoid:
             bend = np.eye(3) + (noise + noise.T) / 2
             tried = type(self)(here.center + rng.normal(size=3) * step * np.array(grid.spacing).min(),
                                bend @ here.shape @ bend.T)
-            drawn = tried.on(grid)
-            off = float(np.abs(drawn - share).sum(dtype=np.float64))
+            off = np.inf if tried.is_flat else float(np.abs(tried.on(grid) - share).sum(dtype=np.float64))
             if off <= miss:
                 if off < miss:
                     centers, shapes, miss = [], [], off
-                here, step = tried, step * 1.3
+                here, step = tried, min(step * 1.3, 1.0)
             else:
                 step *= 0.9
             centers.append(here.center)

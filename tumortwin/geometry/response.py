@@ -127,8 +127,8 @@ def measure(lesion: Mask | NDArray[np.float32], grid: Grid | None = None, *, edg
     like = _like(filled, grid, shares)
     found = _raw(filled, grid)
     volume = counted
-    if like is not None:
-        drawn = like.on(grid, shares=shares)
+    # a thin lesion's look-alike can slip between the voxels: then nothing tells how it is misjudged
+    if like is not None and ((drawn := like.on(grid, shares=shares)) >= 0.5).any():
         found = _corrected(found, like, _raw(drawn, grid), grid, _alike(filled, drawn))
         volume += 0.0 if shares else _uncounted(share, filled, like, grid)
     if probability is None:
