@@ -76,3 +76,63 @@ def test_an_image_without_brain_is_refused(known_head):
     empty = known_head.image.with_array(np.zeros_like(known_head.image.array))
     with pytest.raises(InputError, match="no signal"):
         classify(empty, known_head.prior)
+
+
+def dressed(head, *, bone, marrow, scalp, thick=1, cut=0):
+    """The head with bone of so many mm, marrow in it, a scalp and a neck of such signals, thick slices and a cut top.
+
+    Returns the image and the true brain on its grid, 2 mm in plane.
+    """
+    tissues = {name: share.copy() for name, share in head.anatomy.tissues.items()}
+    inner = known_inner(tissues)
+    depth = 2 * ndimage.distance_transform_edt(~inner)
+    brain = {"white": 1.0, "grey": 0.85, "csf": 0.35}  # little contrast, as after gadolinium with short echoes
+    image = sum(np.where(inner, tissues[name], 0) * np.float32(level) for name, level in brain.items())
+    image = np.where((depth > bone) & (depth <= bone + 10), np.float32(scalp), image)
+    image = np.where((depth > bone / 2 - 1) & (depth <= bone / 2 + 1), np.float32(marrow), image)
+    # the neck: muscle and a cord that goes on
+    neck = np.repeat(np.where(image[:1] > 0, np.float32(0.9), 0), 15, axis=0)
+    image, truth = np.concatenate([neck, image]), np.pad(inner, ((15, 0), (0, 0), (0, 0)))
+    grid = Grid(image.shape, moved(head.anatomy.grid, -15), "dressed")
+    if cut:
+        image, truth = image[:-cut], truth[:-cut]
+    if thick > 1:
+        n = len(image) // thick * thick
+        image, truth = (a[:n].reshape(-1, thick, *a.shape[1:]).mean(1) for a in (image, truth))
+        affine = moved(grid, (thick - 1) / 2)
+        affine[:3, 0] *= thick
+        grid = Grid(image.shape, affine, "dressed")
+    else:
+        grid = Grid(image.shape, grid.affine, "dressed")
+    noise = np.random.default_rng(0).standard_normal(image.shape)
+    return Volume(np.abs(image + 0.03 * noise).astype(np.float32), grid, name="T1Gd"), truth > 0.5
+
+
+def moved(grid, slices):
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.to_world([slices, 0, 0])
+    return affine
+
+
+def known_inner(tissues):
+    """All within the closed outline of white and grey matter."""
+    solid = ndimage.binary_opening(tissues["white"] + tissues["grey"] >= 0.5)
+    labels, _ = ndimage.label(solid)
+    solid = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    closed = ndimage.binary_closing(np.pad(solid, 4), iterations=3)[4:-4, 4:-4, 4:-4]
+    return ndimage.binary_fill_holes(closed)
+
+
+def on_image(tissue, image):
+    start = np.rint(image.grid.to_index(tissue.grid.to_world([0, 0, 0]))).astype(int)
+    full = np.zeros(image.grid.shape, bool)
+    full[tuple(slice(a, a + n) for a, n in zip(start, tissue.grid.shape, strict=True))] = tissue.brain
+    return full
+
+
+HEADS = {
+    "scalp like brain": {"bone": 8, "marrow": 0.2, "scalp": 1.0},
+    "bright scalp and marrow": {"bone": 8, "marrow": 1.5, "scalp": 5.0},
+    "thick slices": {"bone": 8, "marrow": 0.2, "scalp": 4.0, "thick": 3},
+    "top cut off": {"bone": 8, "marrow": 0.2, "scalp": 4.0, "cut": 20},
+}

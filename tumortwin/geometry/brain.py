@@ -42,8 +42,10 @@ CAP_FROM_MM = 5.0
 """Height in MNI space above which skin lies on bone on all sides: above the frontal sinus, ears and muscles."""
 CAP_ROOM = 10
 """Voxels added to the atlas for it."""
-SIZES = (0.93, 1.0, 1.07)
-"""Factors of the atlas' lengths to begin with: heads of 1500 to 2300 mL; descents go on from there."""
+SIZES = (0.9, 0.96, 1.03, 1.1)
+"""Factors of the atlas' lengths to begin with: 1400 to 2500 mL; descents go on from there."""
+SIZE_ROUNDS = 25
+"""Steps after which the sizes are told apart; the best goes on."""
 ATLAS_PURE = 0.6
 """Share from which on the atlas, a mean of many heads, counts as sure of a tissue."""
 
@@ -192,7 +194,7 @@ def _capped() -> tuple[Volume, Mask]:
 
 def _sized(ring: Mask, fixed: Volume, moving: Volume, rigid: sitk.Euler3DTransform) -> sitk.AffineTransform:
     """The best of the affine transforms that begin with atlases of several sizes."""
-    method = descent(ring, step=2)
+    method = descent(ring, step=2, rounds=SIZE_ROUNDS)
     ends = []
     for order, size in enumerate(SIZES):
         start = sitk.AffineTransform(3)

@@ -75,7 +75,7 @@ def check_brain(image: Volume, tissue: Tissue, prior: AtlasOnHead, exclude: NDAr
     findings = []
     if odd:
         findings.append(Finding(f"the brain may be wrong: {'; '.join(odd)}", where,
-                                "used all the same: look at the quality page, and if its edge is wrong give the visit a "
+                                "used all the same: look at the quality page; if its edge is wrong, give the visit a "
                                 "mask called 'brain' (drawn, or of another program)", Severity.ASSUMED))
     if not whole:
         findings.append(Finding(f"only {prior.shown:.0%} of the brain, as the atlas lies on it, is in the image", where,
