@@ -1,14 +1,19 @@
 """The atlas on a head whose brain is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tumortwin.errors import InputError
-from tumortwin.geometry import classify, lay_atlas
+from tumortwin.geometry import classify, lay_atlas, read_head
+from tumortwin.geometry.brain_check import check_brain
 from tumortwin.geometry.compartments import Part
-from tumortwin.imaging.volume import Grid, Volume
+from tumortwin.imaging.findings import Severity
+from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.volume import Grid, Mask, Volume
 
 
 def true_brain(head):
@@ -78,8 +83,8 @@ def test_an_image_without_brain_is_refused(known_head):
         classify(empty, known_head.prior)
 
 
-def dressed(head, *, bone, marrow, scalp, thick=1, cut=0):
-    """The head with bone of so many mm, marrow in it, a scalp and a neck of such signals, thick slices and a cut top.
+def dressed(head, *, bone, marrow, scalp, thick=1):
+    """The head with bone of so many mm, marrow in it and a scalp of such signals, a neck, and thick slices.
 
     Returns the image and the true brain on its grid, 2 mm in plane.
     """
@@ -93,17 +98,13 @@ def dressed(head, *, bone, marrow, scalp, thick=1, cut=0):
     # the neck: muscle and a cord that goes on
     neck = np.repeat(np.where(image[:1] > 0, np.float32(0.9), 0), 15, axis=0)
     image, truth = np.concatenate([neck, image]), np.pad(inner, ((15, 0), (0, 0), (0, 0)))
-    grid = Grid(image.shape, moved(head.anatomy.grid, -15), "dressed")
-    if cut:
-        image, truth = image[:-cut], truth[:-cut]
+    grid = Grid(image.shape, moved(head.anatomy.grid, -15), head.anatomy.grid.frame)
     if thick > 1:
         n = len(image) // thick * thick
         image, truth = (a[:n].reshape(-1, thick, *a.shape[1:]).mean(1) for a in (image, truth))
         affine = moved(grid, (thick - 1) / 2)
         affine[:3, 0] *= thick
-        grid = Grid(image.shape, affine, "dressed")
-    else:
-        grid = Grid(image.shape, grid.affine, "dressed")
+        grid = Grid(image.shape, affine, head.anatomy.grid.frame)
     noise = np.random.default_rng(0).standard_normal(image.shape)
     return Volume(np.abs(image + 0.03 * noise).astype(np.float32), grid, name="T1Gd"), truth > 0.5
 
@@ -130,9 +131,43 @@ def on_image(tissue, image):
     return full
 
 
-HEADS = {
-    "scalp like brain": {"bone": 8, "marrow": 0.2, "scalp": 1.0},
-    "bright scalp and marrow": {"bone": 8, "marrow": 1.5, "scalp": 5.0},
-    "thick slices": {"bone": 8, "marrow": 0.2, "scalp": 4.0, "thick": 3},
-    "top cut off": {"bone": 8, "marrow": 0.2, "scalp": 4.0, "cut": 20},
-}
+def test_scalp_is_not_brain(known_head):
+    image, truth = dressed(known_head, bone=5, marrow=0.2, scalp=6.0, thick=3)
+    prior = lay_atlas(image)
+    found = classify(image, prior)
+    # 0.85 without a scalp on the atlas
+    assert dice(on_image(found, image), truth) > 0.95
+    assert check_brain(image, found, prior, np.zeros(found.grid.shape, bool)) == []
+
+
+def test_a_brain_with_scalp_is_a_finding(known_head):
+    image, truth = dressed(known_head, bone=5, marrow=0.2, scalp=4.0)
+    there = np.rint(image.grid.to_index(known_head.tissue.grid.to_world([0, 0, 0]))).astype(int)
+    box = tuple(slice(a, a + n) for a, n in zip(there, known_head.tissue.grid.shape, strict=True))
+    wide = ndimage.binary_dilation(truth, iterations=5)[box]
+    wrong = replace(known_head.tissue, brain=wide)
+    (finding,) = check_brain(image, wrong, known_head.prior, np.zeros(wide.shape, bool), "here")
+    assert finding.severity is Severity.ASSUMED
+    assert "mask called 'brain'" in finding.action
+    assert "mL" in finding.what
+    assert "brighter than white matter" in finding.what
+    half = wide & (known_head.prior.compartments.part == 1)
+    (finding,) = check_brain(image, replace(wrong, brain=half), known_head.prior, ~half)
+    assert "100% of its hemispheres is on the left" in finding.what
+
+
+def test_a_known_brain_is_taken_as_it_is(known_head):
+    start = np.rint(known_head.image.grid.to_index(known_head.prior.grid.to_world([0, 0, 0]))).astype(int)
+    box = tuple(slice(a, a + n) for a, n in zip(start, known_head.prior.grid.shape, strict=True))
+    inner = known_inner(known_head.anatomy.tissues)[box]
+    found = classify(known_head.image, known_head.prior, brain=inner)
+    np.testing.assert_array_equal(found.brain, inner)
+    np.testing.assert_allclose(found.white + found.grey + found.csf, inner, atol=1e-5)
+    solid = (known_head.true("white") + known_head.true("grey") > 0.5) & inner
+    assert dice(found.white + found.grey > 0.5, solid) > 0.93
+
+
+def test_an_empty_brain_is_refused(known_head):
+    nothing = Mask(np.zeros(known_head.image.grid.shape, bool), known_head.image.grid, name="Brain")
+    with pytest.raises(InputError, match="'Brain' is empty"):
+        read_head({Sequence.T1: known_head.image}, {}, "here", brain=nothing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.errors import InputError
 from tumortwin.geometry.bias import flatten
 from tumortwin.geometry.brain import AtlasOnHead
 from tumortwin.geometry.compartments import Part
@@ -55,6 +54,11 @@ def check_brain(image: Volume, tissue: Tissue, prior: AtlasOnHead, exclude: NDAr
     -------
     list of Finding
         Empty for a brain like others.
+
+    Raises
+    ------
+    InputError
+        If there is almost no white or grey matter in it.
     """
     odd = []
     volume = tissue.brain.sum() * tissue.grid.voxel_volume / 1000
@@ -85,10 +89,7 @@ def check_brain(image: Volume, tissue: Tissue, prior: AtlasOnHead, exclude: NDAr
 
 def _bright(image: Volume, tissue: Tissue, exclude: NDArray[np.bool_]) -> float:
     """Share of the brain outside the tumor that is much brighter than white matter."""
-    try:
-        even = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude)
-    except InputError:
-        return 0.0  # too little tissue: other findings and errors say so
+    even = flatten(image, tissue.grid, tissue.white, tissue.grey, exclude)
     look = tissue.brain & ~exclude
     start = _start(image, tissue)
     shown = even.array[box_slices(start, start + tissue.grid.shape)]

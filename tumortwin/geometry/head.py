@@ -98,6 +98,8 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
                                 where, "white and grey matter are less certain", Severity.ASSUMED))
     image = images[key]
     known = united(*drawn.values()) if drawn else None
+    if brain is not None and not brain.array.any():
+        raise InputError(f"{where}: the mask {brain.name or 'brain'!r} is empty: draw it again, or leave it out")
     prior = lay_atlas(image, known, brain)
     given = None
     if brain is not None:
