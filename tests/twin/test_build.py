@@ -56,6 +56,14 @@ def test_brain_and_tissue(twin):
     assert domain.grey[domain.mask].mean() > 0.25
 
 
+def test_the_brain_drawn_for_the_plan_is_used(twin, patient):
+    drawn = patient.structures["brain"]
+    note = next(f for f in twin.findings if "the brain is that of the mask 'brain'" in f.what)
+    assert note.severity is Severity.NOTE
+    # the twin's voxels may reach over the drawn edge by half of their width
+    assert (average(drawn, twin.domain.grid)[twin.domain.mask] > 0).mean() > 0.99
+
+
 def test_the_tumor_is_where_it_is(twin, synthetic, true_transforms):
     for observation, visit, true, least in zip(twin.observations, synthetic.visits, true_transforms, (0.75, 0.75, 0.9),
                                                strict=True):

@@ -12,6 +12,7 @@ from scipy import ndimage
 from tumortwin.errors import InputError
 from tumortwin.geometry.bias import flatten
 from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
+from tumortwin.geometry.brain_check import check_brain
 from tumortwin.geometry.plausibility import check_drawn
 from tumortwin.geometry.regions import Region, united
 from tumortwin.geometry.sampling import average, box_slices
@@ -65,7 +66,7 @@ def first_of(order: tuple[Sequence, ...], images: Mapping[Sequence, Volume]) -> 
 
 
 def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], where: str = "", *,
-              after_resection: bool = False) -> Head:
+              after_resection: bool = False, brain: Mask | None = None) -> Head:
     """Find brain, tissue and tumor in the reference visit.
 
     Parameters
@@ -78,11 +79,13 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
         The visit, for findings.
     after_resection : bool
         Whether tumor was taken out before this visit.
+    brain : Mask, optional
+        The brain, drawn or found by other means, in the same frame: used instead of looking for it.
 
     Raises
     ------
     InputError
-        If there is no T1, T1Gd, FLAIR or T2 image, or no brain in it.
+        If the brain's mask is empty where the image is, or there is no T1, T1Gd, FLAIR or T2 image, or no brain in it.
     """
     key = first_of(TISSUE_ORDER, images)
     if key is None:
@@ -95,16 +98,28 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
                                 where, "white and grey matter are less certain", Severity.ASSUMED))
     image = images[key]
     known = united(*drawn.values()) if drawn else None
-    prior = lay_atlas(image, known)
+    if brain is not None and not brain.array.any():
+        raise InputError(f"{where}: the mask {brain.name or 'brain'!r} is empty: draw it again, or leave it out")
+    prior = lay_atlas(image, known, brain)
+    given = None
+    if brain is not None:
+        given = average(brain, prior.grid) > 0.5
+        if not given.any():
+            raise InputError(f"{where}: the mask {brain.name or 'brain'!r} is empty where {key} is: draw it again, or "
+                             "leave it out")
+        findings.append(Finding(f"the brain is that of the mask {brain.name or 'brain'!r} ({brain.volume_ml:.0f} mL)",
+                                where, "used instead of looking for it: leave the mask out to have it found",
+                                Severity.NOTE))
     near = np.zeros(prior.grid.shape, bool) if known is None else _guard(known, prior.grid)
     # twice: a lesion that is not drawn disturbs the tissue it is told from
     for _ in range(1 if drawn.keys() & {Region.WHOLE, Region.EDEMA} else 2):
-        tissue = classify(image, prior, near)
+        tissue = classify(image, prior, near, given)
         tumor = find_tumor(normalized(images, tissue, near, prior=prior), drawn, where, after_resection=after_resection)
         # a cavity is kept out, too: there the tissue is that of the visits before the resection
         near = _guard(tumor.whole if tumor.cavity is None else united(tumor.whole, tumor.cavity), prior.grid)
-    tissue = classify(image, prior, near)
+    tissue = classify(image, prior, near, given)
     findings += check_drawn(normalized(images, tissue, near), drawn, where) if drawn else []
+    findings += check_brain(image, tissue, prior, near, where, t1=key in (Sequence.T1, Sequence.T1GD))
     even = {s: flatten(v, tissue.grid, tissue.white, tissue.grey, near) if s in NORMALIZED else v
             for s, v in images.items()}
     return Head(even, tissue, tumor, near, (*findings, *tumor.findings), prior)

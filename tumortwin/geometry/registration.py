@@ -235,11 +235,11 @@ def mutual_information(mask: Mask, samples: int = ENOUGH_SAMPLES) -> sitk.ImageR
     return method
 
 
-def descent(mask: Mask, *, step: float) -> sitk.ImageRegistrationMethod:
+def descent(mask: Mask, *, step: float, rounds: int = 60) -> sitk.ImageRegistrationMethod:
     """The same with a descent whose first step moves the head by `step` mm."""
     method = mutual_information(mask)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetOptimizerAsRegularStepGradientDescent(step, 0.01, 60, relaxationFactor=0.6,
+    method.SetOptimizerAsRegularStepGradientDescent(step, 0.01, rounds, relaxationFactor=0.6,
                                                     gradientMagnitudeTolerance=1e-6)
     return method
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ ROUNDS = 12
 SAMPLES = 40_000
 PRIOR_BLUR_MM = 3.0
 """The atlas is trusted to this distance."""
+NEAR_MM = 4.0
+"""How far the brain may exceed that of the atlas."""
 NEIGHBOR_WEIGHT = 2.4
 """Log odds that unanimous neighbors add."""
 THICK_MM = 3.0
@@ -64,7 +66,8 @@ class Tissue:
         return Mask(self.brain, self.grid, name="brain")
 
 
-def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None = None) -> Tissue:
+def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None = None,
+             brain: NDArray[np.bool_] | None = None) -> Tissue:
     """Part the brain into white matter, grey matter and CSF.
 
     A mixture of Gaussians with the atlas as prior and a cubic log field, by expectation maximisation (Van Leemput et
@@ -82,6 +85,8 @@ def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None =
         The atlas on the same image.
     tumor : (z, y, x) bool array, optional
         The tumor on `prior.grid`.
+    brain : (z, y, x) bool array, optional
+        The brain on `prior.grid`, if it is known: it is taken as it is.
 
     Returns
     -------
@@ -96,13 +101,15 @@ def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None =
     offset = np.rint(head.grid.to_index(grid.to_world([0, 0, 0]))).astype(int)
     box = box_slices(offset, offset + grid.shape)
     values = head.array[box].astype(np.float32)
+    if brain is not None:
+        prior = replace(prior, brain=brain.astype(np.float32))
     inside = prior.brain > 0.5
     if not inside.any() or np.median(values[inside]) <= 0:
         raise InputError(f"{head.name or 'head image'}: no signal where the brain should be")
     signal = np.log(np.maximum(values, 0.02 * np.median(values[inside])))
     priors = _priors(prior)
     tumor = np.zeros(grid.shape, bool) if tumor is None else tumor
-    near = ndimage.binary_dilation(inside, iterations=max(1, round(4 / min(grid.spacing))))
+    near = ndimage.distance_transform_edt(~inside, sampling=grid.spacing) <= NEAR_MM
     index = np.argwhere(near & ~tumor)
     index = index[:: max(1, len(index) // SAMPLES)]
     at = tuple(index.T)
@@ -130,9 +137,10 @@ def classify(head: Volume, prior: AtlasOnHead, tumor: NDArray[np.bool_] | None =
     white[unsure] /= np.maximum(solid[unsure], 1e-6)
     grey[unsure] /= np.maximum(solid[unsure], 1e-6)
     csf[unsure] = other[unsure] = 0
-    brain = _whole(white + grey > 0.5, near, grid)
-    # the outermost CSF is told from the skull by the atlas alone, where tissue is near
-    brain |= inside & (ndimage.distance_transform_edt(~brain, sampling=grid.spacing) <= 2)
+    if brain is None:
+        brain = _whole(white + grey > 0.5, near, grid)
+        # the outermost CSF is told from the skull by the atlas alone, where tissue is near
+        brain |= inside & (ndimage.distance_transform_edt(~brain, sampling=grid.spacing) <= 2)
     # what is in the brain and none of the three (vessels, falx) holds no tumor either
     white, grey, csf = (np.where(brain, share, 0).astype(np.float32) for share in (white, grey, csf + other))
     return Tissue(grid, brain, white, grey, csf, prior.compartments)

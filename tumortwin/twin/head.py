@@ -39,6 +39,7 @@ from tumortwin.twin.look import (
     Survey,
     after_resection,
     by_whom,
+    drawn_brain,
     drawn_on,
     drawn_on_reference,
     in_one_place,
@@ -102,7 +103,8 @@ def _first_look(patient: Patient, reference: int, findings: list[Finding]) -> tu
     drawn, source = drawn_on_reference(patient, visit, findings)
     key = first_of(POSE_ORDER, visit.images)
     images = {s: v for s, v in visit.images.items() if key is not None and v.frame == visit.images[key].frame}
-    head = read_head(images, drawn, where, after_resection=after_resection(patient, visit))
+    head = read_head(images, drawn, where, after_resection=after_resection(patient, visit),
+                     brain=drawn_brain(patient, visit))
     findings += head.findings
     return head, Look(reference, visit, where, np.eye(4), frames, by_whom(head.tumor, source))
 

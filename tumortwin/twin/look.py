@@ -28,6 +28,8 @@ from tumortwin.twin.model import RegistrationQuality
 
 MOST_NOT_FINITE = 0.5
 """Share of an image's voxels without a value from which it cannot be used; masked backgrounds are less."""
+BRAIN = "brain"
+"""What a mask of the whole brain is called, in any case of letters."""
 Frames = Mapping[str | None, NDArray[np.float64]]
 
 
@@ -154,6 +156,16 @@ def drawn_on_reference(patient: Patient, visit: Visit,
         return drawn, ""
     planned = {n: m for n, m in patient.structures.items() if m.frame == visit.images[key].frame}
     return {**drawn_regions(planned, where_of(visit))[0], **drawn}, "RTSTRUCT "
+
+
+def drawn_brain(patient: Patient, visit: Visit) -> Mask | None:
+    """A mask called "brain" where a visit's pose image is: the visit's own, else one of the plan's structures."""
+    key = first_of(POSE_ORDER, visit.images)
+    for held in (visit.masks, patient.structures):
+        for name, mask in held.items():
+            if key is not None and name.strip().lower() == BRAIN and mask.frame == visit.images[key].frame:
+                return replace(mask, name=name)
+    return None
 
 
 def by_whom(tumor: TumorMasks, source: str) -> TumorMasks:
