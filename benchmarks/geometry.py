@@ -243,8 +243,8 @@ def plot(cases: list[Case], path: Path) -> None:
             case = next(c for c in cases if c.seed == seed)
             image, cut, found, true = case.pictures[visit]
             show_slice(ax, image, cut, outlines=found, dashed=true)
-            middle = "" if (value, visit) != chosen[-1][0] else " (median patient)"
-            ax.set_title(f"seed {seed}, day {DAYS[visit]}: whole tumor Dice {value:.2f}{middle}\n{case.about}",
+            middle = "" if (value, visit) != chosen[-1][0] else " (median)"
+            ax.set_title(f"seed {seed}, day {DAYS[visit]}: whole tumor Dice {value:.2f}\n{case.about}{middle}",
                          fontsize=8)
         figure.suptitle("The seven worst visits and a median one. Lines: found; dashed: true. Blue: whole tumor, "
                         "orange: enhancing, pink: cavity. Synthetic patients, research use only")
