@@ -198,7 +198,7 @@ def test_what_cannot_be_shown_is_said(made):
     lost = replace(twin, observations=(twin.observations[0], replace(twin.observations[1], transform=far)))
     row = QualityReport.from_twin(lost, patient=patient).visits[1]
     assert row.pictures == ()
-    assert sum("does not show the brain" in line for line in row.missing) == 4
+    assert sum("does not show what is compared" in line for line in row.missing) == 4
     plain = replace(patient, visits=(*patient.visits[:2], replace(
         patient.visits[2], images={Sequence.FLAIR: patient.visits[2].images[Sequence.FLAIR]}), patient.visits[3]))
     assert [p.title for p in QualityReport.from_twin(twin, patient=plain).visits[2].pictures] == [

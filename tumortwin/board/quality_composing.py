@@ -195,7 +195,7 @@ def _pictures(reference: _Reference, look: Observation, visit: Visit | None,
         for plane, grid in grids.items():
             picture = _plain(reference, reference.image(title), grid, np.eye(4))
             if is_reference and picture is not None:
-                pictures.append(Picture(f"{title} and edge of the brain", plane, *picture,
+                pictures.append(Picture(f"{title} and its outline", plane, *picture,
                                         {"brain": reference.flat(reference.brain, grid)}))
         if not is_reference:
             missing.append("No image of this visit was given: no checkerboard; outlines over the reference visit's.")
@@ -204,7 +204,7 @@ def _pictures(reference: _Reference, look: Observation, visit: Visit | None,
         for plane, grid in grids.items():
             board = _board(reference, fixed, images[moving], grid, look)
             if board is None:
-                missing.append(f"No {plane} checkerboard: {moving} does not show the brain there.")
+                missing.append(f"No {plane} checkerboard: {moving} does not show what is compared there.")
             else:
                 pair = moving if str(moving) == fixed else f"{fixed} and {moving}"
                 pictures.append(Picture(f"checkerboard, {pair}", plane, board,
@@ -217,7 +217,7 @@ def _pictures(reference: _Reference, look: Observation, visit: Visit | None,
     for sequence, image in shown.items():
         picture = _plain(reference, image, grid, look.transform)
         if picture is None:
-            missing.append(f"{sequence} does not show the brain in this slice.")
+            missing.append(f"{sequence} does not show what is compared in this slice.")
         else:
             pictures.append(Picture(f"{sequence} and regions", Plane.AXIAL, *picture, outlines))
     if not shown:

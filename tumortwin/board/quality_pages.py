@@ -25,7 +25,7 @@ from tumortwin.geometry.registration import FEW_BITS
 from tumortwin.imaging.findings import Finding
 
 COLORS = {**OUTLINE_COLORS, "brain": "#2fe0a5"}
-NAMES = {"brain": "edge of the reference visit's brain", "whole": "whole tumor", "enhancing": "enhancing",
+NAMES = {"brain": "outline of brain or organ at the reference visit", "whole": "whole tumor", "enhancing": "enhancing",
          "necrosis": "necrosis", "cavity": "resection cavity"}
 GRAYS = (-0.35, 1.5)
 """Drawn black and white, where 0 and 1 are the darkest and brightest normal brain."""
@@ -184,7 +184,7 @@ def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
         else:
             lines.append(("Similarity", f"{quality.similarity:.3f} normalized mutual information",
                          quality.similarity < FEW_BITS))
-        lines.append(("Overlap", f"{100 * quality.overlap:.0f} % of the reference brain",
+        lines.append(("Overlap", f"{100 * quality.overlap:.0f} % of the reference brain or organ",
                      quality.overlap < SMALL_OVERLAP))
         lines.append(("Residual", f"{quality.residual_mm:.2f} mm", quality.residual_mm > LARGE_RESIDUAL_MM))
     elif visit.role == "reference":
