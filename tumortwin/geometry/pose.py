@@ -58,7 +58,7 @@ def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "", *,
     InputError
         If the visit has no image.
     """
-    still, mover = compared_images(head, images, where)
+    still, mover = compared_images(head.images, images, where)
     reference = [v.grid for v in head.images.values()]
     if not images.keys() & set(NORMALIZED) and any(images[mover].grid.matches(g) for g in reference):
         finding = Finding(f"{mover} alone, on the voxels and in the frame of reference of the reference visit", where,
@@ -117,7 +117,7 @@ def given_pose(head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np
     InputError
         If the visit has no image.
     """
-    still, mover = compared_images(head, images, where)
+    still, mover = compared_images(head.images, images, where)
     fixed, moving, mask = head.images[still], images[mover], _compared(head)
     similarity, overlap = quality(fixed, moving, mask, matrix)
     off = small_motion(fixed, placed(moving, matrix, fixed.frame), mask)
@@ -153,7 +153,7 @@ def bend(head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: 
     InputError
         As :func:`~tumortwin.geometry.deformation.deform`.
     """
-    still, mover = compared_images(head, images, where)
+    still, mover = compared_images(head.images, images, where)
     tissue = head.tissue
     image = images[mover]
     if mover in NORMALIZED:
@@ -164,10 +164,17 @@ def bend(head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: 
                   transform)
 
 
-def compared_images(head: Head, images: Mapping[Sequence, Volume], where: str) -> tuple[Sequence, Sequence]:
-    """The image of the reference and the visit's that are compared: the same sequence if there is one."""
-    both = {k: v for k, v in images.items() if k in head.images}
-    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, head.images)
+def compared_images(reference: Mapping[Sequence, Volume], images: Mapping[Sequence, Volume],
+                    where: str) -> tuple[Sequence, Sequence]:
+    """The image of the reference and the visit's that are compared: the same sequence if there is one.
+
+    Raises
+    ------
+    InputError
+        If one of them has no image that could be registered.
+    """
+    both = {k: v for k, v in images.items() if k in reference}
+    still = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, reference)
     mover = still if still in images else first_of(POSE_ORDER, images)
     if still is None or mover is None:
         raise InputError(f"{where}: no image that could be registered")

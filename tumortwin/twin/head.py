@@ -116,7 +116,7 @@ def _other_look(patient: Patient, index: int, head: Head, given: tuple[NDArray[n
     try:
         visit, frames = in_one_place(patient.visits[index], findings)
         drawn = drawn_on(visit, findings)
-        still, mover = compared_images(head, visit.images, where)
+        still, mover = compared_images(head.images, visit.images, where)
         if given is None:
             pose = pose_of(head, visit.images, where, tumor=united(*drawn.values()) if drawn else None)
         else:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry import Registration, average, covered, drawn_tumor, organ_domain, register
-from tumortwin.geometry.head import POSE_ORDER, first_of
+from tumortwin.geometry.pose import compared_images
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Mask, Volume
@@ -149,7 +149,7 @@ def _other_look(visit: Visit, index: int, mask: Mask, images: Mapping[Sequence, 
             still, mover, pose = _pose(visit, mask, images, near, where)
         else:
             matrix, who = given
-            still, mover = _compared(visit, images, where)
+            still, mover = compared_images(images, visit.images, where)
             pose = Registration(matrix, np.nan, float(covered(visit.images[mover].grid, mask.grid, matrix)[
                 mask.array].mean()), np.nan, (Finding(f"the pose is given by {who}", where,
                                                       "used instead of a registration"),))
@@ -167,15 +167,6 @@ def _empty(image: Volume) -> Mask:
     return Mask(np.zeros(image.grid.shape, bool), image.grid)
 
 
-def _compared(visit: Visit, images: Mapping[Sequence, Volume], where: str) -> tuple[Sequence, Sequence]:
-    both = {s: v for s, v in visit.images.items() if s in images}
-    mover = first_of(POSE_ORDER, both) or first_of(POSE_ORDER, visit.images)
-    still = mover if mover in images else first_of(POSE_ORDER, images)
-    if mover is None or still is None:
-        raise InputError(f"{where}: no image that could be registered")
-    return still, mover
-
-
 def _pose(visit: Visit, mask: Mask, images: Mapping[Sequence, Volume], near: NDArray[np.bool_],
           where: str) -> tuple[Sequence, Sequence, Registration]:
     """How another visit lies: registered to the reference inside the organ.
@@ -183,7 +174,7 @@ def _pose(visit: Visit, mask: Mask, images: Mapping[Sequence, Volume], near: NDA
     On the very voxels and in the frame of reference of the reference's images it is taken as aligned, as the files
     claim: such patients were registered before they were given to us.
     """
-    still, mover = _compared(visit, images, where)
+    still, mover = compared_images(images, visit.images, where)
     image = visit.images[mover]
     if any(image.grid.matches(other.grid) for other in (*images.values(), mask)):
         finding = Finding(f"{mover} on the voxels and in the frame of reference of the reference visit", where,
