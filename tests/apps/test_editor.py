@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import sys
 import time
 from datetime import datetime
@@ -355,6 +356,25 @@ def test_what_is_saved_is_what_was_drawn(read, sample, tmp_path, dicom_errors):
     app.save.click()
     app.wait()
     assert path.read_bytes() != kept
+
+
+def test_what_was_saved_beside_its_images_is_read_again_and_opened(sample, tmp_path):
+    folder = tmp_path / "visit"
+    shutil.copytree(sample / "0-diagnosis", folder)
+    for path in folder.rglob("*.dcm"):
+        if pydicom.dcmread(path, stop_before_pixels=True).Modality == "SEG":
+            path.unlink()
+    app = EditorApp(tt.read_patient(folder), source=folder, file=folder / "drawn.dcm", region="cavity")
+    assert app.masks == {}
+    for number, region in enumerate(("cavity", "whole")):
+        app.region.value = region
+        draw(app, (0.3, 0.3 + 0.1 * number), (0.4, 0.3), number=number)
+    app.save.click()
+    app.wait()
+    again = EditorApp(tt.read_patient(folder))
+    assert list(again.masks) == ["whole tumor", "resection cavity"]
+    for name, mask in app.masks.items():
+        np.testing.assert_array_equal(again.masks[name].array, mask.array)
 
 
 def test_an_empty_drawing_is_not_saved(read, sample, tmp_path):
