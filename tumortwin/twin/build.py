@@ -19,7 +19,7 @@ from tumortwin.progress import Progress, silent
 from tumortwin.twin.given_poses import Given, given_poses
 from tumortwin.twin.head import survey_head
 from tumortwin.twin.look import Look, usable
-from tumortwin.twin.model import Twin
+from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.observing import observe
 from tumortwin.twin.organ import named_organ, organ_of, survey_organ
 from tumortwin.twin.planning_ct import place_planning_ct
@@ -91,16 +91,17 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     if organ is not None:
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
-        home, _ = organ_of(patient, organ, asked)
-        survey = survey_organ(patient, organ, asked, spacing, given_poses(patient, home, transforms),
-                              progress=progress, findings=findings)
+        home, mask = organ_of(patient, organ, asked)
+        survey = survey_organ(patient, home, mask, spacing, given_poses(patient, home, transforms), progress=progress,
+                              findings=findings)
     else:
         home = _reference(patient, findings) if asked is None else asked
         survey = survey_head(patient, home, spacing, given_poses(patient, home, transforms), deformable=deformable,
                              threads=threads, progress=progress, findings=findings)
     domain, looks = survey.domain, survey.looks
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
-    _warn_outside(domain, looks, findings)
+    observations = observe(looks, domain, patient, cellularity, findings)
+    _warn_outside(domain, looks, observations, findings)
     placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
     placed[domain.grid.frame] = np.eye(4)
@@ -108,8 +109,7 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     structures, dose = _planned(patient, domain.grid, placed, findings)
     twin = Twin(
         patient_id=patient.id, reference_time=patient.visits[0].date, domain=domain,
-        anatomy=_anatomy(survey.images, domain.grid),
-        observations=observe(looks, domain, patient, cellularity, findings), structures=structures, dose=dose,
+        anatomy=_anatomy(survey.images, domain.grid), observations=observations, structures=structures, dose=dose,
         clinical=patient.clinical, sources=patient.sources, identity_removed=patient.identity_removed,
     )
     twin = place_therapy(twin, patient.treatments, placed, findings)
@@ -153,9 +153,10 @@ def _reference(patient: Patient, findings: list[Finding]) -> int:
     return (planning or enhanced or able)[0]
 
 
-def _warn_outside(domain: Domain, looks: Iterable[Look], findings: list[Finding]) -> None:
-    for look in looks:
-        share = average(look.tumor.enhancing, domain.grid, look.transform)
+def _warn_outside(domain: Domain, looks: Iterable[Look], observations: Iterable[Observation],
+                  findings: list[Finding]) -> None:
+    for look, seen in zip(looks, observations, strict=True):
+        share = seen.enhancing
         total = share.sum()
         if total and share[~domain.mask].sum() > 0.2 * total:
             findings.append(Finding(

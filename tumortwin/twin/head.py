@@ -50,7 +50,8 @@ from tumortwin.twin.look import (
 LEAST_OVERLAP = 0.05
 """A visit that shows less of the reference's brain than this has no place."""
 LEAST_SIMILARITY = 1.01
-"""Normalized mutual information of a head with noise is below this."""
+"""A head and noise share 1.008 (normalized mutual information) where 20,000 voxels are compared, and less on more; on
+fewer, chance hides it."""
 Poses = Mapping[int, tuple[NDArray[np.float64], str]]
 
 

@@ -84,18 +84,18 @@ def named_organ(patient: Patient) -> str | None:
     return next((name for name in ORGANS if name in names), None)
 
 
-def survey_organ(patient: Patient, organ: str | Mask, reference: int | None, spacing: float, poses: Poses, *,
-                 progress: Progress, findings: list[Finding]) -> Survey:
+def survey_organ(patient: Patient, home: int, mask: Mask, spacing: float, poses: Poses, *, progress: Progress,
+                 findings: list[Finding]) -> Survey:
     """Look at every visit; the tumor is what was drawn.
 
     Parameters
     ----------
     patient : Patient
         With usable images only.
-    organ : str or Mask
-        See :func:`organ_of`.
-    reference : int or None
+    home : int
         The visit that the others are laid on.
+    mask : Mask
+        The organ there; see :func:`organ_of`.
     spacing : float
         Of the twin's grid, mm.
     poses : mapping of int to (4, 4) array and str
@@ -108,9 +108,8 @@ def survey_organ(patient: Patient, organ: str | Mask, reference: int | None, spa
     Raises
     ------
     InputError
-        If the organ was outlined nowhere, or the reference visit has no image in its frame of reference.
+        If the reference visit has no image in the organ's frame of reference.
     """
-    home, mask = organ_of(patient, organ, reference)
     others = [i for i, v in enumerate(patient.visits) if i != home and set(v.images) - {Sequence.CT}]
     count = 1 + len(others)
     progress(0, count, "geometry")
