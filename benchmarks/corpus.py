@@ -1,9 +1,9 @@
 """What becomes of DICOM that went wrong: our reader beside SimpleITK, highdicom and dcm2niix, on the same files.
 
-The hostile series are those of tumortwin.phantom.mutants, each with known truth. The real files are all that ship with
-pydicom, pydicom-data and nibabel; nobody knows their truth, so readers are held against each other. A converter's
-volume is right if its values are those of the places that its affine gives them. `--write docs/imaging.md` puts the
-tables there; `--list` names every case that did not go as it should.
+The hostile series are those of tumortwin.phantom.hostile.mutants, each with known truth. The real files are all that
+ship with pydicom, pydicom-data and nibabel; nobody knows their truth, so readers are held against each other. A
+converter's volume is right if its values are those of the places that its affine gives them. `--write docs/imaging.md`
+puts the tables there; `--list` names every case that did not go as it should.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from tables import machine, note, parser, rows
 
 from tumortwin.errors import TumorTwinError
 from tumortwin.imaging.folder import read_folder
-from tumortwin.phantom.mutants import mutants
-from tumortwin.phantom.specimens import Expected, Mutant
-from tumortwin.phantom.verdicts import NEAR, Reading, Verdict, judge, our_verdict
+from tumortwin.phantom.hostile.mutants import mutants
+from tumortwin.phantom.hostile.specimens import Expected, Mutant
+from tumortwin.phantom.hostile.verdicts import NEAR, Reading, Verdict, judge, our_verdict
 
 LPS = np.diag([-1.0, -1, 1, 1])  # from and to RAS
 ZYX = np.eye(4)[[2, 1, 0, 3]]  # from and to (x, y, z)
@@ -121,13 +121,21 @@ def by_dcm2niix(folder: Path) -> Outcome:
     """Its NIfTI files, volumes of a 4D file one by one."""
     with tempfile.TemporaryDirectory() as out:
         try:
-            done = subprocess.run([dcm2niix.bin, "-b", "n", "-z", "n", "-f", "%s_%d_%p", "-o", out, str(folder)],
-                                  capture_output=True, text=True, errors="replace", timeout=60, check=False)
+            done = subprocess.run(
+                [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "%s_%d_%p", "-o", out, str(folder)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=60,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             return Outcome(crashed=True, complaints="more than a minute")
-        said = "\n".join(line for line in (done.stdout + done.stderr).splitlines()
-                         if re.search("warn|error|unable|not |missing", line, re.IGNORECASE)
-                         and "determine manufacturer" not in line)  # said of sound files as well
+        said = "\n".join(
+            line
+            for line in (done.stdout + done.stderr).splitlines()
+            if re.search("warn|error|unable|not |missing", line, re.IGNORECASE) and "determine manufacturer" not in line
+        )  # said of sound files as well
         volumes = []
         for path in sorted(Path(out).rglob("*.nii")):
             image = nibabel.load(path)
@@ -139,7 +147,9 @@ def by_dcm2niix(folder: Path) -> Outcome:
 
 
 TOOLS: dict[str, Callable[[Path], Outcome]] = {
-    "SimpleITK": simpleitk, "highdicom": by_highdicom, "dcm2niix": by_dcm2niix,
+    "SimpleITK": simpleitk,
+    "highdicom": by_highdicom,
+    "dcm2niix": by_dcm2niix,
 }
 
 
@@ -192,12 +202,21 @@ def study_mutants(seed: int, tools: dict[str, Callable[[Path], Outcome]], listin
     note("hostile series", total, "", target=">= 150", holds=total >= 150)
     note("  crashes", counts[Verdict.CRASH], "", target="0", holds=not counts[Verdict.CRASH])
     note("  silently wrong geometry or scale", counts[Verdict.WRONG], "", target="0", holds=not counts[Verdict.WRONG])
-    note("  of the repairable, repaired right", 100 * repaired / repairable, "%", target=">= 80 %",
-         holds=repaired >= 0.8 * repairable)
+    note(
+        "  of the repairable, repaired right",
+        100 * repaired / repairable,
+        "%",
+        target=">= 80 %",
+        holds=repaired >= 0.8 * repairable,
+    )
     note("  not as expected, or not said", astray, "", target="0", holds=not astray)
     if tools:
-        note("  right within 0.01 mm where highdicom or dcm2niix is", 100 * agree / max(shared, 1), "%",
-             against=f"{shared} comparisons")
+        note(
+            "  right within 0.01 mm where highdicom or dcm2niix is",
+            100 * agree / max(shared, 1),
+            "%",
+            against=f"{shared} comparisons",
+        )
     for name in tools:
         of_tool = sum((found[name] for found in table.values()), Counter())
         for verdict in (Verdict.WRONG, Verdict.WARNED, Verdict.CRASH):
@@ -207,8 +226,10 @@ def study_mutants(seed: int, tools: dict[str, Callable[[Path], Outcome]], listin
 
 def real_files() -> Iterator[tuple[str, Path]]:
     """Every file that ships with pydicom, pydicom-data and nibabel, and the folders that are a patient's."""
-    roots = {"pydicom": Path(pydicom.__file__).parent / "data",
-             "nibabel": Path(nibabel.__file__).parent / "nicom/tests/data"}
+    roots = {
+        "pydicom": Path(pydicom.__file__).parent / "data",
+        "nibabel": Path(nibabel.__file__).parent / "nicom/tests/data",
+    }
     extra = find_spec("data_store")
     if extra is not None and extra.submodule_search_locations:
         roots["pydicom-data"] = Path(extra.submodule_search_locations[0]) / "data"
@@ -311,17 +332,22 @@ def study_files(tools: dict[str, Callable[[Path], Outcome]], listing: bool) -> d
     note("real files and folders", sum(counts.values()), "")
     note("  crashes", counts["crash"], "", target="0", holds=not counts["crash"])
     note("  loaded as another reader does", counts["as another reader"], "")
-    note("  loaded unlike all others", counts["unlike all others"], "", target="0",
-         holds=not counts["unlike all others"])
+    note(
+        "  loaded unlike all others", counts["unlike all others"], "", target="0", holds=not counts["unlike all others"]
+    )
     return table
 
 
 def page(mutant_table: Tables, file_table: dict[str, Counter[str]], tools: list[str], begun_on: str) -> str:
     """The tables for a page of the documentation."""
     readers = ["tumortwin", *tools]
-    lines = [f"Machine: {begun_on}; SimpleITK {sitk.Version_VersionString()}, highdicom {highdicom.__version__}, "
-             f"dcm2niix {_version()}.", "", "| case | series | " + " | ".join(readers) + " |",
-             "|---|---|" + "---|" * len(readers)]
+    lines = [
+        f"Machine: {begun_on}; SimpleITK {sitk.Version_VersionString()}, highdicom {highdicom.__version__}, "
+        f"dcm2niix {_version()}.",
+        "",
+        "| case | series | " + " | ".join(readers) + " |",
+        "|---|---|" + "---|" * len(readers),
+    ]
     for case, found in mutant_table.items():
         cells = [", ".join(f"{found[r][v]} {v}" for v in Verdict if found[r][v]) for r in readers]
         lines.append(f"| {case} | {sum(found['tumortwin'].values())} | " + " | ".join(cells) + " |")
@@ -330,8 +356,9 @@ def page(mutant_table: Tables, file_table: dict[str, Counter[str]], tools: list[
     lines.append(f"| **all** | {sum(totals[0].values())} | " + " | ".join(cells) + " |")
     kinds = list(dict.fromkeys(kind for found in file_table.values() for kind in found))
     lines += ["", "| files of | " + " | ".join(kinds) + " |", "|---|" + "---|" * len(kinds)]
-    lines += [f"| {package} | " + " | ".join(str(found[k]) for k in kinds) + " |"
-              for package, found in file_table.items()]
+    lines += [
+        f"| {package} | " + " | ".join(str(found[k]) for k in kinds) + " |" for package, found in file_table.items()
+    ]
     return "\n".join(["", *lines, ""])
 
 

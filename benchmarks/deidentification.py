@@ -26,7 +26,7 @@ from planted import Planted
 from tables import finish, machine, note, parser
 
 from tumortwin.imaging.deidentification import DeidentificationReport, deidentify
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.road import run
 
 KEY = bytes(range(32))
@@ -46,6 +46,7 @@ def identifiers(study: Planted, report: DeidentificationReport) -> None:
 
 def intervals(study: Planted, report: DeidentificationReport) -> None:
     """The largest difference between an interval before and after."""
+
     def times(folder: Path) -> list[datetime]:
         found = []
         for path in folder.rglob("*.dcm"):
@@ -64,8 +65,12 @@ def references(folder: Path) -> tuple[int, int]:
     """References between instances, and how many of them lead to a file that is there."""
     files = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(folder.rglob("*.dcm"))]
     there = {str(data.SOPInstanceUID) for data in files}
-    named = [str(element.value) for data in files for element in data.iterall()
-             if element.keyword == "ReferencedSOPInstanceUID"]
+    named = [
+        str(element.value)
+        for data in files
+        for element in data.iterall()
+        if element.keyword == "ReferencedSOPInstanceUID"
+    ]
     return len(named), sum(uid in there for uid in named)
 
 
@@ -134,8 +139,14 @@ def main() -> None:
         whole = deidentify(SAMPLE, place / "sample", key=KEY)
         seconds = time.perf_counter() - begin
         before, after = references(SAMPLE), references(whole.folder)
-        note("references between the sample's files that resolve", after[1], "", f"{before[1]} before", "as before",
-             before == after)
+        note(
+            "references between the sample's files that resolve",
+            after[1],
+            "",
+            f"{before[1]} before",
+            "as before",
+            before == after,
+        )
         old, new = errors(SAMPLE), errors(whole.folder)
         note("errors of dciodvfy, one file of each kind", new[0], "", f"{old[0]} before", "no more", new[0] <= old[0])
         note("errors of dcentvfy, the whole sample", new[1], "", f"{old[1]} before", "no more", new[1] <= old[1])

@@ -129,8 +129,14 @@ def work(seeds: dict[str, Seed], seed: int, numbers: Sequence[int]) -> Iterator[
                     verdict, why = "memory", f"{added / 2**20:.0f} MiB for {size} bytes of files ({why})"
                 elif len(caught) > STORM:
                     verdict, why = "warnings", f"{len(caught)} warnings, e.g. {caught[0].message}"
-            yield {"number": number, "kind": spoiled.kind, "verdict": verdict, "why": why, "seconds": took,
-                   "added": added}
+            yield {
+                "number": number,
+                "kind": spoiled.kind,
+                "verdict": verdict,
+                "why": why,
+                "seconds": took,
+                "added": added,
+            }
             if verdict == "memory":
                 return  # the peak hides what others take: a fresh process goes on
 
@@ -149,8 +155,10 @@ def watched(command: Sequence[str], numbers: Sequence[int], patience: float = PA
     """
     left = list(numbers)
     while left:
-        with (tempfile.TemporaryFile() as complaints,
-              subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints) as process):
+        with (
+            tempfile.TemporaryFile() as complaints,
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints) as process,
+        ):
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(",".join(map(str, left)).encode())
@@ -172,8 +180,12 @@ def watched(command: Sequence[str], numbers: Sequence[int], patience: float = PA
         if begun is not None:
             left.remove(begun["number"])
             hang = silent or code == -24
-            yield Outcome(begun["number"], begun["kind"], "hang" if hang else "crash",
-                          f"no answer in {patience:g} s" if silent else f"ended with {code}: {said}")
+            yield Outcome(
+                begun["number"],
+                begun["kind"],
+                "hang" if hang else "crash",
+                f"no answer in {patience:g} s" if silent else f"ended with {code}: {said}",
+            )
         elif left and code not in (0, -9):
             raise SystemExit(f"the process that reads ended with {code} between two mutants: {said}")
 
@@ -218,8 +230,14 @@ def table(outcomes: list[Outcome], seed: int) -> None:
     note("failures: another exception", other, "mutants", "", "0", other == 0)
     slowest = max(outcomes, key=lambda o: o.seconds)
     largest = max(outcomes, key=lambda o: o.added)
-    note("longest reading, CPU time", slowest.seconds, "s", f"{slowest.kind}, number {slowest.number}",
-         f"<= {SECONDS} s", slowest.seconds <= SECONDS)
+    note(
+        "longest reading, CPU time",
+        slowest.seconds,
+        "s",
+        f"{slowest.kind}, number {slowest.number}",
+        f"<= {SECONDS} s",
+        slowest.seconds <= SECONDS,
+    )
     note("most address space added", largest.added / 2**20, "MiB", f"{largest.kind}, number {largest.number}")
     note("mutants in all", len(outcomes), "", f"seed {seed}", ">= 20000", len(outcomes) >= 20000)
 

@@ -35,8 +35,14 @@ from tumortwin.phantom.synthetic import SyntheticPatient
 
 SEEDS = tuple(range(201, 225))
 DAYS = (0, 21, 95, 205)
-PROTOCOLS = (Protocol(), Protocol((1.2, 1.0, 1.0)), Protocol((3, 1, 1)), Protocol((5, 0.9, 0.9)),
-             Protocol(plane="sagittal"), Protocol(tilt=(-18, 4, 6)))
+PROTOCOLS = (
+    Protocol(),
+    Protocol((1.2, 1.0, 1.0)),
+    Protocol((3, 1, 1)),
+    Protocol((5, 0.9, 0.9)),
+    Protocol(plane="sagittal"),
+    Protocol(tilt=(-18, 4, 6)),
+)
 LEAST_ML = 0.5
 """Dice of a part smaller than this says little."""
 TARGETS = {"whole": 0.90, "enhancing": 0.85, "brain": 0.96}
@@ -83,18 +89,28 @@ def study(seed: int) -> Case:
     noise = float(rng.uniform(0.015, 0.05))
     resected, turned = seed % 4 == 0, seed % 3 == 0
     slicing = [PROTOCOLS[k] for k in rng.integers(len(PROTOCOLS), size=len(DAYS))]
-    plans = [VisitPlan(day, f"day {day}", dict.fromkeys((Sequence.T1, Sequence.T1GD, Sequence.FLAIR), p))
-             for day, p in zip(DAYS, slicing, strict=True)]
+    plans = [
+        VisitPlan(day, f"day {day}", dict.fromkeys((Sequence.T1, Sequence.T1GD, Sequence.FLAIR), p))
+        for day, p in zip(DAYS, slicing, strict=True)
+    ]
     made = make_patient(seed, size_ml=size, noise=noise, resection=resected, visits=plans)
     motions = [_motion(rng) if turned else np.eye(4) for _ in DAYS]
-    patient = tt.Patient(made.id, tuple(
-        tt.Visit(v.date, {s.sequence: _moved(s.volume, m) for s in v.series if s.sequence is not Sequence.DWI})
-        for v, m in zip(made.visits, motions, strict=True)), made.treatments)
+    patient = tt.Patient(
+        made.id,
+        tuple(
+            tt.Visit(v.date, {s.sequence: _moved(s.volume, m) for s in v.series if s.sequence is not Sequence.DWI})
+            for v, m in zip(made.visits, motions, strict=True)
+        ),
+        made.treatments,
+    )
     begin = time.perf_counter()
     twin = tt.build_twin(patient)
     seconds = time.perf_counter() - begin
-    about = (f"{made.truth['site']['name']}, {size:.0f} mL, noise {noise:.3f}" + (", resected" if resected else "")
-             + (", turned" if turned else ""))
+    about = (
+        f"{made.truth['site']['name']}, {size:.0f} mL, noise {noise:.3f}"
+        + (", resected" if resected else "")
+        + (", turned" if turned else "")
+    )
     return _measured(made, motions, twin, patient, Case(seed, about, {}, {}, [], True, seconds, {}))
 
 
@@ -167,8 +183,9 @@ def dice(a: NDArray, b: NDArray) -> float:
     return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
 
 
-def _picture(patient: tt.Patient, seen: tt.twin.Observation, grid: Grid, found: dict[str, NDArray],
-             true: dict[str, NDArray]) -> tuple[Volume, Cut, dict[str, NDArray], dict[str, NDArray]]:
+def _picture(
+    patient: tt.Patient, seen: tt.twin.Observation, grid: Grid, found: dict[str, NDArray], true: dict[str, NDArray]
+) -> tuple[Volume, Cut, dict[str, NDArray], dict[str, NDArray]]:
     """The axial slice with most tumor, cropped to what is drawn."""
     images = patient.visits[seen.visit].images
     image = images[Sequence.FLAIR]
@@ -191,16 +208,32 @@ def report(cases: list[Case]) -> None:
     cavity = {(c.seed, visit): v for c in cases for (name, visit), v in c.dice.items() if name == "cavity"}
     _spread("resection cavity: Dice", cavity, None)
     errors = [e for c in cases for e in c.registration]
-    note("registration: median of visits", statistics.median(errors), "voxels", f"{len(errors)} visits", "<= 0.5",
-         statistics.median(errors) <= 0.5)
+    note(
+        "registration: median of visits",
+        statistics.median(errors),
+        "voxels",
+        f"{len(errors)} visits",
+        "<= 0.5",
+        statistics.median(errors) <= 0.5,
+    )
     note("registration: worst visit", max(errors), "voxels", "", "<= 0.5", max(errors) <= 0.5)
     for region in ("whole", "enhancing"):
         held = [v for c in cases for (name, _), v in c.covered.items() if name == region]
         note(f"{region}: true volume inside the 90 % interval", 100 * float(np.mean(held)), "%", f"{len(held)} visits")
-    note("patients with the tumor on its side", sum(c.side for c in cases), "", f"of {len(cases)}", "all",
-         all(c.side for c in cases))
-    note("build_twin, median", statistics.median(c.seconds for c in cases), "s", f"{len(DAYS)} visits, one thread, "
-         "shared machine")
+    note(
+        "patients with the tumor on its side",
+        sum(c.side for c in cases),
+        "",
+        f"of {len(cases)}",
+        "all",
+        all(c.side for c in cases),
+    )
+    note(
+        "build_twin, median",
+        statistics.median(c.seconds for c in cases),
+        "s",
+        f"{len(DAYS)} visits, one thread, shared machine",
+    )
 
 
 def _about(cases: list[Case], seed: int) -> str:
@@ -220,16 +253,22 @@ def _spread(name: str, values: dict[tuple[int, int], float], target: float | Non
 
 def by_patient(cases: list[Case]) -> str:
     """One line a patient, as Markdown."""
-    lines = ["| seed | patient | brain | whole, by visit | enhancing, by visit | registration, voxels |",
-             "|---" * 6 + "|"]
+    lines = [
+        "| seed | patient | brain | whole, by visit | enhancing, by visit | registration, voxels |",
+        "|---" * 6 + "|",
+    ]
     for c in cases:
+
         def row(region: str, case: Case = c) -> str:
-            return " ".join(f"{case.dice[region, v]:.2f}" if (region, v) in case.dice else "-"
-                            for v in range(len(DAYS)))
+            return " ".join(
+                f"{case.dice[region, v]:.2f}" if (region, v) in case.dice else "-" for v in range(len(DAYS))
+            )
 
         brain = next(v for (name, _), v in c.dice.items() if name == "brain")
-        lines.append(f"| {c.seed} | {c.about} | {brain:.3f} | {row('whole')} | {row('enhancing')} | "
-                     f"{' '.join(f'{e:.2f}' for e in c.registration)} |")
+        lines.append(
+            f"| {c.seed} | {c.about} | {brain:.3f} | {row('whole')} | {row('enhancing')} | "
+            f"{' '.join(f'{e:.2f}' for e in c.registration)} |"
+        )
     return "\n".join(lines)
 
 
@@ -244,10 +283,13 @@ def plot(cases: list[Case], path: Path) -> None:
             image, cut, found, true = case.pictures[visit]
             show_slice(ax, image, cut, outlines=found, dashed=true)
             middle = "" if (value, visit) != chosen[-1][0] else " (median)"
-            ax.set_title(f"seed {seed}, day {DAYS[visit]}: whole tumor Dice {value:.2f}\n{case.about}{middle}",
-                         fontsize=8)
-        figure.suptitle("The seven worst visits and a median one. Lines: found; dashed: true. Blue: whole tumor, "
-                        "orange: enhancing, pink: cavity. Synthetic patients, research use only")
+            ax.set_title(
+                f"seed {seed}, day {DAYS[visit]}: whole tumor Dice {value:.2f}\n{case.about}{middle}", fontsize=8
+            )
+        figure.suptitle(
+            "The seven worst visits and a median one. Lines: found; dashed: true. Blue: whole tumor, "
+            "orange: enhancing, pink: cavity. Synthetic patients, research use only"
+        )
         figure.savefig(path, metadata={"Software": None})
 
 

@@ -151,8 +151,14 @@ def roofline(spacing: float) -> None:
         sizes = [ctypes.c_ssize_t(n) for n in inside.shape]
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in (u, out, *faces, lo, hi)]
         ratio, own = pairwise(sweep, lambda: library.euler(*sizes, *pointers, ctypes.c_float(0.1)))
-        note(f"time of an explicit sweep, {where}", 1 / ratio, "of theirs", "plain C, stored float32 faces", "<= 1.3",
-             1 / ratio <= 1.3)
+        note(
+            f"time of an explicit sweep, {where}",
+            1 / ratio,
+            "of theirs",
+            "plain C, stored float32 faces",
+            "<= 1.3",
+            1 / ratio <= 1.3,
+        )
         n = 8_000_000
         a, b, c = (np.ones(n) for _ in range(3))
         triad = [ctypes.c_void_p(x.ctypes.data) for x in (a, b, c)]
@@ -176,8 +182,14 @@ def roofline(spacing: float) -> None:
             took.append(time.perf_counter() - begin)
         walls.append(took[1] / took[0])
     ratio = statistics.median(walls)
-    note(f"two threads, {where}, wall time", ratio, "x faster", f"one; load {os.getloadavg()[0]:.1f}", ">= 1.7",
-         ratio >= 1.7)
+    note(
+        f"two threads, {where}, wall time",
+        ratio,
+        "x faster",
+        f"one; load {os.getloadavg()[0]:.1f}",
+        ">= 1.7",
+        ratio >= 1.7,
+    )
 
 
 def memory(spacing: float) -> None:
@@ -243,13 +255,25 @@ def scaling(plot: Path | None, finest: float) -> None:
     for spacing in (h for h in (4.0, 3.0, 2.0, 1.4, 1.0) if h >= finest):
         domain = brain(spacing)
         model, density = course(domain, False), seed(domain)
-        points.append((np.count_nonzero(domain.mask) / 1e6,
-                       min(seconds(lambda m=model, u=density: simulate(m, u, 0, 180.0)) for _ in range(3))))
+        points.append(
+            (
+                np.count_nonzero(domain.mask) / 1e6,
+                min(seconds(lambda m=model, u=density: simulate(m, u, 0, 180.0)) for _ in range(3)),
+            )
+        )
     curves.append((points, "voxels in the brain, millions", "180 days, by voxel size"))
     domain = brain(2.0)
     model, density = course(domain, False), seed(domain)
-    curves.append(([(days, min(seconds(lambda t=days: simulate(model, density, 0, t)) for _ in range(3)))
-                    for days in (45.0, 90.0, 180.0, 360.0, 720.0)], "days", "2 mm, by length"))
+    curves.append(
+        (
+            [
+                (days, min(seconds(lambda t=days: simulate(model, density, 0, t)) for _ in range(3)))
+                for days in (45.0, 90.0, 180.0, 360.0, 720.0)
+            ],
+            "days",
+            "2 mm, by length",
+        )
+    )
     for ax, (points, label, title) in zip(axes, curves, strict=True):
         x, y = np.array(points).T
         slope, offset = np.polyfit(np.log(x), np.log(y), 1)
@@ -281,8 +305,9 @@ def crank_nicolson(model: Model, density: NDArray[np.float64], stop: float, step
         weight = np.moveaxis(face, axis, 0)[:-1]
         used = (low >= 0) & (high >= 0) & (weight > 0)
         i, j, w = low[used], high[used], weight[used]
-        matrix += sp.csr_array((np.concatenate([w, w, -w, -w]),
-                                (np.concatenate([i, j, i, j]), np.concatenate([j, i, i, j]))), (n, n))
+        matrix += sp.csr_array(
+            (np.concatenate([w, w, -w, -w]), (np.concatenate([i, j, i, j]), np.concatenate([j, i, i, j]))), (n, n)
+        )
     tau = stop / steps
     implicit = (sp.eye_array(n) - tau / 2 * matrix).tocsr()
     explicit = (sp.eye_array(n) + tau / 2 * matrix).tocsr()
@@ -313,8 +338,10 @@ def at_equal_error(spacing: float, stop: float) -> None:
         while error(crank_nicolson(model, density, stop, steps)) > ours:
             steps = round(steps * 1.4)
         name = f"{stop:g} days, {spacing:g} mm, D {d}, rho {rho}"
-        ratio, own = pairwise(lambda model=model, density=density: simulate(model, density, 0, stop),
-                              lambda model=model, density=density, n=steps: crank_nicolson(model, density, stop, n))
+        ratio, own = pairwise(
+            lambda model=model, density=density: simulate(model, density, 0, stop),
+            lambda model=model, density=density, n=steps: crank_nicolson(model, density, stop, n),
+        )
         note(f"error of a solve: {name}", ours, "rel. L2", "", "<= 1e-3", ours <= 1e-3)
         note(f"whole solve, {name}", own, "s")
         note(f"whole solve, {name}", ratio, "x faster", f"Crank-Nicolson, {steps} steps", "> 1", ratio > 1)
@@ -330,8 +357,14 @@ def clinical(spacing: float, stop: float, target: float | None, **rates: float) 
         took = statistics.median(seconds(lambda model=model: simulate(model, density, 0, stop)) for _ in range(5))
         name = f"{stop:g} days, {spacing:g} mm, D {rates['d']}, {'fractions + drug' if treated else 'untreated'}"
         holds = None if target is None or treated else took <= target
-        note(name, took, "s", f"{run.steps} steps, {run.sweeps} sweeps", f"<= {target} s" if holds is not None else "",
-             holds)
+        note(
+            name,
+            took,
+            "s",
+            f"{run.steps} steps, {run.sweeps} sweeps",
+            f"<= {target} s" if holds is not None else "",
+            holds,
+        )
         if target is not None:
             exact = simulate(model, density, 0, stop, dt=0.25, dtype=np.float64, eps=0).fields[-1]
             error = float(np.linalg.norm(run.fields[-1] - exact) / np.linalg.norm(exact))

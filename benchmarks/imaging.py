@@ -110,7 +110,9 @@ def by_dcm2niix(out: Path, series: set[str]) -> Found:
 
 
 TOOLS: dict[str, Callable[[Path], Found]] = {
-    "tumortwin": by_tumortwin, "SimpleITK": by_simpleitk, "highdicom": by_highdicom,
+    "tumortwin": by_tumortwin,
+    "SimpleITK": by_simpleitk,
+    "highdicom": by_highdicom,
 }
 
 
@@ -129,13 +131,18 @@ def by_pydicom(folder: Path, series: set[str]) -> Found:
         if "PerFrameFunctionalGroupsSequence" in data:
             (shared,) = data.SharedFunctionalGroupsSequence
             for frame, stored in zip(data.PerFrameFunctionalGroupsSequence, data.pixel_array, strict=True):
-                planes[data.SeriesInstanceUID, ""].append((
-                    stored, frame.PlanePositionSequence[0].ImagePositionPatient,
-                    shared.PlaneOrientationSequence[0].ImageOrientationPatient,
-                    shared.PixelMeasuresSequence[0].PixelSpacing))
+                planes[data.SeriesInstanceUID, ""].append(
+                    (
+                        stored,
+                        frame.PlanePositionSequence[0].ImagePositionPatient,
+                        shared.PlaneOrientationSequence[0].ImageOrientationPatient,
+                        shared.PixelMeasuresSequence[0].PixelSpacing,
+                    )
+                )
         else:
             planes[data.SeriesInstanceUID, str(data.get("DiffusionBValue", ""))].append(
-                (data.pixel_array, data.ImagePositionPatient, data.ImageOrientationPatient, data.PixelSpacing))
+                (data.pixel_array, data.ImagePositionPatient, data.ImageOrientationPatient, data.PixelSpacing)
+            )
     series.update(uid for uid, _ in planes)
     for members in planes.values():
         orientation = np.array(members[0][2], float).reshape(2, 3)
@@ -234,9 +241,9 @@ def make_patient(folder: Path, files: int) -> None:
     """A patient of so many files: 25 visits, a folder a series, 128 x 128 pixels, uncompressed; junk between them."""
     from datetime import datetime, timedelta
 
-    from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
     from tumortwin.imaging.sequence import Sequence
     from tumortwin.imaging.volume import Grid, Volume
+    from tumortwin.imaging.writing.header import hashed_uid, item, stamp
     from tumortwin.phantom.mr import write_series
     from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
 
@@ -245,15 +252,27 @@ def make_patient(folder: Path, files: int) -> None:
     slices = max(per_visit * 5 // 24, 2)
     shorter = max((per_visit - 3 * slices) // 3, 2)
     rng = np.random.default_rng(7)
-    kinds = ((Sequence.T1, "t1_tra", slices, None), (Sequence.T1GD, "t1_tra_KM", slices, None),
-             (Sequence.FLAIR, "t2_flair_tra", slices, None), (Sequence.DWI, "ep2d_diff", shorter, 0.0),
-             (Sequence.DWI, "ep2d_diff", shorter, 1000.0), (Sequence.ADC, "ep2d_diff_ADC", shorter, None))
+    kinds = (
+        (Sequence.T1, "t1_tra", slices, None),
+        (Sequence.T1GD, "t1_tra_KM", slices, None),
+        (Sequence.FLAIR, "t2_flair_tra", slices, None),
+        (Sequence.DWI, "ep2d_diff", shorter, 0.0),
+        (Sequence.DWI, "ep2d_diff", shorter, 1000.0),
+        (Sequence.ADC, "ep2d_diff_ADC", shorter, None),
+    )
     for visit in range(visits):
         when = datetime(2022, 1, 11, 9, 30) + timedelta(days=28 * visit)
         study = item(
-            SpecificCharacterSet="ISO_IR 192", PatientName="Many^Files", PatientID="MANY", PatientBirthDate="",
-            PatientSex="O", StudyInstanceUID=hashed_uid("many", visit), ReferringPhysicianName="", AccessionNumber="",
-            StudyID=str(visit), StudyDescription="Synthetic",
+            SpecificCharacterSet="ISO_IR 192",
+            PatientName="Many^Files",
+            PatientID="MANY",
+            PatientBirthDate="",
+            PatientSex="O",
+            StudyInstanceUID=hashed_uid("many", visit),
+            ReferringPhysicianName="",
+            AccessionNumber="",
+            StudyID=str(visit),
+            StudyDescription="Synthetic",
         )
         stamp(study, when, "Study")
         tilt = np.deg2rad(rng.uniform(-12, 12))
@@ -263,8 +282,11 @@ def make_patient(folder: Path, files: int) -> None:
             turn = np.eye(4)
             turn[1:3, 1:3] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
             array = rng.random(grid.shape, np.float32) * (2e-3 if sequence is Sequence.ADC else 1.0)
-            volume = Volume(array, Grid(grid.shape, turn @ grid.affine, grid.frame),
-                            "mm^2/s" if sequence is Sequence.ADC else "a.u.")
+            volume = Volume(
+                array,
+                Grid(grid.shape, turn @ grid.affine, grid.frame),
+                "mm^2/s" if sequence is Sequence.ADC else "a.u.",
+            )
             below = folder / f"visit {visit:02d}" / f"{number:02d} {name}"
             below.mkdir(parents=True)
             series = SyntheticSeries(sequence, volume, name, Encoding.PLAIN, b_value)
@@ -281,7 +303,7 @@ def _renumbered(path: Path, by: int, folder: Path) -> None:
     """Move a file into a series with instances of its own."""
     import pydicom
 
-    from tumortwin.imaging.dicom_header import hashed_uid
+    from tumortwin.imaging.writing.header import hashed_uid
 
     data = pydicom.dcmread(path)
     data.InstanceNumber += by
@@ -310,8 +332,14 @@ def compare(name: str, folder: Path, repeats: int, out: Path) -> None:
         all_right = met == len(truth) and not wrong
         correct += [tool] if all_right else []
         ours = tool == "tumortwin"
-        note(f"{name}: volumes right", met, f"of {len(truth)}", f"{tool}, {wrong} wrong", "all" if ours else "",
-             all_right if ours else None)
+        note(
+            f"{name}: volumes right",
+            met,
+            f"of {len(truth)}",
+            f"{tool}, {wrong} wrong",
+            "all" if ours else "",
+            all_right if ours else None,
+        )
     costs: dict[str, list[Cost]] = {tool: [] for tool in tools}
     for _ in range(repeats):
         for tool in tools:
@@ -323,12 +351,19 @@ def compare(name: str, folder: Path, repeats: int, out: Path) -> None:
         note(f"{name}, {files} files: peak memory", middle[2] / 2**20, "MiB", tool)
     for tool in tools[1:]:
         for what in ("cpu", "wall"):
-            ratio = statistics.median(getattr(theirs, what) / getattr(ours, what)
-                                      for ours, theirs in zip(costs["tumortwin"], costs[tool], strict=True))
+            ratio = statistics.median(
+                getattr(theirs, what) / getattr(ours, what)
+                for ours, theirs in zip(costs["tumortwin"], costs[tool], strict=True)
+            )
             judged = tool in correct
-            note(f"{name}: {'CPU' if what == 'cpu' else what} time", ratio, "x faster",
-                 f"{tool}, {'right' if judged else 'not right'}", ">= 1" if judged else "",
-                 ratio >= 1 if judged else None)
+            note(
+                f"{name}: {'CPU' if what == 'cpu' else what} time",
+                ratio,
+                "x faster",
+                f"{tool}, {'right' if judged else 'not right'}",
+                ">= 1" if judged else "",
+                ratio >= 1 if judged else None,
+            )
 
 
 def main() -> None:

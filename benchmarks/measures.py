@@ -49,8 +49,14 @@ def main() -> None:
             aim = 1.0 if across >= 16 or shares else None
             for index, what in enumerate(WHAT):
                 (median, most), worst = np.percentile(error[:, index], (50, 95)), error[:, index].max()
-                note(f"{sort}: {kind}: {what}", worst, "% at most", f"median {median:.2g}, 95 of 100 < {most:.2g} %",
-                     f"<= {aim:g}" if aim else "", worst <= aim if aim else None)
+                note(
+                    f"{sort}: {kind}: {what}",
+                    worst,
+                    "% at most",
+                    f"median {median:.2g}, 95 of 100 < {most:.2g} %",
+                    f"<= {aim:g}" if aim else "",
+                    worst <= aim if aim else None,
+                )
             if simple:
                 counted, distance = 100 * np.abs(simple).max(0)
                 note(f"{sort}: {kind}: volume", counted, "% at most", "counted voxels")

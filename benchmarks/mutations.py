@@ -16,15 +16,53 @@ from seeds import Seed
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _HUGE = (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff", b"\0\0", b"\xfe\xff\xff\xff", b"\x01\0")
-_VRS = (b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV XX "
-        b"\0\0").split(b" ")
+_VRS = (
+    b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV XX \0\0"
+).split(b" ")
 _DELIMITERS = (b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0", b"\xe0\x7f\x10\x00")
-_SIZES = ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "SamplesPerPixel",
-          "PixelRepresentation", "PlanarConfiguration")
+_SIZES = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "SamplesPerPixel",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+)
 _ABSURD: tuple[Any, ...] = (
-    0, 1, -1, 65535, 65536, 2**31 - 1, 2**32 - 1, 2**40, 1e308, -1e-308, "nan", "inf", "-inf", "", " ", "1e400",
-    "9" * 300, "0x10", "1\\2\\3\\4\\5\\6\\7", "\\\\\\", "\0\0", "99999999", "20240230", "240000", "\xff\xfe",
-    "a" * 5000, b"\x80\x81\x82", None, (), [], "1.2.3",
+    0,
+    1,
+    -1,
+    65535,
+    65536,
+    2**31 - 1,
+    2**32 - 1,
+    2**40,
+    1e308,
+    -1e-308,
+    "nan",
+    "inf",
+    "-inf",
+    "",
+    " ",
+    "1e400",
+    "9" * 300,
+    "0x10",
+    "1\\2\\3\\4\\5\\6\\7",
+    "\\\\\\",
+    "\0\0",
+    "99999999",
+    "20240230",
+    "240000",
+    "\xff\xfe",
+    "a" * 5000,
+    b"\x80\x81\x82",
+    None,
+    (),
+    [],
+    "1.2.3",
 )
 
 Bytes = Callable[[bytes, np.random.Generator], bytes]
@@ -64,8 +102,11 @@ def spoil(seeds: dict[str, Seed], seed: int, number: int, only: tuple[int, ...] 
         if only and step not in only:
             continue
         change = (_ON_DICOM if dicom else _ON_BYTES)[operation]
-        files[name] = _packed(files[name], lambda body, change=change, draw=draw: change(body, draw),  # type: ignore[misc]
-                              through=bool(draw.random() < 0.8))
+        files[name] = _packed(
+            files[name],
+            lambda body, change=change, draw=draw: change(body, draw),  # type: ignore[misc]
+            through=bool(draw.random() < 0.8),
+        )
         what.append(f"{operation}: {name}")
     return Spoiled(kind, tuple(what), files)
 
@@ -253,10 +294,20 @@ def _find_all(content: bytes, what: bytes) -> list[int]:
 
 
 _ON_BYTES: dict[str, Bytes] = {
-    "bits flipped": _flip_bits, "bytes set": _set_bytes, "truncated": _truncate, "bytes inserted": _insert,
-    "bytes removed": _remove, "bytes repeated": _repeat, "a number made huge": _huge_number,
+    "bits flipped": _flip_bits,
+    "bytes set": _set_bytes,
+    "truncated": _truncate,
+    "bytes inserted": _insert,
+    "bytes removed": _remove,
+    "bytes repeated": _repeat,
+    "a number made huge": _huge_number,
 }
 _ON_DICOM: dict[str, Bytes] = _ON_BYTES | {
-    "a length changed": _length, "a VR changed": _vr, "a sequence cut": _cut_sequence, "pixel data spoiled": _pixels,
-    "an absurd value": _absurd_value, "an absurd size": _absurd_size, "an absurd value, again": _absurd_value,
+    "a length changed": _length,
+    "a VR changed": _vr,
+    "a sequence cut": _cut_sequence,
+    "pixel data spoiled": _pixels,
+    "an absurd value": _absurd_value,
+    "an absurd size": _absurd_size,
+    "an absurd value, again": _absurd_value,
 }

@@ -39,8 +39,10 @@ def study(seed: int) -> dict[str, float]:
     begin = time.perf_counter()
     # what was drawn is left out, so that the segmentation is measured and not the expert
     bare = replace(patient, visits=tuple(tt.Visit(v.date, v.images) for v in patient.visits), structures={})
-    found = {f"segmented whole tumor, Dice, visit {i}": value
-             for i, value in enumerate(segmentation(tt.build_twin(bare, threads=2), made))}
+    found = {
+        f"segmented whole tumor, Dice, visit {i}": value
+        for i, value in enumerate(segmentation(tt.build_twin(bare, threads=2), made))
+    }
     twin = tt.build_twin(patient, threads=2)
     fit = tt.calibrate(twin, visits=slice(0, 4), threads=2)
     forecast = fit.forecast(until=patient.visits[-1].date, threads=2)
@@ -89,17 +91,30 @@ def segmentation(twin: tt.Twin, made: SyntheticPatient) -> list[float]:
 
 def table(patients: dict[int, dict[str, float]]) -> str:
     """Median and range of each measure over the seeds, as Markdown; shares as counts."""
-    lines = ["| measure | " + " | ".join(f"seed {s}" for s in patients) + " | median (range) |",
-             "|---" * (len(patients) + 2) + "|"]
+    lines = [
+        "| measure | " + " | ".join(f"seed {s}" for s in patients) + " | median (range) |",
+        "|---" * (len(patients) + 2) + "|",
+    ]
     for name in next(iter(patients.values())):
         values = [measures[name] for measures in patients.values()]
         yes_or_no = "holds" in name or "beats" in name or "inside" in name
         show: Callable[[float], str] = (lambda v: "yes" if v else "no") if yes_or_no else (lambda v: f"{v:.2f}")
-        spread = (f"{sum(map(bool, values))} of {len(values)}" if yes_or_no else
-                  f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+        spread = (
+            f"{sum(map(bool, values))} of {len(values)}"
+            if yes_or_no
+            else f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        )
         lines.append(f"| {name} | " + " | ".join(map(show, values)) + f" | {spread} |")
-        rows.append({"name": name, "value": statistics.median(values), "unit": "", "against": "truth", "target": "",
-                     "holds": None})
+        rows.append(
+            {
+                "name": name,
+                "value": statistics.median(values),
+                "unit": "",
+                "against": "truth",
+                "target": "",
+                "holds": None,
+            }
+        )
     return "\n".join(lines)
 
 
@@ -107,10 +122,12 @@ def write(path: Path, body: str, seeds: list[int]) -> None:
     """Replace our section of the page, and leave the others as they are."""
     before = path.read_text().split(f"\n{HEADING}\n")[0].rstrip()
     command = f"python benchmarks/patients.py --seeds {' '.join(map(str, seeds))} --write {path}"
-    text = (f"Written by `{command}`; not edited by hand. Synthetic patients of `tumortwin.phantom`, whose growth and "
-            "imaging share no code with what is\nfitted to them. Calibrated on visits 0 to 3, scored on the "
-            "last two. Code was tuned on seeds 100 to 102; seeds 1 and 2 were looked\nat between settings of the "
-            "calibration, the others were not. Segmentation is scored without the expert's masks.")
+    text = (
+        f"Written by `{command}`; not edited by hand. Synthetic patients of `tumortwin.phantom`, whose growth and "
+        "imaging share no code with what is\nfitted to them. Calibrated on visits 0 to 3, scored on the "
+        "last two. Code was tuned on seeds 100 to 102; seeds 1 and 2 were looked\nat between settings of the "
+        "calibration, the others were not. Segmentation is scored without the expert's masks."
+    )
     path.write_text(f"{before}\n\n{HEADING}\n\n{text}\n\n{body}\n")
 
 

@@ -20,14 +20,14 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
-from tumortwin.imaging.deidentification import profile
-from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
-from tumortwin.imaging.rtdose_writer import write_dose
-from tumortwin.imaging.rtplan_writer import write_plan
-from tumortwin.imaging.rtstruct_writer import write_structures
-from tumortwin.imaging.seg_writer import write_segmentation
+from tumortwin.imaging.identity import profile
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
+from tumortwin.imaging.writing.dose import write_dose
+from tumortwin.imaging.writing.header import hashed_uid, item, stamp
+from tumortwin.imaging.writing.plan import write_plan
+from tumortwin.imaging.writing.segmentation import write_segmentation
+from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.phantom.mr import write_series
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
 

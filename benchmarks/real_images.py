@@ -29,8 +29,8 @@ from tables import finish, machine, note, parser
 from tumortwin.board.slices import Plane, best_slice, show_slice
 from tumortwin.board.wording import RESEARCH_USE
 from tumortwin.geometry import Head, average, read_head
-from tumortwin.geometry.hints import segment_from_box, segment_from_click
-from tumortwin.geometry.regions import united
+from tumortwin.geometry.editing.hints import segment_from_box, segment_from_click
+from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -51,8 +51,12 @@ class Case:
 
 
 CASES = (
-    Case("MRBrainTumor1", f"{QTIM}/MR_Tumor_Shape/MR_BrainTumor_ShapeTest.nii.gz",
-         f"{QTIM}/MR_Tumor_Shape/MR_BrainTumor_ShapeTest-label.nii.gz", 9),
+    Case(
+        "MRBrainTumor1",
+        f"{QTIM}/MR_Tumor_Shape/MR_BrainTumor_ShapeTest.nii.gz",
+        f"{QTIM}/MR_Tumor_Shape/MR_BrainTumor_ShapeTest-label.nii.gz",
+        9,
+    ),
     Case("MRBrainTumor2", f"{QTIM}/MRBrainTumor2.nii.gz", f"{QTIM}/MRBrainTumor2-label.nii.gz", 1),
     Case("brain1", "data/brain1_image.nrrd", "data/brain1_label.nrrd", 1),
     Case("brain2", "data/brain2_image.nrrd", "data/brain2_label.nrrd", 1),
@@ -105,8 +109,12 @@ def compare(case: Case, label: Mask, head: Head) -> Mask:
     note(f"{case.name}: Dice of the tumor, found without a hint", overlap, "1", "drawn by others")
     note(f"{case.name}: share of the drawn tumor that was found", 100 * hit, "%", f"{label.volume_ml:.1f} mL drawn")
     note(f"{case.name}: volume found", found.volume_ml, "mL", f"{label.volume_ml:.1f} mL drawn")
-    note(f"{case.name}: brain", head.tissue.brain.sum() * head.tissue.grid.voxel_volume / 1000, "mL",
-         "1000 to 1700 in adults")
+    note(
+        f"{case.name}: brain",
+        head.tissue.brain.sum() * head.tissue.grid.voxel_volume / 1000,
+        "mL",
+        "1000 to 1700 in adults",
+    )
     return found
 
 
@@ -118,8 +126,12 @@ def hinted(case: Case, image: Volume, label: Mask) -> Mask:
     corners = [label.grid.to_world(end) for end in (inside.min(0) - 0.5, inside.max(0) + 0.5)]
     click, box = segment_from_click(image, middle).mask, segment_from_box(image, *corners).mask
     for what, mask in (("one click in its middle", click), ("a box around it", box)):
-        note(f"{case.name}: Dice of the tumor, from {what}", dice(mask.array, label.array), "1",
-             f"{mask.volume_ml:.1f} of {label.volume_ml:.1f} mL")
+        note(
+            f"{case.name}: Dice of the tumor, from {what}",
+            dice(mask.array, label.array),
+            "1",
+            f"{mask.volume_ml:.1f} of {label.volume_ml:.1f} mL",
+        )
     return box
 
 
@@ -129,19 +141,41 @@ def picture(results: list[tuple[Case, Volume, Mask, Head, Mask, Mask]]) -> bytes
     figure = Figure(figsize=(9.2, height + HEAD))
     for row, (case, image, label, head, found, box) in enumerate(results):
         brain = average(Mask(head.tissue.brain, head.tissue.grid), image.grid)
-        views = (("most of what was drawn", label, Plane.AXIAL), ("most of what was found", found, Plane.AXIAL),
-                 ("coronal", label, Plane.CORONAL))
+        views = (
+            ("most of what was drawn", label, Plane.AXIAL),
+            ("most of what was found", found, Plane.AXIAL),
+            ("coronal", label, Plane.CORONAL),
+        )
         for column, (what, region, plane) in enumerate(views):
-            ax = figure.add_axes((0.005 + column / 3, 3.3 * (len(results) - row - 0.995) / (height + HEAD), 0.323,
-                                  0.9 * 3.3 / (height + HEAD)))
+            ax = figure.add_axes(
+                (
+                    0.005 + column / 3,
+                    3.3 * (len(results) - row - 0.995) / (height + HEAD),
+                    0.323,
+                    0.9 * 3.3 / (height + HEAD),
+                )
+            )
             shown = region if region.array.any() else label
             cut = best_slice(image.grid, shown.array, plane=plane)
-            show_slice(ax, image, cut, outlines={"brain": brain, "found": found.array, "drawn": label.array},
-                       dashed={"box": box.array}, colors=COLORS)
-            ax.set_title(f"{case.name}, {what}" + ("" if region.array.any() else " (nothing)"), fontsize=7, loc="left",
-                         pad=2)
-    figure.text(0.005, 1, "yellow: drawn by others; orange: found; blue, dashed: from a box around what was drawn; "
-                f"green: brain that was found. {RESEARCH_USE}", fontsize=7, va="top")
+            show_slice(
+                ax,
+                image,
+                cut,
+                outlines={"brain": brain, "found": found.array, "drawn": label.array},
+                dashed={"box": box.array},
+                colors=COLORS,
+            )
+            ax.set_title(
+                f"{case.name}, {what}" + ("" if region.array.any() else " (nothing)"), fontsize=7, loc="left", pad=2
+            )
+    figure.text(
+        0.005,
+        1,
+        "yellow: drawn by others; orange: found; blue, dashed: from a box around what was drawn; "
+        f"green: brain that was found. {RESEARCH_USE}",
+        fontsize=7,
+        va="top",
+    )
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()

@@ -21,14 +21,14 @@ from pydicom.uid import (
     SpatialRegistrationStorage,
 )
 
-from tumortwin.imaging.dicom_header import hashed_uid, item, new_instance, stamp, write_instance
 from tumortwin.imaging.nifti import write_nifti
-from tumortwin.imaging.rtdose_writer import write_dose
-from tumortwin.imaging.rtplan_writer import write_plan
-from tumortwin.imaging.rtstruct_writer import write_structures
-from tumortwin.imaging.seg_writer import write_segmentation
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
+from tumortwin.imaging.writing.dose import write_dose
+from tumortwin.imaging.writing.header import hashed_uid, item, new_instance, stamp, write_instance
+from tumortwin.imaging.writing.plan import write_plan
+from tumortwin.imaging.writing.segmentation import write_segmentation
+from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.phantom.mr import write_series
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
 from tumortwin.phantom.treatment_record import write_treatment_record
@@ -43,15 +43,26 @@ Seed = dict[str, bytes]
 def make_seeds(folder: Path) -> dict[str, Seed]:
     """Write them below an empty folder, and return their bytes by kind."""
     study = item(
-        SpecificCharacterSet="ISO_IR 192", PatientName="Fuzz^One", PatientID="F1", PatientBirthDate="", PatientSex="F",
-        StudyInstanceUID=hashed_uid("seeds", "study"), ReferringPhysicianName="", AccessionNumber="", StudyID="1",
+        SpecificCharacterSet="ISO_IR 192",
+        PatientName="Fuzz^One",
+        PatientID="F1",
+        PatientBirthDate="",
+        PatientSex="F",
+        StudyInstanceUID=hashed_uid("seeds", "study"),
+        ReferringPhysicianName="",
+        AccessionNumber="",
+        StudyID="1",
         StudyDescription="Synthetic",
     )
     stamp(study, WHEN, "Study")
     rng = np.random.default_rng(1)
 
-    def series(encoding: Encoding, sequence: Sequence = Sequence.T1GD, name: str = "t1_mprage_tra_KM",
-               b_value: float | None = None) -> list[Path]:
+    def series(
+        encoding: Encoding,
+        sequence: Sequence = Sequence.T1GD,
+        name: str = "t1_mprage_tra_KM",
+        b_value: float | None = None,
+    ) -> list[Path]:
         below = folder / f"{sequence} {encoding.name} {b_value}"
         below.mkdir()
         unit, scale = ("mm^2/s", 1e-3) if sequence is Sequence.ADC else ("a.u.", 1.0)
@@ -67,11 +78,16 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
         "MR, JPEG 2000": {f: _jpeg2000(c) for f, c in _read(plain).items()},
         "MR, enhanced": _read(enhanced),
         "ADC, plain": _read(series(Encoding.PLAIN, Sequence.ADC, "ep2d_diff_ADC")),
-        "ADC from b-values": _read(series(Encoding.PLAIN, Sequence.DWI, "ep2d_diff_b0", 0.0)
-                                   + series(Encoding.PLAIN, Sequence.DWI, "ep2d_diff_b1000", 1000.0)),
+        "ADC from b-values": _read(
+            series(Encoding.PLAIN, Sequence.DWI, "ep2d_diff_b0", 0.0)
+            + series(Encoding.PLAIN, Sequence.DWI, "ep2d_diff_b1000", 1000.0)
+        ),
     }
-    for name, syntax in (("implicit", ImplicitVRLittleEndian), ("big-endian", ExplicitVRBigEndian),
-                         ("deflated", DeflatedExplicitVRLittleEndian)):
+    for name, syntax in (
+        ("implicit", ImplicitVRLittleEndian),
+        ("big-endian", ExplicitVRBigEndian),
+        ("deflated", DeflatedExplicitVRLittleEndian),
+    ):
         seeds[f"MR, {name}"] = {f: _stored(c, syntax) for f, c in _read(plain).items()}
     inside = np.zeros(GRID.shape, bool)
     inside[1:3, 2:7, 2:6] = True
@@ -98,8 +114,11 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
     volume = Volume(rng.random(GRID.shape).astype(np.float32), GRID, "a.u.")
     nifti = write_nifti(volume, folder / "image.nii").read_bytes()
     mask = write_nifti(masks["PTV"], folder / "mask.nii").read_bytes()
-    seeds |= {"NIfTI": {"image.nii": nifti}, "NIfTI, gzip": {"image.nii.gz": gzip.compress(nifti, mtime=0)},
-              "NIfTI mask": {"mask.nii": mask}}
+    seeds |= {
+        "NIfTI": {"image.nii": nifti},
+        "NIfTI, gzip": {"image.nii.gz": gzip.compress(nifti, mtime=0)},
+        "NIfTI mask": {"mask.nii": mask},
+    }
     return seeds
 
 
@@ -145,8 +164,15 @@ def _registration(image: Dataset, path: Path) -> Path:
     data.ContentLabel, data.ContentDescription, data.InstanceNumber = "REGISTRATION", "", 1
 
     def registered(frame: str, matrix: Callable[[], list[float]]) -> Dataset:
-        steps = [item(MatrixSequence=[item(FrameOfReferenceTransformationMatrixType="RIGID",
-                                           FrameOfReferenceTransformationMatrix=matrix())])]
+        steps = [
+            item(
+                MatrixSequence=[
+                    item(
+                        FrameOfReferenceTransformationMatrixType="RIGID", FrameOfReferenceTransformationMatrix=matrix()
+                    )
+                ]
+            )
+        ]
         return item(FrameOfReferenceUID=frame, MatrixRegistrationSequence=steps)
 
     shift = np.eye(4)
@@ -156,5 +182,3 @@ def _registration(image: Dataset, path: Path) -> Path:
         registered(str(hashed_uid("seeds", "planning CT")), lambda: shift.ravel().tolist()),
     ]
     return write_instance(data, path)
-
-

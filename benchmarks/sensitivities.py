@@ -16,8 +16,8 @@ from growth import brain, course, pairwise, seed
 from tables import finish, machine, note, parser
 
 from tumortwin.growth import DeadCells, Necrosis, TensorDiffusion, simulate
-from tumortwin.growth.adjoint import simulate_with_gradient
-from tumortwin.growth.tangent import simulate_with_tangents
+from tumortwin.growth.derivatives.adjoint import simulate_with_gradient
+from tumortwin.growth.derivatives.tangent import simulate_with_tangents
 
 NAMES = ("diffusivity", "proliferation_rate", "alpha", "temozolomide", "grey_ratio", "alpha_beta")
 DAYS = 120.0
@@ -33,15 +33,22 @@ def jacobian(spacing: float, counts: tuple[int, ...], treated: bool, d: float = 
     what = f"{spacing:g} mm, D {d:g}, {'fractions + drug' if treated else 'untreated'}"
     for p in counts:
         names = NAMES[:p]
-        extra = dict(list(seeds.items())[:p - len(names)])
-        both = partial(simulate_with_tangents, model, density, 0, DAYS, parameters=names, initial_tangents=extra,
-                       plan=plan)
+        extra = dict(list(seeds.items())[: p - len(names)])
+        both = partial(
+            simulate_with_tangents, model, density, 0, DAYS, parameters=names, initial_tangents=extra, plan=plan
+        )
         ratio, own = pairwise(partial(solve, plan=plan), both)
         if p == counts[0]:
             note(f"a solve with a frozen plan, {what}", own, "s", f"{plan.steps} steps")
         limit = 0.8 * p + 1
-        note(f"density and {p} derivatives, {what}", ratio, "solves", f"{p + 1} solves by differences",
-             f"<= {limit:g}", ratio <= limit)
+        note(
+            f"density and {p} derivatives, {what}",
+            ratio,
+            "solves",
+            f"{p + 1} solves by differences",
+            f"<= {limit:g}",
+            ratio <= limit,
+        )
 
 
 def gradient(spacing: float, memory_mb: float) -> None:
@@ -49,13 +56,18 @@ def gradient(spacing: float, memory_mb: float) -> None:
     domain = brain(spacing)
     model, density = course(domain, True), seed(domain)
     plan = simulate(model, density, 0, DAYS).plan
-    ours = partial(simulate_with_gradient, model, density, 0, DAYS, lambda run: (0.0, run.fields), plan=plan,
-                   memory_mb=memory_mb)
+    ours = partial(
+        simulate_with_gradient, model, density, 0, DAYS, lambda run: (0.0, run.fields), plan=plan, memory_mb=memory_mb
+    )
     run = ours()
     ratio, _ = pairwise(partial(simulate, model, density, 0, DAYS, plan=plan), ours)
     voxels = np.count_nonzero(domain.mask)
-    note(f"gradient by {voxels} voxels, {spacing:g} mm, {memory_mb:g} MB kept", ratio, "solves",
-         f"{run.repeated} of {run.simulation.sweeps} sweeps again")
+    note(
+        f"gradient by {voxels} voxels, {spacing:g} mm, {memory_mb:g} MB kept",
+        ratio,
+        "solves",
+        f"{run.repeated} of {run.simulation.sweeps} sweeps again",
+    )
 
 
 def terms(spacing: float, count: int = 4) -> None:
@@ -66,7 +78,8 @@ def terms(spacing: float, count: int = 4) -> None:
     fiber = np.diag([1.0, 0.5, 0.3])
     for what, extra in {
         "rates by voxel": {"rate_factor": 1 + 0.5 * np.multiply.outer(z, np.add.outer(y, x)).clip(-1, 1)},
-        "dead cells": {"companion": DeadCells(10.0)}, "necrosis": {"companion": Necrosis()},
+        "dead cells": {"companion": DeadCells(10.0)},
+        "necrosis": {"companion": Necrosis()},
         "tensor": {"diffusion": TensorDiffusion(np.broadcast_to(fiber, (*domain.grid.shape, 3, 3)))},
     }.items():
         model = replace(plain, **extra)
@@ -76,8 +89,14 @@ def terms(spacing: float, count: int = 4) -> None:
         back = partial(simulate_with_gradient, model, density, 0, DAYS, lambda run: (0.0, run.fields), plan=plan)
         ratio, own = pairwise(solve, both)
         note(f"a solve with {what}, {spacing:g} mm", own, "s", f"{plan.steps} steps")
-        note(f"density and {count} derivatives, {what}", ratio, "solves", f"{count + 1} solves by differences",
-             f"<= {0.8 * count + 1:g}", ratio <= 0.8 * count + 1)
+        note(
+            f"density and {count} derivatives, {what}",
+            ratio,
+            "solves",
+            f"{count + 1} solves by differences",
+            f"<= {0.8 * count + 1:g}",
+            ratio <= 0.8 * count + 1,
+        )
         note(f"gradient by the initial density, {what}", pairwise(solve, back)[0], "solves")
 
 

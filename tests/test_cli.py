@@ -192,8 +192,28 @@ def test_verify_log_says_which_line_is_broken(sample, tmp_path, capsys):
     shutil.copy(an_image(sample), source)
     assert main(["new-key", str(tmp_path / "a.key")]) == 0
     for out in "abc":
-        assert main([str(a) for a in ["deidentify", source, "--out", tmp_path / out, "--key-file", tmp_path / "a.key",
-                                      "--log", log, "--purpose", "a study", "--consent", "broad"]]) == 0
+        assert (
+            main(
+                [
+                    str(a)
+                    for a in [
+                        "deidentify",
+                        source,
+                        "--out",
+                        tmp_path / out,
+                        "--key-file",
+                        tmp_path / "a.key",
+                        "--log",
+                        log,
+                        "--purpose",
+                        "a study",
+                        "--consent",
+                        "broad",
+                    ]
+                ]
+            )
+            == 0
+        )
     assert main(["verify-log", str(log)]) == 0
     head = capsys.readouterr().out.split()[-1]
     content = log.read_text()

@@ -35,11 +35,17 @@ def patient(tmp_path_factory) -> Path:
     for k, radius in enumerate((9.0, 12.0)):
         tumor = ball((50, 44, 36), radius)
         adc = (np.where(tumor, 900.0, 1700.0) + rng.normal(0, 30, SHAPE)) * organ
-        visits.append({"time": f"2024-0{1 + k}-10T09:30:00", "adc": save(f"adc{k}.nii.gz", adc.astype(np.float32)),
-                       "roi_enhance": save(f"roi{k}.nii.gz", tumor.astype(np.uint8))})
+        visits.append(
+            {
+                "time": f"2024-0{1 + k}-10T09:30:00",
+                "adc": save(f"adc{k}.nii.gz", adc.astype(np.float32)),
+                "roi_enhance": save(f"roi{k}.nii.gz", tumor.astype(np.uint8)),
+            }
+        )
     file = folder / "patient.json"
-    file.write_text(json.dumps({"patient": "B-1", "breastmask": save("breast.nii.gz", organ.astype(np.uint8)),
-                                "visits": visits}))
+    file.write_text(
+        json.dumps({"patient": "B-1", "breastmask": save("breast.nii.gz", organ.astype(np.uint8)), "visits": visits})
+    )
     return file
 
 
@@ -56,7 +62,8 @@ def test_the_twin_its_pages_and_its_profile(patient, tmp_path, capsys):
     twin = Twin.load(out / "twin.npz")
     assert twin.domain.grid.spacing == (2.5, 2.5, 2.5)
     assert [o.volumes_ml["enhancing"] for o in twin.observations] == pytest.approx(
-        [4 / 3 * np.pi * r**3 / 1000 for r in (9, 12)], rel=0.05)
+        [4 / 3 * np.pi * r**3 / 1000 for r in (9, 12)], rel=0.05
+    )
 
     # what is there is not replaced unasked
     assert main(command) == 2
@@ -64,13 +71,16 @@ def test_the_twin_its_pages_and_its_profile(patient, tmp_path, capsys):
     assert main([*command, "--force"]) == 0
 
 
-@pytest.mark.parametrize(("more", "said"), [
-    (["--organ", "liver"], "no mask is called 'liver'"),
-    (["--organ", "breast", "--transform", "7=pose.tfm"], "there is no visit 7"),
-    (["--organ", "breast", "--transform", "1=pose.tfm"], "pose.tfm"),
-    (["--organ", "breast", "--deformable"], "rigid bodies"),
-    (["--organ", "breast", "--spacing", "40"], "0.5 to 10 mm"),
-])
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--organ", "liver"], "no mask is called 'liver'"),
+        (["--organ", "breast", "--transform", "7=pose.tfm"], "there is no visit 7"),
+        (["--organ", "breast", "--transform", "1=pose.tfm"], "pose.tfm"),
+        (["--organ", "breast", "--deformable"], "rigid bodies"),
+        (["--organ", "breast", "--spacing", "40"], "0.5 to 10 mm"),
+    ],
+)
 def test_what_cannot_be_is_one_line(patient, tmp_path, capsys, more, said):
     assert main(["build", str(patient), "--out", str(tmp_path / "out"), *more]) == 2
     assert said in capsys.readouterr().err

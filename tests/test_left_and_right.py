@@ -28,13 +28,13 @@ from tumortwin.board.export import export_dicom
 from tumortwin.board.overlays import save_overlays
 from tumortwin.board.pdf import board_figure
 from tumortwin.board.slices import OUTLINE_COLORS
-from tumortwin.imaging.map_writer import write_map
 from tumortwin.imaging.nifti import to_sitk
-from tumortwin.imaging.rtdose_writer import write_dose
-from tumortwin.imaging.rtplan_writer import write_plan
-from tumortwin.imaging.rtstruct_writer import write_structures
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
+from tumortwin.imaging.writing.dose import write_dose
+from tumortwin.imaging.writing.parametric_map import write_map
+from tumortwin.imaging.writing.plan import write_plan
+from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.patient import read_patient
 from tumortwin.phantom.dicom import write_patient
 from tumortwin.phantom.patient import make_patient
@@ -67,17 +67,28 @@ def synthetic():
     """Two visits: slices in single files and a sagittal T1; then enhanced multi-frame files of a turned head."""
     made = make_patient(110, site="right frontal", spacing=2.0, solver_spacing=3.0, visits=(0, 21))
     first, second = made.visits
-    series = tuple(replace(s, volume=sagittal(s.volume), encoding=Encoding.PLAIN) if s.sequence is Sequence.T1
-                   else replace(s, encoding=Encoding.PLAIN) for s in first.series)
-    turned = tuple(replace(s, volume=replace(s.volume, grid=moved(s.volume.grid)), encoding=Encoding.ENHANCED)
-                   for s in second.series if s.sequence is not Sequence.DWI)
+    series = tuple(
+        replace(s, volume=sagittal(s.volume), encoding=Encoding.PLAIN)
+        if s.sequence is Sequence.T1
+        else replace(s, encoding=Encoding.PLAIN)
+        for s in first.series
+    )
+    turned = tuple(
+        replace(s, volume=replace(s.volume, grid=moved(s.volume.grid)), encoding=Encoding.ENHANCED)
+        for s in second.series
+        if s.sequence is not Sequence.DWI
+    )
     expert = {n: replace(m, grid=moved(m.grid)) for n, m in second.expert.items()}
     structures = {n: replace(m, grid=moved(m.grid)) for n, m in made.structures.items()}
     pose = np.eye(4)
     pose[:3, :3] = TURN
-    return replace(made, visits=(replace(first, series=series), replace(second, series=turned, expert=expert)),
-                   structures=structures, dose=replace(made.dose, grid=moved(made.dose.grid)),
-                   truth_transforms=made.truth_transforms | {second.label: pose @ made.truth_transforms[second.label]})
+    return replace(
+        made,
+        visits=(replace(first, series=series), replace(second, series=turned, expert=expert)),
+        structures=structures,
+        dose=replace(made.dose, grid=moved(made.dose.grid)),
+        truth_transforms=made.truth_transforms | {second.label: pose @ made.truth_transforms[second.label]},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +158,9 @@ def stored(volume, order, code):
     """A NIfTI image by nibabel, with its array turned to an axis order like RAS or LAS."""
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine[:, [2, 1, 0, 3]]
     image = nibabel.Nifti1Image(np.ascontiguousarray(volume.array.T), affine)
-    turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(affine),
-                                               nibabel.orientations.axcodes2ornt(tuple(order)))
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(affine), nibabel.orientations.axcodes2ornt(tuple(order))
+    )
     image = image.as_reoriented(turn)
     assert "".join(nibabel.aff2axcodes(image.affine)) == order
     affine = image.affine.copy()
@@ -178,8 +190,20 @@ def test_patient_file(synthetic, places, tmp_path, kind):
             write_nrrd(volume, tmp_path / f"{name}.nrrd")
         else:
             nibabel.save(stored(volume, *kind.split()), tmp_path / f"{name}.nii.gz")
-    (tmp_path / "patient.json").write_text(json.dumps({"patient": "P", "visits": [{
-        "time": "2024-01-01", "images": {"FLAIR": f"flair.{ending}"}, "masks": {"whole": f"whole.{ending}"}}]}))
+    (tmp_path / "patient.json").write_text(
+        json.dumps(
+            {
+                "patient": "P",
+                "visits": [
+                    {
+                        "time": "2024-01-01",
+                        "images": {"FLAIR": f"flair.{ending}"},
+                        "masks": {"whole": f"whole.{ending}"},
+                    }
+                ],
+            }
+        )
+    )
     (visit,) = read_patient(tmp_path).visits
     assert on_the_right(visit.images[Sequence.FLAIR], Sequence.FLAIR, places[1])
     assert shown_at(visit.masks["whole"], places[1][0]) > 0.8
@@ -191,8 +215,10 @@ def test_bids(synthetic, places, tmp_path):
     (tmp_path / "sub-1/anat").mkdir(parents=True)
     (tmp_path / "derivatives/x/sub-1/anat").mkdir(parents=True)
     nibabel.save(stored(flair, "LAS", "sform"), tmp_path / "sub-1/anat/sub-1_FLAIR.nii.gz")
-    nibabel.save(stored(tumor_of(synthetic, 0), "RAS", "qform"),
-                 tmp_path / "derivatives/x/sub-1/anat/sub-1_label-whole_mask.nii.gz")
+    nibabel.save(
+        stored(tumor_of(synthetic, 0), "RAS", "qform"),
+        tmp_path / "derivatives/x/sub-1/anat/sub-1_label-whole_mask.nii.gz",
+    )
     (tmp_path / "sub-1/sub-1_scans.tsv").write_text("filename\tacq_time\nanat/sub-1_FLAIR.nii.gz\t2024-01-01\n")
     (visit,) = read_patient(tmp_path).visits
     assert on_the_right(visit.images[Sequence.FLAIR], Sequence.FLAIR, places[0])
@@ -224,9 +250,13 @@ def points_in(dataset):
     """World points of a multi-frame object's pixels that are not 0, by pydicom alone."""
     shared = dataset.SharedFunctionalGroupsSequence[0]
     found = []
-    array = dataset.pixel_array if "PixelData" in dataset else np.frombuffer(dataset.FloatPixelData, "<f4").reshape(
-        dataset.NumberOfFrames, dataset.Rows, dataset.Columns)
+    array = (
+        dataset.pixel_array
+        if "PixelData" in dataset
+        else np.frombuffer(dataset.FloatPixelData, "<f4").reshape(dataset.NumberOfFrames, dataset.Rows, dataset.Columns)
+    )
     for plane, frame in zip(array, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+
         def group(name, frame=frame):
             return (frame if name in frame else shared)[name][0]
 
@@ -277,8 +307,11 @@ def walk(dataset):
 def test_structures_map_dose_and_nifti(exported, patient, twin, folder, places, tmp_path):
     reference = next(o.visit for o in twin.observations if np.array_equal(o.transform, np.eye(4)))
     image = patient.visits[reference].images[Sequence.T1GD]
-    files = [p for p in folder.rglob("*.dcm")
-             if pydicom.dcmread(p, stop_before_pixels=True).get("SeriesInstanceUID") == image.source[0]]
+    files = [
+        p
+        for p in folder.rglob("*.dcm")
+        if pydicom.dcmread(p, stop_before_pixels=True).get("SeriesInstanceUID") == image.source[0]
+    ]
     target = {n: m for n, m in patient.structures.items() if n in ("GTV", "PTV")}
     structures = write_structures(target, files, tmp_path / "rs.dcm")
     contours = pydicom.dcmread(structures).ROIContourSequence
@@ -295,8 +328,12 @@ def test_structures_map_dose_and_nifti(exported, patient, twin, folder, places, 
     plane, row, column = np.nonzero(dose.pixel_array * float(dose.DoseGridScaling) > 30)
     offsets = np.array(dose.GridFrameOffsetVector, float)[plane]
     between_rows, between_columns = map(float, dose.PixelSpacing)
-    world = (np.array(dose.ImagePositionPatient, float) + np.outer(column * between_columns, along)
-             + np.outer(row * between_rows, down) + np.outer(offsets, np.cross(along, down)))
+    world = (
+        np.array(dose.ImagePositionPatient, float)
+        + np.outer(column * between_columns, along)
+        + np.outer(row * between_rows, down)
+        + np.outer(offsets, np.cross(along, down))
+    )
     assert nearer(world, places[reference])
     sitk.WriteImage(to_sitk(Mask(share > 0.5, grid)), str(tmp_path / "whole.nii.gz"))
     read = nibabel.load(tmp_path / "whole.nii.gz")
@@ -313,7 +350,7 @@ def letter(text, size):
         canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba())[..., 0].astype(float)
     rows, columns = np.nonzero(drawn > 60)
-    return drawn[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+    return drawn[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
 def check_picture(rgb, colors=None):
@@ -321,14 +358,14 @@ def check_picture(rgb, colors=None):
     rgb = rgb[..., :3].astype(float)
     height, width = rgb.shape[:2]
     colors = colors or [OUTLINE_COLORS["whole"], OUTLINE_COLORS["enhancing"]]
-    body = rgb[int(0.12 * height):int(0.85 * height), :int(0.88 * width)]
+    body = rgb[int(0.12 * height) : int(0.85 * height), : int(0.88 * width)]
     for color in colors:
         near = np.abs(body - 255 * np.array(to_rgb(color))).max(-1) < 40
         assert near.sum() > 30
         assert np.nonzero(near)[1].mean() < 0.45 * width
     grey = rgb.mean(-1)
     strip = slice(int(0.3 * height), int(0.7 * height))
-    return grey[strip, :int(0.12 * width)], grey[strip, int(0.75 * width):]
+    return grey[strip, : int(0.12 * width)], grey[strip, int(0.75 * width) :]
 
 
 def test_overlays(twin, patient, tmp_path):
@@ -381,7 +418,7 @@ def test_the_board_page(twin, patient):
     for ax in panels:
         box = ax.get_window_extent()
         rows = slice(int(len(page) - box.y1), int(len(page) - box.y0))
-        shown = page[rows, int(box.x0):int(box.x1)]
+        shown = page[rows, int(box.x0) : int(box.x1)]
         near = np.abs(shown - 255 * np.array(to_rgb(OUTLINE_COLORS["whole"]))).max(-1) < 40
         assert near.sum() > 15
         assert np.nonzero(near)[1].mean() < 0.45 * shown.shape[1]

@@ -15,8 +15,9 @@ KEY = bytes(range(32))
 
 def some_log(path, key=None, lines=4):
     log = Log(path, "a study", "consent 7", key, lambda: datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC))
-    return [log.write("run", inputs=["b" * 64, "a" * 64], outputs={"board.pdf": f"{i:064x}"}, seed=i)
-            for i in range(lines)]
+    return [
+        log.write("run", inputs=["b" * 64, "a" * 64], outputs={"board.pdf": f"{i:064x}"}, seed=i) for i in range(lines)
+    ]
 
 
 def test_lines_say_what_went_in_and_out(tmp_path):

@@ -150,8 +150,9 @@ def test_the_predicted_density_is_the_forecasts(road):
     files = dicom(made, "forecast-density")
     assert len(files) == len(forecast.fields)
     for path, field in zip(files, forecast.fields, strict=True):
-        grid = highdicom.Volume(np.zeros(forecast.grid.shape), forecast.grid.affine, "PATIENT",
-                                frame_of_reference_uid=forecast.grid.frame)
+        grid = highdicom.Volume(
+            np.zeros(forecast.grid.shape), forecast.grid.affine, "PATIENT", frame_of_reference_uid=forecast.grid.frame
+        )
         read = highdicom.pm.ParametricMap.from_dataset(pydicom.dcmread(path)).get_volume().match_geometry(grid)
         np.testing.assert_array_equal(read.array, field.density)
         np.testing.assert_allclose(read.affine, forecast.grid.affine, atol=1e-6)
@@ -165,8 +166,9 @@ def test_predicted_contours_are_where_tumor_is_likely(road, planned_on, tmp_path
     voxel = float(np.prod(planned_on.spacing)) / 1000
     for quantity, name in (("whole", "whole tumor"), ("enhancing", "tumor core")):
         probability = forecast.fields[-1].probability[quantity]  # of some samples: many voxels are at one half
-        least, most = (np.sum(inside) * forecast.grid.voxel_volume / 1000
-                       for inside in (probability > 0.5, probability >= 0.5))
+        least, most = (
+            np.sum(inside) * forecast.grid.voxel_volume / 1000 for inside in (probability > 0.5, probability >= 0.5)
+        )
         assert 0.97 * least <= (drawn[name].sum() * voxel if name in drawn else 0) <= 1.03 * most
     assert "whole tumor" in drawn
     program = Path(plastimatch.__file__).parent / "bin" / "plastimatch"
@@ -175,8 +177,22 @@ def test_predicted_contours_are_where_tumor_is_likely(road, planned_on, tmp_path
         image = pydicom.dcmread(path)
         image.decompress(generate_instance_uid=False)
         image.save_as(tmp_path / "images" / path.name)
-    subprocess.run([program, "convert", "--input", dicom(made, "structures")[0], "--referenced-ct", tmp_path / "images",
-                    "--output-prefix", tmp_path / "out", "--prefix-format", "nrrd"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            program,
+            "convert",
+            "--input",
+            dicom(made, "structures")[0],
+            "--referenced-ct",
+            tmp_path / "images",
+            "--output-prefix",
+            tmp_path / "out",
+            "--prefix-format",
+            "nrrd",
+        ],
+        check=True,
+        capture_output=True,
+    )
     for name, array in drawn.items():
         (path,) = (tmp_path / "out").glob(f"forecast*{name.replace(' ', '?')}*.nrrd")
         read = SimpleITK.ReadImage(str(path))
@@ -200,8 +216,11 @@ def test_found_schedules_can_be_planned_with(road, planned_on, tmp_path):
         assert dose.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID == plan.SOPInstanceUID
         goal = plan.DoseReferenceSequence[0]
         assert rois[goal.ReferencedROINumber] == "PTV"
-        subprocess.run([program, "convert", "--input-dose-img", at, "--output-dose-img", tmp_path / "dose.nrrd"],
-                       check=True, capture_output=True)
+        subprocess.run(
+            [program, "convert", "--input-dose-img", at, "--output-dose-img", tmp_path / "dose.nrrd"],
+            check=True,
+            capture_output=True,
+        )
         image = SimpleITK.ReadImage(str(tmp_path / "dose.nrrd"))
         points = patient.structures["PTV"].grid.to_world(np.argwhere(inside)).tolist()
         values = [image.EvaluateAtContinuousIndex(image.TransformPhysicalPointToContinuousIndex(p)) for p in points]
@@ -247,8 +266,10 @@ def exported(road, tmp_path_factory) -> tuple[DicomExport, DicomExport]:
     report = tt.BoardReport.from_plan(front, forecast=forecast, patient=patient)
     results = {"forecast": forecast, "front": front, "report": report}
     twin = tt.Twin.load(stages / "twin.npz")
-    one, two = (tt.export_dicom(patient, twin, made["sample"], tmp_path_factory.mktemp("export"), key=KEY, **results)
-                for _ in range(2))
+    one, two = (
+        tt.export_dicom(patient, twin, made["sample"], tmp_path_factory.mktemp("export"), key=KEY, **results)
+        for _ in range(2)
+    )
     return one, two
 
 

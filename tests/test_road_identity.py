@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.provenance import Log, hashes_of, verify
 from tumortwin.road import run
 
@@ -43,8 +43,13 @@ def said_in(folder):
 
 
 def leaks(folder, *left_out):
-    return {(path.name, secret) for path, text in said_in(folder) if path.parent.name not in left_out
-            for secret in SECRETS if secret in text}
+    return {
+        (path.name, secret)
+        for path, text in said_in(folder)
+        if path.parent.name not in left_out
+        for secret in SECRETS
+        if secret in text
+    }
 
 
 def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):

@@ -23,8 +23,11 @@ def made(truth) -> dict:
 
 def test_every_file_is_the_one_in_the_manifest(sample):
     listed = dict(reversed(line.split("  ", 1)) for line in (sample.parent / "SHA256SUMS").read_text().splitlines())
-    present = {p.relative_to(sample.parent).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-               for p in sample.parent.rglob("*") if p.is_file() and p.name not in ("SHA256SUMS", "README.md")}
+    present = {
+        p.relative_to(sample.parent).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sample.parent.rglob("*")
+        if p.is_file() and p.name not in ("SHA256SUMS", "README.md")
+    }
     assert present == listed
 
 
@@ -42,8 +45,14 @@ def test_six_visits_in_order_on_their_dates(patient, made):
 def test_spacings_and_orientations(patient):
     spacings = [tuple(round(mm, 2) for mm in visit.images[Sequence.T1GD].grid.spacing) for visit in patient.visits]
     assert spacings == [(2, 2, 2), (2, 1.5, 1.5), (2, 2, 2), (2, 2, 2), (5, 0.9, 0.9), (2, 2, 2)]
-    tilts = [np.degrees(np.arccos(min(1.0, abs(visit.images[Sequence.T1GD].affine[2, 0])
-                                      / visit.images[Sequence.T1GD].grid.spacing[0]))) for visit in patient.visits]
+    tilts = [
+        np.degrees(
+            np.arccos(
+                min(1.0, abs(visit.images[Sequence.T1GD].affine[2, 0]) / visit.images[Sequence.T1GD].grid.spacing[0])
+            )
+        )
+        for visit in patient.visits
+    ]
     assert [round(t) for t in tilts] == [0, 0, 0, 18, 0, 0]
 
 

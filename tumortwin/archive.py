@@ -137,8 +137,11 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], seen: dict[int, str], whe
         }
         return {"dataclass": _name(type(value)), "fields": fields}
     if isinstance(value, Mapping):
-        return {"mapping": [[_encode(k, arrays, seen, where), _encode(v, arrays, seen, f"{where}[{k!r}]")]
-                            for k, v in value.items()]}
+        return {
+            "mapping": [
+                [_encode(k, arrays, seen, where), _encode(v, arrays, seen, f"{where}[{k!r}]")] for k, v in value.items()
+            ]
+        }
     if isinstance(value, tuple | list):
         return {"tuple": [_encode(v, arrays, seen, f"{where}[{i}]") for i, v in enumerate(value)]}
     raise InputError(f"{where} is a {type(value).__name__}, which cannot be saved")

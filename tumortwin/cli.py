@@ -50,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # a disk that is full, a folder that may not be written: the user's to mend, not a bug
         progress.close()
-        print(f"tumortwin: {error.strerror or error}: {error.filename or 'a file'}: choose another place, or make room "
-              "and rights", file=sys.stderr)
+        print(
+            f"tumortwin: {error.strerror or error}: {error.filename or 'a file'}: choose another place, or make room "
+            "and rights",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         progress.close()
@@ -77,17 +80,31 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="read, build, calibrate, forecast, compare schedules, write the board page")
     _add_patient(run)
     run.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the results go")
-    run.add_argument("--visits", type=int, metavar="N",
-                     help="calibrate on the first N visits, hold out the rest (default: all but the last two)")
+    run.add_argument(
+        "--visits",
+        type=int,
+        metavar="N",
+        help="calibrate on the first N visits, hold out the rest (default: all but the last two)",
+    )
     run.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
     _build_options(run)
-    run.add_argument("--dicom", action="store_true",
-                     help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--identity source` as "
-                     "the patient's, ready for the PACS")
-    run.add_argument("--identity", choices=("removed", "source"), default="removed",
-                     help="what results say: neither ID nor dates nor names, or as given (default: removed)")
-    run.add_argument("--deidentify", action="store_true",
-                     help="de-identify on reading, with the key of --key-file: saved stages name nobody either")
+    run.add_argument(
+        "--dicom",
+        action="store_true",
+        help="write the results as DICOM too, to DIR/dicom: de-identified, or with `--identity source` as "
+        "the patient's, ready for the PACS",
+    )
+    run.add_argument(
+        "--identity",
+        choices=("removed", "source"),
+        default="removed",
+        help="what results say: neither ID nor dates nor names, or as given (default: removed)",
+    )
+    run.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="de-identify on reading, with the key of --key-file: saved stages name nobody either",
+    )
     run.add_argument("--keep-characteristics", action="store_true", help="with --deidentify: keep age, weight, height")
     _key_options(run, required=False)
     run.add_argument("--encrypt", type=_path, metavar="P", help="encrypt saved stages with the passphrase in this file")
@@ -100,15 +117,33 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--out", type=_path, required=True, metavar="DIR", help="where twin.npz and quality.pdf go")
     _build_options(build)
     build.add_argument("--reference", type=int, metavar="N", help="the visit (from 0) that the others are laid on")
-    build.add_argument("--transform", action="append", type=_visit_and_file, default=[], metavar="N=FILE",
-                       dest="transforms", help="the pose of visit N (from 0): an ITK transform, world of the reference "
-                       "to world of the visit, or a DICOM Spatial Registration (may be given several times)")
-    build.add_argument("--deformable", action="store_true",
-                       help="bend each visit to the reference, away from the tumor: growth may be absorbed")
-    build.add_argument("--cellularity", choices=("adc", "outlines", "both"), default="adc",
-                       help="what cell density is taken from (default: adc)")
-    build.add_argument("--identity", choices=("removed", "source"), default="removed",
-                       help="what the page says: neither ID nor dates nor names, or as given (default: removed)")
+    build.add_argument(
+        "--transform",
+        action="append",
+        type=_visit_and_file,
+        default=[],
+        metavar="N=FILE",
+        dest="transforms",
+        help="the pose of visit N (from 0): an ITK transform, world of the reference "
+        "to world of the visit, or a DICOM Spatial Registration (may be given several times)",
+    )
+    build.add_argument(
+        "--deformable",
+        action="store_true",
+        help="bend each visit to the reference, away from the tumor: growth may be absorbed",
+    )
+    build.add_argument(
+        "--cellularity",
+        choices=("adc", "outlines", "both"),
+        default="adc",
+        help="what cell density is taken from (default: adc)",
+    )
+    build.add_argument(
+        "--identity",
+        choices=("removed", "source"),
+        default="removed",
+        help="what the page says: neither ID nor dates nor names, or as given (default: removed)",
+    )
     build.add_argument("--force", action="store_true", help="replace the files in DIR")
     build.set_defaults(do=_build)
 
@@ -154,10 +189,14 @@ def _parser() -> argparse.ArgumentParser:
     goal = pull.add_mutually_exclusive_group(required=True)
     goal.add_argument("--out", type=_path, metavar="DIR", help="where the patient's files go")
     goal.add_argument("--list", action="store_true", help="only list the patient's series")
-    for name, what in (("study", "of this Study Instance UID"), ("series", "this Series Instance UID"),
-                       ("modality", "of this modality, e.g. MR")):
-        pull.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(),
-                          help=f"only series {what}; may be repeated")
+    for name, what in (
+        ("study", "of this Study Instance UID"),
+        ("series", "this Series Instance UID"),
+        ("modality", "of this modality, e.g. MR"),
+    ):
+        pull.add_argument(
+            f"--{name}", action="append", default=[], metavar=name.upper(), help=f"only series {what}; may be repeated"
+        )
     pull.add_argument("--move-port", type=int, metavar="PORT", help="fetch by C-MOVE, received on this port of ours")
     pull.set_defaults(do=_pull)
 
@@ -173,33 +212,53 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_patient(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folder", type=_path, metavar="PATIENT",
-                         help="a DICOM folder, a BIDS subject, or a patient file (.json)")
+    command.add_argument(
+        "folder", type=_path, metavar="PATIENT", help="a DICOM folder, a BIDS subject, or a patient file (.json)"
+    )
     command.add_argument("--labels", metavar="SCHEME", help=LABELS_HELP)
-    command.add_argument("--sequence", action="append", type=_pattern_and_sequence, default=[],
-                         metavar="PATTERN=SHOWS", dest="sequences",
-                         help='what a series shows, by its UID or a pattern for its description, as "*MPRAGE*=T1Gd" '
-                              "(may be given several times)")
+    command.add_argument(
+        "--sequence",
+        action="append",
+        type=_pattern_and_sequence,
+        default=[],
+        metavar="PATTERN=SHOWS",
+        dest="sequences",
+        help='what a series shows, by its UID or a pattern for its description, as "*MPRAGE*=T1Gd" '
+        "(may be given several times)",
+    )
 
 
 def _build_options(command: argparse.ArgumentParser) -> None:
     """Of everything that builds a twin."""
     cores = os.cpu_count() or 1
-    command.add_argument("--adc-unit", type=float, metavar="U",
-                         help="mm^2/s per stored unit of the ADC maps, as 1e-6, where files do not tell or are wrong")
+    command.add_argument(
+        "--adc-unit",
+        type=float,
+        metavar="U",
+        help="mm^2/s per stored unit of the ADC maps, as 1e-6, where files do not tell or are wrong",
+    )
     command.add_argument("--strict", action="store_true", help="stop at the first repair or assumption")
-    command.add_argument("--threads", type=_at_least_one, default=cores, metavar="T",
-                         help=f"at work at the same time (default: this machine's cores, {cores})")
-    command.add_argument("--spacing", type=float, default=2.0, metavar="MM",
-                         help="voxel edge of the twin's grid (default: 2)")
+    command.add_argument(
+        "--threads",
+        type=_at_least_one,
+        default=cores,
+        metavar="T",
+        help=f"at work at the same time (default: this machine's cores, {cores})",
+    )
+    command.add_argument(
+        "--spacing", type=float, default=2.0, metavar="MM", help="voxel edge of the twin's grid (default: 2)"
+    )
     command.add_argument("--organ", metavar="NAME", help="the mask in which the tumor grows, if that is no brain")
     command.add_argument("--profile", action="store_true", help="say at the end which stage took how much of the time")
 
 
 def _add_peer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("peer", metavar="PEER",
-                        help="https://USER@host/dicom-web (password in TUMORTWIN_PASSWORD, or asked for; or a token in "
-                             "TUMORTWIN_TOKEN), dimse://CALLING@host:port/CALLED, or dimses:// over TLS")
+    parser.add_argument(
+        "peer",
+        metavar="PEER",
+        help="https://USER@host/dicom-web (password in TUMORTWIN_PASSWORD, or asked for; or a token in "
+        "TUMORTWIN_TOKEN), dimse://CALLING@host:port/CALLED, or dimses:// over TLS",
+    )
     parser.add_argument("--ca", type=_path, metavar="FILE", help="trust these certificate authorities (PEM)")
     parser.add_argument("--cert", type=_path, metavar="FILE", help="our certificate (PEM)")
     parser.add_argument("--key", type=_path, metavar="FILE", help="its key (PEM)")
@@ -253,13 +312,26 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
     announce = _announcer(progress)
     with _profiled(options):
         result = run(
-            options.folder, options.out, visits=options.visits, strict=options.strict, seed=options.seed,
-            threads=options.threads, identity=options.identity, dicom=options.dicom,
-            key=_key(options) if options.key_file else None, deidentify=options.deidentify,
+            options.folder,
+            options.out,
+            visits=options.visits,
+            strict=options.strict,
+            seed=options.seed,
+            threads=options.threads,
+            identity=options.identity,
+            dicom=options.dicom,
+            key=_key(options) if options.key_file else None,
+            deidentify=options.deidentify,
             keep_characteristics=options.keep_characteristics,
-            passphrase=read_passphrase(options.encrypt) if options.encrypt else None, log=_log(options),
-            overwrite=options.force, labels=options.labels, sequences=dict(options.sequences),
-            adc_unit=options.adc_unit, spacing=options.spacing, organ=options.organ, progress=progress,
+            passphrase=read_passphrase(options.encrypt) if options.encrypt else None,
+            log=_log(options),
+            overwrite=options.force,
+            labels=options.labels,
+            sequences=dict(options.sequences),
+            adc_unit=options.adc_unit,
+            spacing=options.spacing,
+            organ=options.organ,
+            progress=progress,
             announce=announce,
         )
         announce(f"wrote {len(result.files)} files:")
@@ -280,12 +352,27 @@ def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     if there and not options.force:
         raise OutputExistsError(f"{there[0]} is there already: name another --out, or replace it with --force")
     with _profiled(options):
-        patient = read_patient(options.folder, strict=options.strict, labels=options.labels,
-                               sequences=dict(options.sequences), adc_unit=options.adc_unit, progress=progress)
+        patient = read_patient(
+            options.folder,
+            strict=options.strict,
+            labels=options.labels,
+            sequences=dict(options.sequences),
+            adc_unit=options.adc_unit,
+            progress=progress,
+        )
         announce(f"read {len(patient.visits)} visit(s), {len(patient.findings)} finding(s)")
-        twin = build_twin(patient, spacing=options.spacing, reference=options.reference, threads=options.threads,
-                          transforms=dict(options.transforms), deformable=options.deformable, organ=options.organ,
-                          cellularity=options.cellularity, strict=options.strict, progress=progress)
+        twin = build_twin(
+            patient,
+            spacing=options.spacing,
+            reference=options.reference,
+            threads=options.threads,
+            transforms=dict(options.transforms),
+            deformable=options.deformable,
+            organ=options.organ,
+            cellularity=options.cellularity,
+            strict=options.strict,
+            progress=progress,
+        )
         announce(f"built the twin: {len(twin.observations)} visit(s), {len(twin.findings)} finding(s)")
         twin.save(files[0], overwrite=True)
         QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=options.identity)
@@ -387,9 +474,16 @@ def _deidentify(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.vault import read_passphrase
 
     report = deidentify(
-        options.folder, options.out, key=_key(options), keep_characteristics=options.keep_characteristics,
-        keep_burned_in=options.keep_burned_in, overwrite=options.force, progress=progress, log=_log(options),
-        crosswalk=options.crosswalk, passphrase=read_passphrase(options.encrypt) if options.encrypt else None,
+        options.folder,
+        options.out,
+        key=_key(options),
+        keep_characteristics=options.keep_characteristics,
+        keep_burned_in=options.keep_burned_in,
+        overwrite=options.force,
+        progress=progress,
+        log=_log(options),
+        crosswalk=options.crosswalk,
+        passphrase=read_passphrase(options.encrypt) if options.encrypt else None,
     )
     if options.report:
         report.save(options.report, overwrite=options.force)

@@ -17,19 +17,19 @@ STAGES = {
     "tumortwin.imaging.resampling": "",
     "tumortwin.patient": "read files",
     "tumortwin.geometry": "look at visits",
-    "tumortwin.geometry.registration": "register visits",
-    "tumortwin.geometry.starts": "register visits",
-    "tumortwin.geometry.edges": "register sequences",
+    "tumortwin.geometry.registration.rigid": "register visits",
+    "tumortwin.geometry.registration.starts": "register visits",
+    "tumortwin.geometry.registration.small_motion": "register sequences",
     "tumortwin.geometry.pose": "register sequences",
-    "tumortwin.geometry.deformation": "deform",
-    "tumortwin.geometry.brain": "lay the atlas",
-    "tumortwin.geometry.compartments": "lay the atlas",
-    "tumortwin.geometry.tissue": "tell tissues",
-    "tumortwin.geometry.bias": "correct bias",
-    "tumortwin.geometry.tumor": "segment",
-    "tumortwin.geometry.outline": "segment",
-    "tumortwin.geometry.evidence": "segment",
-    "tumortwin.geometry.consistency": "hold labels over visits",
+    "tumortwin.geometry.registration.deformation": "deform",
+    "tumortwin.geometry.brain.atlas": "lay the atlas",
+    "tumortwin.geometry.brain.compartments": "lay the atlas",
+    "tumortwin.geometry.brain.tissue": "tell tissues",
+    "tumortwin.geometry.brain.bias": "correct bias",
+    "tumortwin.geometry.segmentation.tumor": "segment",
+    "tumortwin.geometry.segmentation.outline": "segment",
+    "tumortwin.geometry.segmentation.evidence": "segment",
+    "tumortwin.geometry.segmentation.consistency": "hold labels over visits",
     "tumortwin.geometry.sampling": "",
     "tumortwin.twin": "bring to the grid",
     "tumortwin.calibration": "calibrate and forecast",
@@ -37,7 +37,6 @@ STAGES = {
     "tumortwin.board": "write pages",
 }
 """The road's stages: what the work of a module is for; "" leaves it to who asked for it."""
-
 
 
 class StageProfile:
@@ -105,9 +104,12 @@ class StageProfile:
         total = sum(self.seconds.values()) or 1.0
         width = max(map(len, ["stage", *self.seconds]))
         lines = [f"{'stage':<{width}}  thread time  share"]
-        lines += [f"{stage:<{width}}  {seconds:9.2f} s  {seconds / total:5.1%}"
-                  for stage, seconds in sorted(self.seconds.items(), key=lambda item: -item[1])]
+        lines += [
+            f"{stage:<{width}}  {seconds:9.2f} s  {seconds / total:5.1%}"
+            for stage, seconds in sorted(self.seconds.items(), key=lambda item: -item[1])
+        ]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        lines.append(f"{self.wall_s:.1f} s by the clock, {self.cpu_s:.1f} s of processor time, at most {peak:.0f} MiB "
-                     "of memory")
+        lines.append(
+            f"{self.wall_s:.1f} s by the clock, {self.cpu_s:.1f} s of processor time, at most {peak:.0f} MiB of memory"
+        )
         return "\n".join(lines)

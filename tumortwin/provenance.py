@@ -56,8 +56,9 @@ class Log:
     key: bytes | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    def write(self, event: str, *, inputs: Iterable[str] = (), outputs: Mapping[str, str] | None = None,
-              **facts: object) -> str:
+    def write(
+        self, event: str, *, inputs: Iterable[str] = (), outputs: Mapping[str, str] | None = None, **facts: object
+    ) -> str:
         """Add a line.
 
         Parameters
@@ -87,10 +88,17 @@ class Log:
             number, previous = self._end(file)
             hashes = sorted(inputs)
             entry = {
-                "schema": SCHEMA, "line": number, "time": self.now().astimezone(UTC).isoformat(timespec="seconds"),
-                "event": event, "purpose": self.purpose, "consent": self.consent, "versions": versions(),
+                "schema": SCHEMA,
+                "line": number,
+                "time": self.now().astimezone(UTC).isoformat(timespec="seconds"),
+                "event": event,
+                "purpose": self.purpose,
+                "consent": self.consent,
+                "versions": versions(),
                 "inputs": {"files": len(hashes), "sha256": combined(hashes), "each": hashes},
-                "outputs": dict(sorted((outputs or {}).items())), "facts": facts, "keyed": self.key is not None,
+                "outputs": dict(sorted((outputs or {}).items())),
+                "facts": facts,
+                "keyed": self.key is not None,
                 "previous": previous,
             }
             entry["hash"] = _hash(entry, self.key)
@@ -110,11 +118,14 @@ class Log:
             return 1, _START
         entry = _parsed(last)
         if entry is None or not last.endswith(b"\n") or entry.get("line") != count:
-            raise ReadError(f"{self.path}: its last line ({count}) is no line of a log: look at it with `tumortwin "
-                            f"verify-log {self.path}`, keep it, and begin another")
+            raise ReadError(
+                f"{self.path}: its last line ({count}) is no line of a log: look at it with `tumortwin "
+                f"verify-log {self.path}`, keep it, and begin another"
+            )
         if entry.get("keyed") != (self.key is not None) or entry["hash"] != _hash(entry, self.key):
-            raise ReadError(f"{self.path}: its last line ({count}) was changed, or is of another key: keep it, and "
-                            "begin another")
+            raise ReadError(
+                f"{self.path}: its last line ({count}) was changed, or is of another key: keep it, and begin another"
+            )
         return count + 1, str(entry["hash"])
 
 
@@ -196,8 +207,12 @@ def verify(path: str | os.PathLike[str], *, key: bytes | None = None, head: str 
         previous = str(entry["hash"])
         seen.add(previous)
     if head is not None and head not in seen:
-        return LogCheck(len(lines), len(lines) + 1, "the line with the given hash is missing: the log was cut off at "
-                        "its end, or written anew", previous)
+        return LogCheck(
+            len(lines),
+            len(lines) + 1,
+            "the line with the given hash is missing: the log was cut off at its end, or written anew",
+            previous,
+        )
     return LogCheck(len(lines), head=previous)
 
 

@@ -20,8 +20,8 @@ from tumortwin.board import BoardReport, QualityReport, export_dicom, save_overl
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.imaging.deidentification import deidentify as write_deidentified
-from tumortwin.imaging.dicom_source import Identity
 from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import PlanFront, optimize_dose
@@ -147,48 +147,89 @@ def run(
             raise InputError("deidentify=True needs a key (--key-file): make one with `tumortwin new-key FILE`")
         with tempfile.TemporaryDirectory(prefix="tumortwin-") as place:
             copy = _deidentified(Path(folder), Path(place) / "out", key, keep_characteristics, log, progress, announce)
-            return run(copy, out, visits=visits, strict=strict, seed=seed, threads=threads, identity=identity,
-                       dicom=dicom, key=key, passphrase=passphrase, log=log, overwrite=overwrite, labels=labels,
-                       sequences=sequences, adc_unit=adc_unit, spacing=spacing, organ=organ, progress=progress,
-                       announce=announce)
-    patient = _stage("read the patient", lambda: read_patient(
-        folder, strict=strict, labels=labels, sequences=sequences, adc_unit=adc_unit, progress=progress,
-        log=log))
+            return run(
+                copy,
+                out,
+                visits=visits,
+                strict=strict,
+                seed=seed,
+                threads=threads,
+                identity=identity,
+                dicom=dicom,
+                key=key,
+                passphrase=passphrase,
+                log=log,
+                overwrite=overwrite,
+                labels=labels,
+                sequences=sequences,
+                adc_unit=adc_unit,
+                spacing=spacing,
+                organ=organ,
+                progress=progress,
+                announce=announce,
+            )
+    patient = _stage(
+        "read the patient",
+        lambda: read_patient(
+            folder, strict=strict, labels=labels, sequences=sequences, adc_unit=adc_unit, progress=progress, log=log
+        ),
+    )
     whose = patient.id if identity == "source" or patient.identity_removed else "a patient who is not named here"
-    announce(f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {whose}, "
-             f"{len(patient.findings)} finding(s)")
+    announce(
+        f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {whose}, "
+        f"{len(patient.findings)} finding(s)"
+    )
     if not patient.visits:
         raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
     if visits is not None:
         calibration_visits(len(patient.visits), visits)  # what cannot be is said before the work, not after it
     said = sorted((sequences or {}).items())
-    results = _Results(target, _key(patient, visits, strict, seed, labels, said, adc_unit, spacing, organ),
-                       overwrite, passphrase)
+    results = _Results(
+        target, _key(patient, visits, strict, seed, labels, said, adc_unit, spacing, organ), overwrite, passphrase
+    )
     left_out: list[str] = []
 
-    twin = results.stage("build the twin", "twin", Twin,
-                         lambda: build_twin(patient, spacing=spacing, organ=organ, strict=strict, threads=threads,
-                                            progress=progress), announce)
+    twin = results.stage(
+        "build the twin",
+        "twin",
+        Twin,
+        lambda: build_twin(patient, spacing=spacing, organ=organ, strict=strict, threads=threads, progress=progress),
+        announce,
+    )
 
     fit, forecast, front = None, None, None
     used = calibration_visits(len(twin.observations), visits)
     if used < 2:
-        left_out.append("calibration, forecast and plan options: they need at least two visits with a visible tumor, "
-                        f"there are {len(twin.observations)}")
+        left_out.append(
+            "calibration, forecast and plan options: they need at least two visits with a visible tumor, "
+            f"there are {len(twin.observations)}"
+        )
     else:
-        fit = results.stage("calibrate", "calibration", Calibration,
-                            lambda: calibrate(twin, visits=slice(0, used), rng=seed, threads=threads,
-                                              progress=progress), announce)
+        fit = results.stage(
+            "calibrate",
+            "calibration",
+            Calibration,
+            lambda: calibrate(twin, visits=slice(0, used), rng=seed, threads=threads, progress=progress),
+            announce,
+        )
         last = twin.observations[-1].day
         if used == len(twin.observations):
             left_out.append("a scored forecast: no visit is held out")
-        forecast = results.stage("forecast", "forecast", Forecast,
-                                 lambda: fit.forecast(until=last, rng=seed, threads=threads, progress=progress),
-                                 announce)
+        forecast = results.stage(
+            "forecast",
+            "forecast",
+            Forecast,
+            lambda: fit.forecast(until=last, rng=seed, threads=threads, progress=progress),
+            announce,
+        )
         if twin.irradiations:
-            front = results.stage("compare schedules", "plan", PlanFront,
-                                  lambda: optimize_dose(fit, rng=seed, threads=threads, progress=progress),
-                                  announce)
+            front = results.stage(
+                "compare schedules",
+                "plan",
+                PlanFront,
+                lambda: optimize_dose(fit, rng=seed, threads=threads, progress=progress),
+                announce,
+            )
         else:
             left_out.append("plan options: no radiotherapy plan, dose or delivered fraction is in the folder")
 
@@ -198,19 +239,30 @@ def run(
         lambda: [report.save(target / "board.pdf", overwrite=True, identity=identity)],
         lambda: [report.save(target / "board.html", overwrite=True, identity=identity)],
         lambda: [quality.save(target / "quality.pdf", overwrite=True, identity=identity)],
-        lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True,
-                              identity=identity)],
-        lambda: save_overlays(twin, fit, forecast, target / "overlays", patient=patient, overwrite=True,
-                              identity=identity),
+        lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True, identity=identity)],
+        lambda: save_overlays(
+            twin, fit, forecast, target / "overlays", patient=patient, overwrite=True, identity=identity
+        ),
     ]
     if forecast is not None:
         writers.append(lambda: [write_forecast(target / "forecast.csv", forecast, overwrite=True, identity=identity)])
     if dicom:
+
         def exported() -> list[Path]:
             for stale in (target / "dicom").glob("*.dcm"):
                 stale.unlink()  # of another patient, or with the identity that is now to be removed
-            made = export_dicom(patient, twin, folder, target / "dicom", forecast=forecast, front=front, report=report,
-                                identity=identity, key=key, overwrite=True)
+            made = export_dicom(
+                patient,
+                twin,
+                folder,
+                target / "dicom",
+                forecast=forecast,
+                front=front,
+                report=report,
+                identity=identity,
+                key=key,
+                overwrite=True,
+            )
             left_out.extend(f"DICOM of {line}" for line in made.left_out)
             return list(made.files)
 
@@ -220,18 +272,37 @@ def run(
         files += _stage("write the results", write)
         progress(i + 1, len(writers), "write the results")
     if log is not None:
-        log.write("run", inputs=patient.sources.values(), outputs=hashes_of(files, target), identity=str(identity),
-                  identity_removed=patient.identity_removed, visits=visits, strict=strict, seed=seed)
+        log.write(
+            "run",
+            inputs=patient.sources.values(),
+            outputs=hashes_of(files, target),
+            identity=str(identity),
+            identity_removed=patient.identity_removed,
+            visits=visits,
+            strict=strict,
+            seed=seed,
+        )
     for line in left_out:
         announce(f"left out: {line}")
     return RoadResult(tuple(files), tuple(left_out))
 
 
-def _deidentified(folder: Path, place: Path, key: bytes, keep_characteristics: bool, log: Log | None,
-                  progress: Progress, announce: Announce) -> Path:
+def _deidentified(
+    folder: Path,
+    place: Path,
+    key: bytes,
+    keep_characteristics: bool,
+    log: Log | None,
+    progress: Progress,
+    announce: Announce,
+) -> Path:
     """A de-identified copy of the one patient in a folder; what was left out is announced."""
-    report = _stage("de-identify the patient", lambda: write_deidentified(
-        folder, place, key=key, keep_characteristics=keep_characteristics, log=log, progress=progress))
+    report = _stage(
+        "de-identify the patient",
+        lambda: write_deidentified(
+            folder, place, key=key, keep_characteristics=keep_characteristics, log=log, progress=progress
+        ),
+    )
     for finding in report.findings:
         announce(str(finding))
     if len(report.patients) > 1:
@@ -250,13 +321,16 @@ def calibration_visits(available: int, asked: int | None) -> int:
     if asked is None:
         return min(available, max(2, available - 2))
     if not 2 <= asked <= available:
-        raise InputError(f"--visits {asked}: this patient has {available} visits that can be used, and a calibration "
-                         "needs at least 2 of them")
+        raise InputError(
+            f"--visits {asked}: this patient has {available} visits that can be used, and a calibration "
+            "needs at least 2 of them"
+        )
     return asked
 
 
-def _report(patient: Patient, twin: Twin, fit: Calibration | None, forecast: Forecast | None,
-            front: PlanFront | None) -> BoardReport:
+def _report(
+    patient: Patient, twin: Twin, fit: Calibration | None, forecast: Forecast | None, front: PlanFront | None
+) -> BoardReport:
     if front is not None:
         return BoardReport.from_plan(front, forecast=forecast, patient=patient)
     if fit is not None:

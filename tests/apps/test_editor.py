@@ -16,7 +16,7 @@ from PIL import Image
 import tumortwin as tt
 from tumortwin.apps import EditorApp
 from tumortwin.errors import InputError
-from tumortwin.geometry.editing import Stroke
+from tumortwin.geometry.editing.strokes import Stroke
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
@@ -155,8 +155,9 @@ def test_hints_growing_and_refining_find_the_lesion(app, image):
     app.tool.value = "box"
     x, y = at(app, (20, 10, 0))
     _, width, height, _ = app._picture.cut.extent
-    app.canvas.fire({"kind": "box", "start": [x - 26 / width, y - 26 / height],
-                     "end": [x + 26 / width, y + 26 / height]})
+    app.canvas.fire(
+        {"kind": "box", "start": [x - 26 / width, y - 26 / height], "end": [x + 26 / width, y + 26 / height]}
+    )
     app.wait()
     assert dice() > 0.9
     app.undo.click()
@@ -221,8 +222,7 @@ def test_wheel_keys_and_choices_only_look():
 
 
 def test_what_cannot_be_done_is_said_in_the_app(app):
-    for act, said in ((app.interpolate.click, "two or more slices"),
-                      (app.save.click, "source=FOLDER")):
+    for act, said in ((app.interpolate.click, "two or more slices"), (app.save.click, "source=FOLDER")):
         act()
         assert said in app._message.value
     app.refine.click()
@@ -283,8 +283,11 @@ def test_a_redraw_is_soon():
 def test_masks_and_images_of_another_frame_are_left_out_and_said():
     grid = turned()
     there = Grid(grid.shape, grid.affine, "9.9")
-    visit = Visit(datetime(2024, 1, 1), {Sequence.T1GD: scan(grid, "a"), Sequence.T2: scan(there, "b")},
-                  {"enhancing": Mask(near(there, (0, 0, 0)), there), "odd": Mask(near(grid, (0, 0, 0)), grid)})
+    visit = Visit(
+        datetime(2024, 1, 1),
+        {Sequence.T1GD: scan(grid, "a"), Sequence.T2: scan(there, "b")},
+        {"enhancing": Mask(near(there, (0, 0, 0)), there), "odd": Mask(near(grid, (0, 0, 0)), grid)},
+    )
     app = EditorApp(visit)
     assert app.image.options == ("T1Gd",)
     assert not app.mask.array.any()

@@ -65,8 +65,9 @@ def test_the_day_moves_the_picture_without_a_solve(app):
     run, before = app.run, (app._slice.value, app._curve.value, app._readout.value)
     app.day.value = 300
     assert app.run is run
-    assert all(new != old for new, old in zip((app._slice.value, app._curve.value, app._readout.value), before,
-                                              strict=True))
+    assert all(
+        new != old for new, old in zip((app._slice.value, app._curve.value, app._readout.value), before, strict=True)
+    )
     app.day.value = 180
     assert (app._slice.value, app._curve.value, app._readout.value) == before
 
@@ -151,13 +152,19 @@ def test_coronal_slices_are_shown_upright(slab, anatomy, seed):
     assert app._density._cut.plane == "coronal"
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"days": 90}, "after the first day of radiotherapy"),
-    ({"days": 362}, "multiple of 5"),
-    ({"parameters": GrowthParameters(diffusivity=3.0)}, "diffusivity goes from 0.01 to 1.0, not to 3.0"),
-    ({"parameters": GrowthParameters(proliferation_rate=0.5)}, "proliferation_rate goes from 0.005 to 0.1, not to 0.5"),
-    ({"care": StandardCare(resection_day=30.0)}, "needs a resection_day and a radiotherapy_day"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"days": 90}, "after the first day of radiotherapy"),
+        ({"days": 362}, "multiple of 5"),
+        ({"parameters": GrowthParameters(diffusivity=3.0)}, "diffusivity goes from 0.01 to 1.0, not to 3.0"),
+        (
+            {"parameters": GrowthParameters(proliferation_rate=0.5)},
+            "proliferation_rate goes from 0.005 to 0.1, not to 0.5",
+        ),
+        ({"care": StandardCare(resection_day=30.0)}, "needs a resection_day and a radiotherapy_day"),
+    ],
+)
 def test_what_it_cannot_show_is_refused(slab, anatomy, seed, changes, message):
     with pytest.raises(InputError, match=message):
         GrowthApp(slab, anatomy, seed, **changes)

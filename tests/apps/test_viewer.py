@@ -52,8 +52,11 @@ def picture(app: ViewerApp) -> np.ndarray:
     return plt.imread(io.BytesIO(app._picture.value))[..., :3].mean(axis=-1)
 
 
-@pytest.mark.parametrize("grid", [turned(), turned((-1, -1, -1)), turned((1, 1, -1)), turned(degrees=20.0)],
-                         ids=["plain", "all flipped", "x flipped", "oblique"])
+@pytest.mark.parametrize(
+    "grid",
+    [turned(), turned((-1, -1, -1)), turned((1, 1, -1)), turned(degrees=20.0)],
+    ids=["plain", "all flipped", "x flipped", "oblique"],
+)
 def test_the_patients_left_is_on_the_right(grid):
     app = ViewerApp(patient(grid))
     app.masks.value = ()
@@ -124,8 +127,11 @@ def test_findings_are_listed_gravest_first_and_escaped():
     assert "&lt;series&gt;" in app._findings.value
 
 
-@pytest.mark.parametrize("values", [np.zeros(SHAPE), np.full(SHAPE, np.nan),
-                                    np.where(np.indices(SHAPE)[0] == 3, np.inf, 1)], ids=["zeros", "nan", "inf"])
+@pytest.mark.parametrize(
+    "values",
+    [np.zeros(SHAPE), np.full(SHAPE, np.nan), np.where(np.indices(SHAPE)[0] == 3, np.inf, 1)],
+    ids=["zeros", "nan", "inf"],
+)
 def test_images_without_contrast_are_shown(values):
     made = patient(turned())
     image = Volume(values, turned(), "a.u.")

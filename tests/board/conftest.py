@@ -44,8 +44,10 @@ def role(day: float) -> Role:
 
 
 def volumes() -> tuple[tuple[Scan, ...], tuple[Band, ...]]:
-    scans = tuple(Scan(date(d), d, role(d), {"whole": w, "enhancing": e, "necrosis": 0.1 * w})
-                  for d, w, e in zip(DAYS, WHOLE, ENHANCING, strict=True))
+    scans = tuple(
+        Scan(date(d), d, role(d), {"whole": w, "enhancing": e, "necrosis": 0.1 * w})
+        for d, w, e in zip(DAYS, WHOLE, ENHANCING, strict=True)
+    )
     days = np.linspace(0, 320, 81)
     bands = []
     for quantity, values in (("whole", WHOLE), ("enhancing", ENHANCING)):
@@ -72,7 +74,7 @@ def pictures() -> tuple[Panel, ...]:
     for day, radius in zip(DAYS, (17, 21, 18, 17.5, 19, 23), strict=True):
         density = 1 / (1 + np.exp((distance - 0.7 * radius) / 3.0)) * (brain < 1)
         share = {"whole": (density > 0.25).astype(np.float32), "enhancing": (density > 0.7).astype(np.float32)}
-        image = anatomy + 150 * np.exp(-((distance - 0.5 * radius) / 3) ** 2) + 8 * rng.standard_normal(anatomy.shape)
+        image = anatomy + 150 * np.exp(-(((distance - 0.5 * radius) / 3) ** 2)) + 8 * rng.standard_normal(anatomy.shape)
         volume = Volume(image[None].astype(np.float32), grid, "a.u.", f"T1Gd of {date(day):%Y-%m-%d}")
         outlines = {name: value[None] for name, value in share.items()}
         panels.append(Panel("observed", date(day), day, role(day), volume, outlines))
@@ -86,22 +88,36 @@ def pictures() -> tuple[Panel, ...]:
 
 
 def options() -> tuple[PlanOption, ...]:
-    rows = (("no radiotherapy", "clinical", 0, 0.0, 118, (92, 151), 31, (12, 48)),
-            ("25 Gy / 5", "clinical", 5, 5.0, 78, (55, 108), 96, (71, 132)),
-            ("34 Gy / 10", "clinical", 10, 3.4, 66, (46, 90), 121, (94, 171)),
-            ("40 Gy / 15", "clinical", 15, 8 / 3, 63, (43, 86), 128, (97, 183)),
-            ("60 Gy / 30", "clinical", 30, 2.0, 52, (35, 74), 158, (118, np.inf)),
-            ("as delivered", "delivered", 30, 2.0, 52, (35, 74), 158, (118, np.inf)),
-            ("55.3 Gy / 19", "search", 19, 2.91, 50, (33, 72), 166, (121, np.inf)),
-            ("66 Gy / 30", "search", 30, 2.2, 47, (31, 69), np.inf, (129, np.inf)))
+    rows = (
+        ("no radiotherapy", "clinical", 0, 0.0, 118, (92, 151), 31, (12, 48)),
+        ("25 Gy / 5", "clinical", 5, 5.0, 78, (55, 108), 96, (71, 132)),
+        ("34 Gy / 10", "clinical", 10, 3.4, 66, (46, 90), 121, (94, 171)),
+        ("40 Gy / 15", "clinical", 15, 8 / 3, 63, (43, 86), 128, (97, 183)),
+        ("60 Gy / 30", "clinical", 30, 2.0, 52, (35, 74), 158, (118, np.inf)),
+        ("as delivered", "delivered", 30, 2.0, 52, (35, 74), 158, (118, np.inf)),
+        ("55.3 Gy / 19", "search", 19, 2.91, 50, (33, 72), 166, (121, np.inf)),
+        ("66 Gy / 30", "search", 30, 2.2, 47, (31, 69), np.inf, (129, np.inf)),
+    )
     made = []
     for name, origin, n, d, volume, (low, high), median, (early, late) in rows:
         total = n * d
-        organs = tuple(OrganDose(organ, "Dmax (D0.03cc)", share * total * (share * d + 2) / 4, limit, True, "Mayo 2010")
-                       for organ, share, limit in (("brainstem", 0.78, 54.0), ("chiasm", 0.71, 54.0)))
-        made.append(PlanOption(name, origin, n, d, total, total * (1 + d / 8), total * (d + 8) / 10, organs,
-                               {"progression_days": Interval(median, early, late),
-                                "volume_ml": Interval(volume, low, high)}))
+        organs = tuple(
+            OrganDose(organ, "Dmax (D0.03cc)", share * total * (share * d + 2) / 4, limit, True, "Mayo 2010")
+            for organ, share, limit in (("brainstem", 0.78, 54.0), ("chiasm", 0.71, 54.0))
+        )
+        made.append(
+            PlanOption(
+                name,
+                origin,
+                n,
+                d,
+                total,
+                total * (1 + d / 8),
+                total * (d + 8) / 10,
+                organs,
+                {"progression_days": Interval(median, early, late), "volume_ml": Interval(volume, low, high)},
+            )
+        )
     return tuple(made)
 
 
@@ -113,30 +129,71 @@ def make_report() -> BoardReport:
         Course("surgery", "Biopsy", "", (3.0,), ((3.0, 3.0),)),
         Course("radiotherapy", "Radiotherapy", "60 Gy in 30 fractions", weekdays, ((28.0, 67.0),)),
         Course("drug", "Temozolomide", "75 mg/m² × 40", tuple(float(28 + d) for d in range(40)), ((28.0, 67.0),)),
-        Course("drug", "Temozolomide", "150–200 mg/m² × 30", adjuvant,
-               tuple((98.0 + 28 * c, 102.0 + 28 * c) for c in range(6))),
+        Course(
+            "drug",
+            "Temozolomide",
+            "150–200 mg/m² × 30",
+            adjuvant,
+            tuple((98.0 + 28 * c, 102.0 + 28 * c) for c in range(6)),
+        ),
     )
     dose = np.linspace(0, 64, 129)
-    dvh = tuple(DvhCurve(name, dose, 100 / (1 + np.exp((dose - centre) / width))) for name, centre, width in
-                (("PTV", 60.2, 0.5), ("CTV", 60.6, 0.4), ("brainstem", 22, 7), ("chiasm", 31, 4), ("brain", 14, 9)))
+    dvh = tuple(
+        DvhCurve(name, dose, 100 / (1 + np.exp((dose - centre) / width)))
+        for name, centre, width in (
+            ("PTV", 60.2, 0.5),
+            ("CTV", 60.6, 0.4),
+            ("brainstem", 22, 7),
+            ("chiasm", 31, 4),
+            ("brain", 14, 9),
+        )
+    )
     comparisons = tuple(
-        Comparison(s.date, s.day, s.role, q, s.volumes_ml[q],
-                   Interval(v, v * (1 - w), v * (1 + w))) for s in scans for q in ("whole", "enhancing")
-        for v, w in ((s.volumes_ml[q] * (0.91 if s.role is Role.HELD_OUT else 1.03), 0.2 if s.day > 150 else 0.07),))
+        Comparison(s.date, s.day, s.role, q, s.volumes_ml[q], Interval(v, v * (1 - w), v * (1 + w)))
+        for s in scans
+        for q in ("whole", "enhancing")
+        for v, w in ((s.volumes_ml[q] * (0.91 if s.role is Role.HELD_OUT else 1.03), 0.2 if s.day > 150 else 0.07),)
+    )
     scores = tuple(
-        Score(date(260), 260.0, method, quantity, dice, volume, volume - observed, 100 * (volume - observed) / observed,
-              *((0.8 * volume, 1.23 * volume) if method == "tumortwin" else ()))
+        Score(
+            date(260),
+            260.0,
+            method,
+            quantity,
+            dice,
+            volume,
+            volume - observed,
+            100 * (volume - observed) / observed,
+            *((0.8 * volume, 1.23 * volume) if method == "tumortwin" else ()),
+        )
         for quantity, observed, methods in (
-            ("whole", 52.3, (("tumortwin", 0.83, 48.1), ("last scan unchanged", 0.74, 33.4),
-                             ("exponential growth", None, 28.9))),
-            ("enhancing", 21.6, (("tumortwin", 0.71, 18.7), ("last scan unchanged", 0.58, 10.2),
-                                 ("exponential growth", None, 10.6))))
-        for method, dice, volume in methods)
+            (
+                "whole",
+                52.3,
+                (("tumortwin", 0.83, 48.1), ("last scan unchanged", 0.74, 33.4), ("exponential growth", None, 28.9)),
+            ),
+            (
+                "enhancing",
+                21.6,
+                (("tumortwin", 0.71, 18.7), ("last scan unchanged", 0.58, 10.2), ("exponential growth", None, 10.6)),
+            ),
+        )
+        for method, dice, volume in methods
+    )
     parameters = (
-        Parameter("diffusivity", "mm^2/day", 0.142, 0.094, 0.214, 0.0193, 0.518,
-                  "Harpold 2007 (doi:10.1093/x): glioma"),
-        Parameter("proliferation_rate", "1/day", 0.0261, 0.0204, 0.0334, 0.0095, 0.0949,
-                  "Harpold 2007 (doi:10.1093/x): glioma"),
+        Parameter(
+            "diffusivity", "mm^2/day", 0.142, 0.094, 0.214, 0.0193, 0.518, "Harpold 2007 (doi:10.1093/x): glioma"
+        ),
+        Parameter(
+            "proliferation_rate",
+            "1/day",
+            0.0261,
+            0.0204,
+            0.0334,
+            0.0095,
+            0.0949,
+            "Harpold 2007 (doi:10.1093/x): glioma",
+        ),
         Parameter("alpha", "1/Gy", 0.0517, 0.0391, 0.0684, 0.019, 0.19, "Qi 2006, Pedicini 2014"),
         Parameter("alpha_beta", "Gy", 8.0, None, None, None, None, "Pedicini 2014"),
         Parameter("temozolomide", "1/(mg/m2)", 0.000104, 0.000055, 0.000198, 0.0000518, 0.000193, "tight prior"),
@@ -158,25 +215,46 @@ def make_report() -> BoardReport:
         Finding("no treatment record for fraction 17", "rt/records", "assumed given on its weekday", Severity.ASSUMED),
         Finding("slice spacing 5 mm", "visit 2024-06-06, FLAIR", "kept; the outline is coarse there", Severity.NOTE),
         Finding("series 9 has no position", "visit 2024-04-12", "series not used", Severity.LEFT_OUT),
-        Finding("rescale slope differs between slices", "visit 2024-01-29, ADC", "each slice rescaled by its own",
-                Severity.REPAIRED),
+        Finding(
+            "rescale slope differs between slices",
+            "visit 2024-01-29, ADC",
+            "each slice rescaled by its own",
+            Severity.REPAIRED,
+        ),
     )
     return BoardReport(
-        patient_id="TT-0001", identity_removed=True, reference_time=START, version="0.1.0",
+        patient_id="TT-0001",
+        identity_removed=True,
+        reference_time=START,
+        version="0.1.0",
         input_hash="9f2c41d0a7e35b18" * 4,
-        clinical=("glioblastoma, IDH-wildtype", "57 years", "MGMT methylated"), scans=scans, courses=courses,
+        clinical=("glioblastoma, IDH-wildtype", "57 years", "MGMT methylated"),
+        scans=scans,
+        courses=courses,
         bands=bands,
-        panels=pictures(), comparisons=comparisons, scores=scores, options=options(),
+        panels=pictures(),
+        comparisons=comparisons,
+        scores=scores,
+        options=options(),
         outcome_names={"progression_days": "days to progression", "volume_ml": "enhancing mL, day 260"},
-        horizon_days=180.0, dvh=dvh,
-        dvh_limits=(OrganDose("brainstem", "Dmax (D0.03cc)", 46.8, 54.0, True, "QUANTEC 2010", 54.0),
-                    OrganDose("chiasm", "Dmax (D0.03cc)", 42.6, 55.0, True, "QUANTEC 2010", 55.0)),
-        parameters=parameters, quality=quality, limits=limits, findings=findings,
+        horizon_days=180.0,
+        dvh=dvh,
+        dvh_limits=(
+            OrganDose("brainstem", "Dmax (D0.03cc)", 46.8, 54.0, True, "QUANTEC 2010", 54.0),
+            OrganDose("chiasm", "Dmax (D0.03cc)", 42.6, 55.0, True, "QUANTEC 2010", 55.0),
+        ),
+        parameters=parameters,
+        quality=quality,
+        limits=limits,
+        findings=findings,
         sources={f"visit{i}/IM{j:04d}.dcm": f"{i * 97 + j:064x}" for i in range(6) for j in range(20)},
         limit_set="QUANTEC 2010",
-        definitions=("Time to progression: first day the predicted T1Gd volume is 40 % above its nadir.",
-                     "Intervals are 5th to 95th percentile.",
-                     "Core: inside the T1Gd contour, necrosis included.", "A last definition, of nothing at all."),
+        definitions=(
+            "Time to progression: first day the predicted T1Gd volume is 40 % above its nadir.",
+            "Intervals are 5th to 95th percentile.",
+            "Core: inside the T1Gd contour, necrosis included.",
+            "A last definition, of nothing at all.",
+        ),
     )
 
 

@@ -61,53 +61,114 @@ def stages() -> Stages:
     observations = []
     for i, (day, radius) in enumerate(zip(DAYS, RADII, strict=True)):
         whole, core, dead = ball(radius), ball(0.6 * radius), ball(0.3 * radius)
-        volumes = {name: float(f.sum()) * grid.voxel_volume / 1000
-                   for name, f in (("whole", whole), ("enhancing", core - dead), ("necrosis", dead))}
+        volumes = {
+            name: float(f.sum()) * grid.voxel_volume / 1000
+            for name, f in (("whole", whole), ("enhancing", core - dead), ("necrosis", dead))
+        }
         shift = np.eye(4)
         shift[0, 3] = 5.0 * i
         unknown = np.full(SHAPE, np.nan, np.float32)
-        observations.append(Observation(day, DAY0 + timedelta(days=day), i, unknown, 0.05, 4.0, whole, core - dead,
-                                        dead, domain.mask, volumes, "segmented", shift))
+        observations.append(
+            Observation(
+                day,
+                DAY0 + timedelta(days=day),
+                i,
+                unknown,
+                0.05,
+                4.0,
+                whole,
+                core - dead,
+                dead,
+                domain.mask,
+                volumes,
+                "segmented",
+                shift,
+            )
+        )
     dose = (60.6 / (1 + np.exp((r - 26) / 4)) * domain.mask).astype(np.float32)
     times = weekday_times(DAY0 + timedelta(days=28, hours=1), 30)
     twin = Twin(
-        "TT-9", DAY0, domain, Volume(domain.mask.astype(np.float32), grid, "a.u.", "T1Gd"),
-        tuple(observations), tuple(Irradiation((t - DAY0) / timedelta(days=1), dose / np.float32(30)) for t in times),
+        "TT-9",
+        DAY0,
+        domain,
+        Volume(domain.mask.astype(np.float32), grid, "a.u.", "T1Gd"),
+        tuple(observations),
+        tuple(Irradiation((t - DAY0) / timedelta(days=1), dose / np.float32(30)) for t in times),
         tuple(Administration(28.0 + d, "temozolomide", 75.0, DoseUnit.MG_PER_M2) for d in range(40)),
-        structures={"GTV": ball(14), "PTV": ball(20), "Brain": domain.mask.astype(np.float32),
-                    "BrainStem": (distances(grid, (0, 15, -20)) < 10).astype(np.float32)},
-        dose=dose, clinical=Clinical(age_years=61.0, mgmt_methylated=False),
-        findings=(Finding("slices 5 mm apart", "visit 2", "kept", Severity.NOTE),), sources={"a.dcm": "00ff"},
+        structures={
+            "GTV": ball(14),
+            "PTV": ball(20),
+            "Brain": domain.mask.astype(np.float32),
+            "BrainStem": (distances(grid, (0, 15, -20)) < 10).astype(np.float32),
+        },
+        dose=dose,
+        clinical=Clinical(age_years=61.0, mgmt_methylated=False),
+        findings=(Finding("slices 5 mm apart", "visit 2", "kept", Severity.NOTE),),
+        sources={"a.dcm": "00ff"},
         identity_removed=True,
     )
-    table = (known.DIFFUSIVITY, known.PROLIFERATION, known.ALPHA, known.TEMOZOLOMIDE, known.WHOLE, known.ENHANCING,
-             known.EARLY_GROWTH)
+    table = (
+        known.DIFFUSIVITY,
+        known.PROLIFERATION,
+        known.ALPHA,
+        known.TEMOZOLOMIDE,
+        known.WHOLE,
+        known.ENHANCING,
+        known.EARLY_GROWTH,
+    )
     mean = np.array([u.mean for u in table])
     covariance = np.diag([(0.3 * u.spread) ** 2 for u in table[:-1]] + [table[-1].spread ** 2])
     fit = Calibration(
-        twin=twin, visits=(0, 1, 2), box=((0, 24), (0, 32), (0, 28)), start=0.0, center=np.zeros(3), unknowns=table,
-        fitted=tuple(u.name for u in table[:-1]), mean=mean, covariance=covariance,
-        ensemble=np.array([mean, mean]), seed=0,
-        diagnostics=Diagnostics(solves=57, converged=True, reduced_chi2={"whole": 1.0},
-                                sigma={"whole": 0.21, "density": 0.08}, correlation_mm=(4.0, 4.0, 4.0), kappa=61.0,
-                                accepted=0.9, wall_density=0.0),
+        twin=twin,
+        visits=(0, 1, 2),
+        box=((0, 24), (0, 32), (0, 28)),
+        start=0.0,
+        center=np.zeros(3),
+        unknowns=table,
+        fitted=tuple(u.name for u in table[:-1]),
+        mean=mean,
+        covariance=covariance,
+        ensemble=np.array([mean, mean]),
+        seed=0,
+        diagnostics=Diagnostics(
+            solves=57,
+            converged=True,
+            reduced_chi2={"whole": 1.0},
+            sigma={"whole": 0.21, "density": 0.08},
+            correlation_mm=(4.0, 4.0, 4.0),
+            kappa=61.0,
+            accepted=0.9,
+            wall_density=0.0,
+        ),
         findings=(Finding("two scans after radiotherapy", "calibration", "more would narrow the intervals"),),
     )
     curve = np.arange(0, 206.0, 5.0)
-    bands = {q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v)
-             for q, scale in (("whole", 8.0), ("enhancing", 2.0))}
+    bands = {
+        q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v) for q, scale in (("whole", 8.0), ("enhancing", 2.0))
+    }
     fields = tuple(ForecastField(d, ball(15), ball(14), {"whole": ball(15), "enhancing": ball(9)}) for d in DAYS[3:])
-    forecast = Forecast("TT-9", DAY0, curve, bands, fields, {"whole": 0.25, "enhancing": 0.7}, grid,
-                        tuple(observations[:3]), 20)
+    forecast = Forecast(
+        "TT-9", DAY0, curve, bands, fields, {"whole": 0.25, "enhancing": 0.7}, grid, tuple(observations[:3]), 20
+    )
     given = given_dose(twin, QUANTEC)
     options = []
     for i, schedule in enumerate((given.schedule, *(p.schedule(times[0]) for p in CLINICAL_SCHEDULES))):
-        outcome = Outcome(curve, bands, Interval(100.0 + i, 80.0, np.inf), 0.2, Interval(3.0, 2.0, 4.0),
-                          np.array([100.0]))
-        options.append(PlanOption(Source.CLINICAL if i else Source.DELIVERED, schedule, schedule.bed(8.0),
-                                  schedule.eqd2(8.0), given.effects(schedule, QUANTEC), outcome))
-    front = PlanFront(fit, tuple(options), 28.0, 298.0, QUANTEC.name, 8.0, given.point,
-                      given.physical(given.schedule), 0.9)
+        outcome = Outcome(
+            curve, bands, Interval(100.0 + i, 80.0, np.inf), 0.2, Interval(3.0, 2.0, 4.0), np.array([100.0])
+        )
+        options.append(
+            PlanOption(
+                Source.CLINICAL if i else Source.DELIVERED,
+                schedule,
+                schedule.bed(8.0),
+                schedule.eqd2(8.0),
+                given.effects(schedule, QUANTEC),
+                outcome,
+            )
+        )
+    front = PlanFront(
+        fit, tuple(options), 28.0, 298.0, QUANTEC.name, 8.0, given.point, given.physical(given.schedule), 0.9
+    )
     visits = []
     for o in observations:
         moved = np.linalg.inv(o.transform)
@@ -188,8 +249,10 @@ def test_pictures_show_the_tumor_on_the_right_side_of_each_scan(whole_page: Boar
 
 
 def test_the_scans_that_matter_are_shown(stages: Stages) -> None:
-    extra = [replace(o, day=d, date=DAY0 + timedelta(days=d)) for o, d in ((stages.twin.observations[1], 40.0),
-                                                                          (stages.twin.observations[1], 60.0))]
+    extra = [
+        replace(o, day=d, date=DAY0 + timedelta(days=d))
+        for o, d in ((stages.twin.observations[1], 40.0), (stages.twin.observations[1], 60.0))
+    ]
     some = (*stages.twin.observations[:2], *extra, *stages.twin.observations[2:])
     fit = replace(stages.fit, twin=replace(stages.twin, observations=some), visits=(0, 1, 2, 3, 4))
     days = [p.day for p in BoardReport.from_calibration(fit, forecast=stages.forecast).panels]
@@ -204,8 +267,9 @@ def test_without_the_patient_the_reference_scan_is_named(stages: Stages) -> None
 
 
 def test_a_twin_of_one_visit(stages: Stages, tmp_path: Path) -> None:
-    one = replace(stages.twin, observations=stages.twin.observations[:1], irradiations=(), administrations=(),
-                  dose=None)
+    one = replace(
+        stages.twin, observations=stages.twin.observations[:1], irradiations=(), administrations=(), dose=None
+    )
     report = BoardReport.from_twin(one)
     assert len(report.panels) == 1
     assert any("two are needed" in line for line in report.left_out)
@@ -216,8 +280,13 @@ def test_a_twin_of_one_visit(stages: Stages, tmp_path: Path) -> None:
 
 def test_a_scan_without_tumor_has_a_page(stages: Stages) -> None:
     empty = np.zeros(SHAPE, np.float32)
-    clear = replace(stages.twin.observations[0], whole=empty, enhancing=empty, necrosis=empty,
-                    volumes_ml={"whole": 0.0, "enhancing": 0.0, "necrosis": 0.0})
+    clear = replace(
+        stages.twin.observations[0],
+        whole=empty,
+        enhancing=empty,
+        necrosis=empty,
+        volumes_ml={"whole": 0.0, "enhancing": 0.0, "necrosis": 0.0},
+    )
     assert BoardReport.from_twin(replace(stages.twin, observations=(clear,))).panels == ()
 
 
@@ -238,8 +307,11 @@ def test_files_for_other_programs(stages: Stages, tmp_path: Path) -> None:
     write_record(path, stages.twin, overwrite=True)
     assert json.loads(path.read_text(encoding="utf-8"))["parameters"] == []
 
-    table = list(csv.DictReader(write_forecast(
-        tmp_path / "forecast.csv", stages.forecast, identity="source").open(encoding="utf-8")))
+    table = list(
+        csv.DictReader(
+            write_forecast(tmp_path / "forecast.csv", stages.forecast, identity="source").open(encoding="utf-8")
+        )
+    )
     assert len(table) == 2 * len(stages.forecast.days)
     row = next(r for r in table if r["quantity"] == "whole" and float(r["day"]) == 150)
     assert [float(row[c]) for c in ("p05_ml", "median_ml", "p95_ml")] == pytest.approx([9.6, 12.0, 15.6])

@@ -20,10 +20,15 @@ def named(report):
     """A report of somebody, with a name wherever a file could have brought one in."""
     organ = replace(report.dvh_limits[0], organ="GTV Weatherby")
     return replace(
-        report, patient_id="MRN-40718833", clinical=("glioblastoma of Weatherby", "67 years"), identity_removed=False,
+        report,
+        patient_id="MRN-40718833",
+        clinical=("glioblastoma of Weatherby", "67 years"),
+        identity_removed=False,
         courses=tuple(replace(c, label=f"{c.label} Ottoline") for c in report.courses),
-        panels=tuple(replace(p, anatomy=p.anatomy.with_array(p.anatomy.array, name="t1_mprage Zukavondek"))
-                     for p in report.panels),
+        panels=tuple(
+            replace(p, anatomy=p.anatomy.with_array(p.anatomy.array, name="t1_mprage Zukavondek"))
+            for p in report.panels
+        ),
         dvh_limits=(organ, *report.dvh_limits[1:]),
         dvh=(replace(report.dvh[0], structure="GTV Weatherby"), *report.dvh[1:]),
         findings=(Finding("slice of Weatherby missing", "Zukavondek/IM1.dcm", "refused", Severity.LEFT_OUT),),
@@ -64,12 +69,10 @@ def test_pages_say_nothing_of_whom_unless_asked(named, tmp_path, suffix):
 
 def test_pictures_say_nothing_of_whom(named):
     removed = for_export(named)
-    drawn = [text.get_text() for panel in removed.panels
-             for text in overlay_figure(removed, panel).findobj(Text)]
+    drawn = [text.get_text() for panel in removed.panels for text in overlay_figure(removed, panel).findobj(Text)]
     assert any(NOBODY in text for text in drawn)
     assert [text for text in drawn if any(secret in text for secret in (*SECRETS, *dates(named)))] == []
-    named_ones = [text.get_text() for text in overlay_figure(named, named.panels[0]).findobj(
-        Text)]
+    named_ones = [text.get_text() for text in overlay_figure(named, named.panels[0]).findobj(Text)]
     assert any("MRN-40718833" in text for text in named_ones)
 
 

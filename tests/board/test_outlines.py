@@ -9,11 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from tumortwin.board.export import TYPES, outline
 from tumortwin.geometry.sampling import average
-from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.seg_writer import write_segmentation
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.imaging.writing.header import hashed_uid, item, stamp
+from tumortwin.imaging.writing.segmentation import write_segmentation
 from tumortwin.phantom.mr import write_series
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
 
@@ -71,8 +71,16 @@ def test_the_segmentation_holds_that_volume(tmp_path):
     ball = Mask(np.linalg.norm(world, axis=-1) <= 5, grid)
     twin = Grid.regular((24, 24, 24), (2.0, 2.0, 2.0), (-23.3, -24.1, -22.9), grid.frame)
     when = datetime(2024, 1, 23, 9, 30)
-    study = item(PatientName="Phantom", PatientID="TT-1", PatientBirthDate="", PatientSex="F", StudyID="1",
-                 StudyInstanceUID=hashed_uid("study"), ReferringPhysicianName="", AccessionNumber="")
+    study = item(
+        PatientName="Phantom",
+        PatientID="TT-1",
+        PatientBirthDate="",
+        PatientSex="F",
+        StudyID="1",
+        StudyInstanceUID=hashed_uid("study"),
+        ReferringPhysicianName="",
+        AccessionNumber="",
+    )
     stamp(study, when, "Study")
     shown = SyntheticSeries(Sequence.T1GD, Volume(np.ones(grid.shape, np.float32), grid), "t1", Encoding.PLAIN)
     files = write_series(shown, study, hashed_uid("series"), 2, when, 1.0, tmp_path / "image")

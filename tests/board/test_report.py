@@ -64,8 +64,13 @@ def test_pdf_and_html_show_the_same_numbers(report: BoardReport, pdf: Path, html
 
 def test_html_lists_everything(report: BoardReport, html: str) -> None:
     text = words_of_html(html)
-    for table in (wording.score_table, wording.plan_table, wording.parameter_table, wording.volume_table,
-                  wording.limit_table):
+    for table in (
+        wording.score_table,
+        wording.plan_table,
+        wording.parameter_table,
+        wording.volume_table,
+        wording.limit_table,
+    ):
         for row in table(report).rows:
             assert all(" ".join(cell.split()) in text for cell in row), row
     for line in (*wording.finding_lines(report), *wording.quality_lines(report)):
@@ -82,8 +87,9 @@ def test_html_is_self_contained(html: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".html"])
-def test_the_same_report_gives_the_same_bytes(report: BoardReport, pdf: Path, html: str, tmp_path: Path,
-                                              suffix: str) -> None:
+def test_the_same_report_gives_the_same_bytes(
+    report: BoardReport, pdf: Path, html: str, tmp_path: Path, suffix: str
+) -> None:
     again = report.save(tmp_path / f"again{suffix}").read_bytes()
     assert again == (pdf.read_bytes() if suffix == ".pdf" else html.encode())
 
@@ -132,8 +138,11 @@ def texts(figure) -> list[tuple[Text, object]]:
             for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
                 if not (ax.axison and low - 1e-9 <= tick.get_loc() <= high + 1e-9):
                     hidden |= {tick.label1, tick.label2}
-    return [(t, t.get_window_extent(canvas.get_renderer())) for t in figure.findobj(Text)
-            if t.get_visible() and t.get_text().strip() and t not in hidden]
+    return [
+        (t, t.get_window_extent(canvas.get_renderer()))
+        for t in figure.findobj(Text)
+        if t.get_visible() and t.get_text().strip() and t not in hidden
+    ]
 
 
 def long_names(report: BoardReport) -> BoardReport:
@@ -143,8 +152,10 @@ def long_names(report: BoardReport) -> BoardReport:
         clinical=("a very long diagnosis that was typed by somebody who had a lot of time for it, " * 4,),
         findings=report.findings * 12,
         limits=report.limits * 3,
-        parameters=tuple(replace(p, source=p.source + " and a great many words about where it is from" * 3)
-                         for p in report.parameters),
+        parameters=tuple(
+            replace(p, source=p.source + " and a great many words about where it is from" * 3)
+            for p in report.parameters
+        ),
     )
 
 
@@ -158,14 +169,26 @@ def test_no_text_is_clipped_or_printed_over_another(report: BoardReport, change)
     assert outside == []
     overlaps = [
         (a.get_text(), b.get_text())
-        for i, (a, p) in enumerate(boxes) for b, q in boxes[i + 1 :]
+        for i, (a, p) in enumerate(boxes)
+        for b, q in boxes[i + 1 :]
         if min(p.x1, q.x1) - max(p.x0, q.x0) > 1.5 and min(p.y1, q.y1) - max(p.y0, q.y0) > 2.5
     ]
     assert overlaps == []
 
 
-BARE = {"bands": (), "comparisons": (), "scores": (), "options": (), "outcome_names": {}, "dvh": (), "dvh_limits": (),
-        "parameters": (), "quality": (), "limits": (), "left_out": ("Not calibrated: 1 visit.",)}
+BARE = {
+    "bands": (),
+    "comparisons": (),
+    "scores": (),
+    "options": (),
+    "outcome_names": {},
+    "dvh": (),
+    "dvh_limits": (),
+    "parameters": (),
+    "quality": (),
+    "limits": (),
+    "left_out": ("Not calibrated: 1 visit.",),
+}
 
 
 def test_less_than_everything_still_makes_a_page(report: BoardReport, tmp_path: Path) -> None:
@@ -210,10 +233,20 @@ def test_a_broken_limit_is_seen_without_color(report: BoardReport) -> None:
     assert "60 / 54 !" in wording.plan_table(replace(report, options=(worse,))).rows[0]
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0.0, "0"), (12.345, "12.3"), (-8.04, "−8.04"), (1234.5, "1234"), (123.45, "123"), (0.000104, "0.000104"),
-    (float("nan"), "n/a"), (99.96, "100"), (1e-9, "1e-09"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (12.345, "12.3"),
+        (-8.04, "−8.04"),
+        (1234.5, "1234"),
+        (123.45, "123"),
+        (0.000104, "0.000104"),
+        (float("nan"), "n/a"),
+        (99.96, "100"),
+        (1e-9, "1e-09"),
+    ],
+)
 def test_numbers(value: float, text: str) -> None:
     assert wording.number(value) == text
 

@@ -58,7 +58,8 @@ def test_a_place_in_the_picture_is_a_place_in_the_slice(plane):
             np.testing.assert_allclose(cut.place(row, column), grid.to_world(index))
             np.testing.assert_allclose(
                 picture.place((column + 0.5) / grid.shape[cut.axes[2]], (row + 0.5) / grid.shape[cut.axes[1]]),
-                grid.to_world(index))
+                grid.to_world(index),
+            )
 
 
 def test_an_image_on_other_voxels_is_shown_where_it_lies():

@@ -69,11 +69,14 @@ def test_the_picture_holds_the_voxel_where_pixel_says(grid: Grid, seed: int) -> 
         assert picture.sum() == 1
 
 
-@pytest.mark.parametrize(("plane", "letters"), [
-    (Plane.AXIAL, {"left": "R", "right": "L", "top": "A", "bottom": "P"}),
-    (Plane.CORONAL, {"left": "R", "right": "L", "top": "S", "bottom": "I"}),
-    (Plane.SAGITTAL, {"left": "A", "right": "P", "top": "S", "bottom": "I"}),
-])
+@pytest.mark.parametrize(
+    ("plane", "letters"),
+    [
+        (Plane.AXIAL, {"left": "R", "right": "L", "top": "A", "bottom": "P"}),
+        (Plane.CORONAL, {"left": "R", "right": "L", "top": "S", "bottom": "I"}),
+        (Plane.SAGITTAL, {"left": "A", "right": "P", "top": "S", "bottom": "I"}),
+    ],
+)
 @settings(max_examples=20, deadline=None)
 @given(grid=grids())
 def test_letters(plane: Plane, letters: dict[str, str], grid: Grid) -> None:
@@ -87,10 +90,16 @@ def test_letters_are_drawn_at_their_edges() -> None:
     axes = ax()
     artists = show_slice(axes, volume, cut_at(volume.grid, "axial"))
     assert {edge: text.get_text() for edge, text in artists.letters.items()} == {
-        "left": "R", "right": "L", "top": "A", "bottom": "P"}
+        "left": "R",
+        "right": "L",
+        "top": "A",
+        "bottom": "P",
+    }
     axes.figure.canvas.draw()
-    middle = {edge: text.get_window_extent().transformed(axes.transAxes.inverted()).get_points().mean(axis=0)
-              for edge, text in artists.letters.items()}
+    middle = {
+        edge: text.get_window_extent().transformed(axes.transAxes.inverted()).get_points().mean(axis=0)
+        for edge, text in artists.letters.items()
+    }
     assert middle["left"][0] < 0.2 < 0.8 < middle["right"][0]
     assert middle["bottom"][1] < 0.2 < 0.8 < middle["top"][1]
 
@@ -157,8 +166,15 @@ def test_density_is_hidden_below_the_threshold_and_masks_are_outlined() -> None:
     density[1, 4:12, 4:12] = 0.6
     density[1, 2, 2] = 0.05
     dose = np.broadcast_to(np.linspace(0, 60, 16), grid.shape)
-    artists = show_slice(ax(), Volume(np.ones(grid.shape), grid), density=density, outlines={"whole": density > 0.5},
-                         dashed={"whole": density > 0.5}, dose=dose, isodoses=(20, 40, 90))
+    artists = show_slice(
+        ax(),
+        Volume(np.ones(grid.shape), grid),
+        density=density,
+        outlines={"whole": density > 0.5},
+        dashed={"whole": density > 0.5},
+        dose=dose,
+        isodoses=(20, 40, 90),
+    )
     assert artists.density is not None
     shown = artists.density.get_array()
     assert shown.mask[2, 2]

@@ -46,8 +46,11 @@ def test_only_the_slice_is_resampled_and_to_the_same_values():
 
 def test_what_is_in_another_frame_is_named_and_not_drawn():
     away = Grid.regular(GRID.shape, (3.0, 1.0, 1.0), frame="1.3")
-    overlays = drawn(masks={"ball": Mask(ball(away), away), "here": Mask(ball(GRID), GRID)},
-                     dose=TotalDose(60.0 * ball(away), away, name="plan"), isodoses=(30.0,))
+    overlays = drawn(
+        masks={"ball": Mask(ball(away), away), "here": Mask(ball(GRID), GRID)},
+        dose=TotalDose(60.0 * ball(away), away, name="plan"),
+        isodoses=(30.0,),
+    )
     assert overlays.shown == ("here",)
     assert overlays.elsewhere == ("ball", "plan")
     assert overlays.artists.isodoses is None

@@ -62,12 +62,29 @@ def choose(page, tool: str) -> None:
 def all_fits(page) -> bool:
     """Whether every control is shown between the output's edges, and none is squeezed."""
     output = page.locator(".jp-OutputArea-output:has(.tumortwin-frame)").bounding_box()
-    wide = ("visit", "image", "plane", "position", "window", "region", "tool", "brush", "tolerance", "file", "view",
-            "frame", "numbers")
+    wide = (
+        "visit",
+        "image",
+        "plane",
+        "position",
+        "window",
+        "region",
+        "tool",
+        "brush",
+        "tolerance",
+        "file",
+        "view",
+        "frame",
+        "numbers",
+    )
     small = ("undo", "redo", "interpolate", "fill", "clean", "cancel", "refine", "save", "method", "ball", "overwrite")
     boxes = {name: page.locator(f".tumortwin-{name}").first.bounding_box() for name in wide + small}
-    return all(box["width"] > (150 if name in wide else 60) and box["x"] > output["x"] - 4
-               and box["x"] + box["width"] < output["x"] + output["width"] + 4 for name, box in boxes.items())
+    return all(
+        box["width"] > (150 if name in wide else 60)
+        and box["x"] > output["x"] - 4
+        and box["x"] + box["width"] < output["x"] + output["width"] + 4
+        for name, box in boxes.items()
+    )
 
 
 @pytest.mark.timeout(900)
@@ -152,6 +169,8 @@ def test_a_tumor_is_drawn_with_the_mouse(app, tmp_path, dicom_errors):
         page.wait_for_function(f"() => document.querySelector('.tumortwin-frame').clientWidth < {0.75 * width}")
         assert all_fits(page)
 
-    errors = page.evaluate("() => document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.stderr\"], "
-                           ".jp-RenderedText[data-mime-type=\"application/vnd.jupyter.error\"]').length")
+    errors = page.evaluate(
+        '() => document.querySelectorAll(\'[data-mime-type="application/vnd.jupyter.stderr"], '
+        '.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]\').length'
+    )
     assert errors == 0

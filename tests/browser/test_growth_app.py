@@ -60,8 +60,12 @@ def all_fits(page) -> bool:
     output = page.locator(".jp-OutputArea-output:has(.tumortwin-slice)").bounding_box()
     parts = ("diffusivity", "rate", "day", "treatment", "shown", "readout", "slice", "front", "findings")
     boxes = [page.locator(f".tumortwin-{name}").bounding_box() for name in parts]
-    return all(box["width"] > 150 and box["x"] > output["x"] - 4
-               and box["x"] + box["width"] < output["x"] + output["width"] + 4 for box in boxes)
+    return all(
+        box["width"] > 150
+        and box["x"] > output["x"] - 4
+        and box["x"] + box["width"] < output["x"] + output["width"] + 4
+        for box in boxes
+    )
 
 
 @pytest.mark.timeout(900)
@@ -106,8 +110,10 @@ def test_sliders_move_the_tumor(app):
     assert all_fits(page)
 
     # nothing went wrong, aloud or in silence
-    errors = page.evaluate("() => document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.stderr\"], "
-                           ".jp-RenderedText[data-mime-type=\"application/vnd.jupyter.error\"]').length")
+    errors = page.evaluate(
+        '() => document.querySelectorAll(\'[data-mime-type="application/vnd.jupyter.stderr"], '
+        '.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]\').length'
+    )
     assert errors == 0
 
 
@@ -116,8 +122,10 @@ def test_a_redraw_is_soon_and_the_last_move_wins(app):
     page = app
     solves = [press(page, "diffusivity", key) for key in ["ArrowRight", "ArrowLeft"] * 4]
     days = [press(page, "day", key) for key in ["ArrowRight", "ArrowLeft"] * 4]
-    print(f"from key to picture, ms: solve {statistics.median(solves):.0f} ({min(solves):.0f} to {max(solves):.0f}), "
-          f"day {statistics.median(days):.0f} ({min(days):.0f} to {max(days):.0f})")
+    print(
+        f"from key to picture, ms: solve {statistics.median(solves):.0f} ({min(solves):.0f} to {max(solves):.0f}), "
+        f"day {statistics.median(days):.0f} ({min(days):.0f} to {max(days):.0f})"
+    )
     assert statistics.median(solves) < LIMIT_MS
     assert statistics.median(days) < 1.2 * statistics.median(solves)
 

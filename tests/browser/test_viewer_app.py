@@ -19,16 +19,21 @@ def changes(page, act) -> None:
     """Whether the picture is another after an action."""
     before = source(page)
     act()
-    page.wait_for_function("before => document.querySelector('img.tumortwin-view').src !== before", arg=before,
-                           timeout=60_000)
+    page.wait_for_function(
+        "before => document.querySelector('img.tumortwin-view').src !== before", arg=before, timeout=60_000
+    )
 
 
 def all_fits(page) -> bool:
     output = page.locator(".jp-OutputArea-output:has(.tumortwin-view)").bounding_box()
     parts = ("visit", "image", "position", "window", "masks", "about", "view")
     boxes = [page.locator(f".tumortwin-{name}").bounding_box() for name in parts]
-    return all(box["width"] > 150 and box["x"] > output["x"] - 4
-               and box["x"] + box["width"] < output["x"] + output["width"] + 4 for box in boxes)
+    return all(
+        box["width"] > 150
+        and box["x"] > output["x"] - 4
+        and box["x"] + box["width"] < output["x"] + output["width"] + 4
+        for box in boxes
+    )
 
 
 @pytest.mark.timeout(900)
@@ -61,6 +66,8 @@ def test_a_patients_scans_can_be_looked_through(app):
     page.wait_for_function("() => document.querySelector('img.tumortwin-view').width < 520")
     assert all_fits(page)
 
-    errors = page.evaluate("() => document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.stderr\"], "
-                           ".jp-RenderedText[data-mime-type=\"application/vnd.jupyter.error\"]').length")
+    errors = page.evaluate(
+        '() => document.querySelectorAll(\'[data-mime-type="application/vnd.jupyter.stderr"], '
+        '.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]\').length'
+    )
     assert errors == 0

@@ -16,8 +16,14 @@ SPACING = 3.0
 SIZE = 30
 DAYS = (0.0, 21.0, 95.0, 150.0, 205.0)
 FRACTIONS = tuple(28.0 + 7 * week + day for week in range(6) for day in range(5))
-TRUTH = {"diffusivity": 0.3, "proliferation_rate": 0.03, "alpha": 0.04, "clearance": 25.0,
-         "threshold_whole": 0.25, "threshold_enhancing": 0.7}
+TRUTH = {
+    "diffusivity": 0.3,
+    "proliferation_rate": 0.03,
+    "alpha": 0.04,
+    "clearance": 25.0,
+    "threshold_whole": 0.25,
+    "threshold_enhancing": 0.7,
+}
 
 
 def correlated_noise(rng, shape, length):
@@ -72,12 +78,23 @@ def observed(visible, day, index, rng, spacing=SPACING):
     share = coarse(whole.astype(float))
     density = 0.05 + 0.9 * coarse(visible) + 0.05 * correlated_noise(rng, share.shape, 4.0 / spacing)
     density[share < 0.5] = np.nan
-    ml = {name: float(m.sum()) * fine**3 / 1000
-          for name, m in (("whole", whole), ("enhancing", core & ~necrosis), ("necrosis", necrosis))}
+    ml = {
+        name: float(m.sum()) * fine**3 / 1000
+        for name, m in (("whole", whole), ("enhancing", core & ~necrosis), ("necrosis", necrosis))
+    }
     return Observation(
-        day=day, date=datetime(2024, 1, 1, 9) + timedelta(days=day), visit=index, density=density.astype(np.float32),
-        sigma=0.05, correlation_mm=4.0, whole=share, enhancing=coarse((core & ~necrosis).astype(float)),
-        necrosis=coarse(necrosis.astype(float)), seen=np.ones(share.shape, bool), volumes_ml=ml, source="test",
+        day=day,
+        date=datetime(2024, 1, 1, 9) + timedelta(days=day),
+        visit=index,
+        density=density.astype(np.float32),
+        sigma=0.05,
+        correlation_mm=4.0,
+        whole=share,
+        enhancing=coarse((core & ~necrosis).astype(float)),
+        necrosis=coarse(necrosis.astype(float)),
+        seen=np.ones(share.shape, bool),
+        volumes_ml=ml,
+        source="test",
         transform=np.eye(4),
     )
 
@@ -92,8 +109,20 @@ def visible():
     z, y, x = zyx - center - np.array([2.0, -3.0, 1.0])[:, None, None, None]
     along, across = (x + y) / np.sqrt(2), (x - y) / np.sqrt(2)
     seed = 0.8 * np.exp(-((along / 9) ** 2 + (across / 6) ** 2 + (z / 7) ** 2)) * mask
-    return euler(seed, mask, TRUTH["diffusivity"], TRUTH["proliferation_rate"], 1.0, -110.0, DAYS, FRACTIONS,
-                 TRUTH["alpha"], TRUTH["alpha"] / 10, TRUTH["clearance"], SPACING / 2)
+    return euler(
+        seed,
+        mask,
+        TRUTH["diffusivity"],
+        TRUTH["proliferation_rate"],
+        1.0,
+        -110.0,
+        DAYS,
+        FRACTIONS,
+        TRUTH["alpha"],
+        TRUTH["alpha"] / 10,
+        TRUTH["clearance"],
+        SPACING / 2,
+    )
 
 
 def twin_of(visible, seed=0, days=DAYS):
@@ -103,7 +132,9 @@ def twin_of(visible, seed=0, days=DAYS):
     center = (SIZE - 1) / 2 * SPACING
     mask = ((zyx - center) ** 2).sum(0) < (center - 0.5) ** 2
     return Twin(
-        "TEST", datetime(2024, 1, 1, 9), Domain.uniform(grid, mask),
+        "TEST",
+        datetime(2024, 1, 1, 9),
+        Domain.uniform(grid, mask),
         Volume(mask.astype(np.float32), grid, "a.u."),
         tuple(observed(v, d, i, rng) for i, (v, d) in enumerate(zip(visible, days, strict=True))),
         tuple(Irradiation(d, 2.0) for d in FRACTIONS),

@@ -41,7 +41,8 @@ def test_score_by_hand(forecast, twin):
     last = twin.observations[3]
     whole = forecast.score(o)["whole"]
     assert whole.last_scan_volume_error_percent == pytest.approx(
-        100 * (last.volumes_ml["whole"] / o.volumes_ml["whole"] - 1))
+        100 * (last.volumes_ml["whole"] / o.volumes_ml["whole"] - 1)
+    )
 
 
 def test_fields(forecast, twin):

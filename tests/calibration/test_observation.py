@@ -38,8 +38,13 @@ def test_what_is_compared(twin):
     first = twin.observations[0]
     half = first.seen.copy()
     half[: half.shape[0] // 2] = False
-    observation = dataclasses.replace(first, seen=half, enhancing=np.zeros_like(first.enhancing),
-                                      necrosis=np.zeros_like(first.necrosis), volumes_ml={"whole": 3.0})
+    observation = dataclasses.replace(
+        first,
+        seen=half,
+        enhancing=np.zeros_like(first.enhancing),
+        necrosis=np.zeros_like(first.necrosis),
+        volumes_ml={"whole": 3.0},
+    )
     found = channels([observation], twin.domain.mask, twin.domain.grid.spacing)
     assert [c.kind for c in found] == ["whole", "density"]
     for c in found:
@@ -50,8 +55,10 @@ def test_what_is_compared(twin):
 
 
 def test_a_scan_soon_after_radiotherapy_counts_less(twin):
-    sigmas = [next(c.sigma for c in channels([twin.observations[2]], twin.domain.mask, (3.0,) * 3, days)
-                   if c.kind == "whole") for days in ((), (28.0, 67.0), (0.0,))]
+    sigmas = [
+        next(c.sigma for c in channels([twin.observations[2]], twin.domain.mask, (3.0,) * 3, days) if c.kind == "whole")
+        for days in ((), (28.0, 67.0), (0.0,))
+    ]
     assert sigmas[1] == pytest.approx(1.5 * sigmas[0])
     assert sigmas[2] == sigmas[0]
 
@@ -66,8 +73,10 @@ def test_reweighting_finds_the_standard_deviation(twin):
 
 def test_necrosis_tells_only_before_treatment(twin):
     o = twin.observations[4]
-    before, after = (next(c for c in channels([o], twin.domain.mask, (3.0,) * 3, days) if c.kind == "enhancing")
-                     for days in ((), (28.0,)))
+    before, after = (
+        next(c for c in channels([o], twin.domain.mask, (3.0,) * 3, days) if c.kind == "enhancing")
+        for days in ((), (28.0,))
+    )
     assert (before.where & (o.necrosis > 0.5)).any()
     assert not (after.where & (o.necrosis > 0.5)).any()
 

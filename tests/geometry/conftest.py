@@ -24,8 +24,9 @@ class KnownHead:
     def true(self, name: str) -> NDArray[np.float32]:
         """A tissue's true share on the found tissue's grid."""
         index = np.rint(self.anatomy.grid.to_index(self.tissue.grid.to_world([0, 0, 0]))).astype(int)
-        return self.anatomy.tissues[name][tuple(slice(a, a + n) for a, n in zip(index, self.tissue.grid.shape,
-                                                                                strict=True))]
+        return self.anatomy.tissues[name][
+            tuple(slice(a, a + n) for a, n in zip(index, self.tissue.grid.shape, strict=True))
+        ]
 
 
 def seen(anatomy: Anatomy, noise: float = 0.03) -> Volume:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from tumortwin.errors import InputError
 from tumortwin.geometry import Domain, Tissue, brain_domain, organ_domain, resolution_findings
-from tumortwin.geometry.compartments import Compartments, Part
+from tumortwin.geometry.brain.compartments import Compartments, Part
 from tumortwin.geometry.domain import cubic_grid
 from tumortwin.growth import GrowthParameters, Model, ellipsoid_seed, simulate
 from tumortwin.imaging.volume import Grid, Mask
@@ -55,8 +55,14 @@ def brain(touching: int = 2) -> Tissue:
     fissure[14:, ::touching, 20] = True
     solid &= ~fissure
     part = np.where(x >= 20, Part.LEFT, Part.RIGHT).astype(np.uint8)
-    return Tissue(grid, solid | fissure, solid.astype(np.float32), np.zeros(grid.shape, np.float32),
-                  fissure.astype(np.float32), Compartments(part, z < 14))
+    return Tissue(
+        grid,
+        solid | fissure,
+        solid.astype(np.float32),
+        np.zeros(grid.shape, np.float32),
+        fissure.astype(np.float32),
+        Compartments(part, z < 14),
+    )
 
 
 def joined(domain: Domain, above: float) -> bool:
@@ -151,8 +157,12 @@ def turned_box(size, spacing, angles, grid_size=(40, 40, 40)):
 
 
 @settings(max_examples=25, deadline=None)
-@given(size=st.tuples(*[st.floats(4, 36)] * 3), spacing=st.tuples(*[st.sampled_from((1.0, 1.5, 3.0))] * 3),
-       angles=st.tuples(*[st.floats(-40, 40)] * 3), h=st.sampled_from((1.0, 2.0, 3.0)))
+@given(
+    size=st.tuples(*[st.floats(4, 36)] * 3),
+    spacing=st.tuples(*[st.sampled_from((1.0, 1.5, 3.0))] * 3),
+    angles=st.tuples(*[st.floats(-40, 40)] * 3),
+    h=st.sampled_from((1.0, 2.0, 3.0)),
+)
 def test_an_organ_keeps_its_volume_on_any_grid(size, spacing, angles, h):
     mask = turned_box(size, spacing, angles)
     domain, _ = organ_domain(mask, h)
@@ -196,8 +206,9 @@ def test_a_mask_on_the_grids_own_voxels_is_not_blurred():
     grid = Grid.regular((8, 9, 10), 2.0, (3.0, -5.0, 7.0), "f")
     mask = Mask(ndimage.binary_opening(rng.random(grid.shape) < 0.9), grid)
     domain, _ = organ_domain(mask, 2.0)
-    np.testing.assert_array_equal(np.sort(domain.grid.to_world(np.argwhere(domain.mask)), 0),
-                                  np.sort(grid.to_world(np.argwhere(mask.array)), 0))
+    np.testing.assert_array_equal(
+        np.sort(domain.grid.to_world(np.argwhere(domain.mask)), 0), np.sort(grid.to_world(np.argwhere(mask.array)), 0)
+    )
 
 
 def test_grids_that_make_no_sense_are_refused():

@@ -28,9 +28,14 @@ def test_diffusion_maps_on_the_references_voxels_are_taken_as_aligned(head: Head
     assert "not registered" in finding.action
 
 
-@pytest.mark.parametrize("images", [
-    {Sequence.ADC: image("g")}, {Sequence.ADC: image(origin=1.0)}, {Sequence.T1GD: image(), Sequence.ADC: image()},
-])
+@pytest.mark.parametrize(
+    "images",
+    [
+        {Sequence.ADC: image("g")},
+        {Sequence.ADC: image(origin=1.0)},
+        {Sequence.T1GD: image(), Sequence.ADC: image()},
+    ],
+)
 def test_all_others_are_registered(head: Head, images: dict[Sequence, Volume]) -> None:
     with pytest.raises(AttributeError):  # the tissue, which this head lacks, would be looked at
         pose_of(head, images)

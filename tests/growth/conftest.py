@@ -29,7 +29,8 @@ def treated_model(domain) -> tuple[Model, np.ndarray]:
     removed = np.zeros(domain.grid.shape, np.float32)
     removed[:, :, :11] = 0.95
     return Model(
-        domain, GrowthParameters(diffusivity=0.15, proliferation_rate=0.08),
+        domain,
+        GrowthParameters(diffusivity=0.15, proliferation_rate=0.08),
         irradiations=tuple(Irradiation(float(day), dose) for day in (12, 13, 13.25, 16)),
         administrations=tuple(Administration(day, "temozolomide", 75, DoseUnit.MG_PER_M2) for day in range(11, 20)),
         removals=(Removal(5.5, removed),),

@@ -49,8 +49,9 @@ def test_a_front_is_late_and_catches_up():
     assert speeds[0] == pytest.approx((late[1] - late[0]) / 50)
 
 
-@pytest.mark.parametrize("numbers", [(0, 0.1, 1), (0.1, 0, 1), (0.1, -0.1, 1), (0.1, 0.1, -1), (np.nan, 0.1, 1),
-                                     (0.1, np.inf, 1)])
+@pytest.mark.parametrize(
+    "numbers", [(0, 0.1, 1), (0.1, 0, 1), (0.1, -0.1, 1), (0.1, 0.1, -1), (np.nan, 0.1, 1), (0.1, np.inf, 1)]
+)
 def test_what_has_no_front_is_refused(numbers):
     with pytest.raises(InputError, match="a front needs a diffusivity > 0"):
         front_of(*numbers)
@@ -62,8 +63,11 @@ def test_days_without_a_mean_are_refused(days):
         front_of(0.1, 0.1).mean_speed(*days)
 
 
-@pytest.mark.parametrize(("shape", "spacing"), [((1, 1, 400), (5.0, 3.0, 0.1)), ((1, 120, 200), (5.0, 0.5, 0.3)),
-                                                ((60, 40, 50), (0.8, 1.2, 1.0))], ids=["row", "slice", "volume"])
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((1, 1, 400), (5.0, 3.0, 0.1)), ((1, 120, 200), (5.0, 0.5, 0.3)), ((60, 40, 50), (0.8, 1.2, 1.0))],
+    ids=["row", "slice", "volume"],
+)
 def test_the_radius_of_a_ball(shape, spacing):
     grid = Grid.regular(shape, spacing)
     points = grid.to_world(np.moveaxis(np.indices(shape), 0, -1)) - grid.center

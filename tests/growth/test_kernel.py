@@ -29,8 +29,13 @@ def problems(draw: st.DrawFn) -> tuple:
 
 
 @settings(deadline=None, max_examples=60)
-@given(problem=problems(), stages=st.sampled_from([2, 3, 5, 7]), dtype=st.sampled_from([np.float32, np.float64]),
-       flow=st.sampled_from(FLOWS), threads=st.sampled_from([1, 3]))
+@given(
+    problem=problems(),
+    stages=st.sampled_from([2, 3, 5, 7]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    flow=st.sampled_from(FLOWS),
+    threads=st.sampled_from([1, 3]),
+)
 def test_steps_are_the_reference_s(problem, stages, dtype, flow, threads) -> None:
     relative, mask, spacing, density = problem
     plain = ReferenceStepper(relative, mask, spacing, 0.7, dtype)
@@ -99,8 +104,11 @@ def test_rkl2_is_second_order_and_euler_first() -> None:
         return u
 
     exact = solve(lambda u, tau: rkl2_step(u, faces, tau, 9), 512)
-    for step, order in [(lambda u, tau: euler_step(u, faces, tau), 1), (lambda u, tau: rkl2_step(u, faces, tau, 2), 2),
-                        (lambda u, tau: rkl2_step(u, faces, tau, 5), 2)]:
+    for step, order in [
+        (lambda u, tau: euler_step(u, faces, tau), 1),
+        (lambda u, tau: rkl2_step(u, faces, tau, 2), 2),
+        (lambda u, tau: rkl2_step(u, faces, tau, 5), 2),
+    ]:
         errors = [np.linalg.norm(solve(step, n) - exact) for n in (32, 64)]
         assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
@@ -131,8 +139,9 @@ def test_the_active_box_changes_next_to_nothing_and_sweeps_less(treated_model) -
     model, density = treated_model
     every, active = (solver.simulate(model, density, 0, 30, dt=1.0, dtype=np.float64, eps=eps) for eps in (0, 1e-6))
     np.testing.assert_allclose(active.fields[-1], every.fields[-1], atol=1e-5)
-    voxels = [sum(np.prod(np.diff(step.box)[::2]) for step in itertools.chain(*run.plan.segments))
-              for run in (active, every)]
+    voxels = [
+        sum(np.prod(np.diff(step.box)[::2]) for step in itertools.chain(*run.plan.segments)) for run in (active, every)
+    ]
     assert voxels[0] < voxels[1]
 
 

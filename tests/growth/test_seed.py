@@ -33,12 +33,15 @@ def test_a_rotation_is_in_the_shape_numbers_not_in_the_grid() -> None:
     grid = Grid.regular((50, 50, 50), 1.0)
     turned = Grid(grid.shape, grid.affine @ np.eye(4)[[1, 0, 2, 3]])  # z and y indices exchanged
     shape = (0.2, 0.1, 0.25, -0.1, 0.15)
-    plain, other = (moments(Domain.uniform(g), ellipsoid_seed(Domain.uniform(g), g.center, 9.0, shape=shape))[1]
-                    for g in (grid, turned))
+    plain, other = (
+        moments(Domain.uniform(g), ellipsoid_seed(Domain.uniform(g), g.center, 9.0, shape=shape))[1]
+        for g in (grid, turned)
+    )
     np.testing.assert_allclose(plain, other, atol=1e-9)
     matrix = np.array([[0.2, 0.25, -0.1], [0.25, 0.1, 0.15], [-0.1, 0.15, -0.3]])
-    np.testing.assert_allclose(np.linalg.eigh(plain)[1].T @ matrix @ np.linalg.eigh(plain)[1],
-                               np.diag(np.linalg.eigvalsh(matrix)), atol=0.01)
+    np.testing.assert_allclose(
+        np.linalg.eigh(plain)[1].T @ matrix @ np.linalg.eigh(plain)[1], np.diag(np.linalg.eigvalsh(matrix)), atol=0.01
+    )
 
 
 def test_it_is_half_its_peak_at_the_radius_and_nothing_outside_the_domain() -> None:

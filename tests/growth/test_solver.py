@@ -58,14 +58,19 @@ def test_events_act_after_start_and_up_to_stop(small) -> None:
 def test_treatment_outside_of_a_solve_is_a_finding(small) -> None:
     domain, density = small
     drug = ("temozolomide", 75, DoseUnit.MG_PER_M2)
-    model = Model(domain, GrowthParameters(diffusivity=1.0),
-                  irradiations=tuple(Irradiation(float(day), 2.0) for day in (-2, 0, 1, 5, 6)),
-                  administrations=tuple(Administration(float(day), *drug) for day in (-1, 3, 9)),
-                  removals=(Removal(7.5, np.zeros(domain.grid.shape)),))
-    said = ["2 of 5 irradiations (day -2 to 0) are not after day 0, where the solve begins",
-            "1 of 5 irradiations (day 6) are after day 5, where the solve ends",
-            "1 of 1 resections (day 7.5) are after day 5, where the solve ends",
-            "1 of 3 drug doses (day 9) are after day 5, where the solve ends"]
+    model = Model(
+        domain,
+        GrowthParameters(diffusivity=1.0),
+        irradiations=tuple(Irradiation(float(day), 2.0) for day in (-2, 0, 1, 5, 6)),
+        administrations=tuple(Administration(float(day), *drug) for day in (-1, 3, 9)),
+        removals=(Removal(7.5, np.zeros(domain.grid.shape)),),
+    )
+    said = [
+        "2 of 5 irradiations (day -2 to 0) are not after day 0, where the solve begins",
+        "1 of 5 irradiations (day 6) are after day 5, where the solve ends",
+        "1 of 1 resections (day 7.5) are after day 5, where the solve ends",
+        "1 of 3 drug doses (day 9) are after day 5, where the solve ends",
+    ]
     run = simulate(model, density, 0, 5)
     assert [f.what for f in run.findings] == said
     assert all(f.severity is Severity.NOTE for f in run.findings)
@@ -156,8 +161,9 @@ def test_a_cancelled_solve_returns_what_it_has_where_asked(small) -> None:
             raise Cancelled("enough")
 
     whole = simulate(Model(domain), density, 0, 10, save_at=(0, 2, 4, 6), dt=0.5)
-    part = simulate(Model(domain), density, 0, 10, save_at=(0, 2, 4, 6), dt=0.5, progress=after_day_5,
-                    keep_cancelled=True)
+    part = simulate(
+        Model(domain), density, 0, 10, save_at=(0, 2, 4, 6), dt=0.5, progress=after_day_5, keep_cancelled=True
+    )
     assert part.cancelled
     assert not whole.cancelled
     assert part.times.tolist() == [0, 2, 4]
@@ -183,7 +189,8 @@ def test_companions_and_rates_by_voxel_are_the_reference_s(monkeypatch, treated_
     model, density = treated_model
     factor = 0.5 + np.random.default_rng(1).random(density.shape)
     options = [{"companion": companion}] + [{"rate_factor": factor, "companion": companion}] * (
-        isinstance(companion, DeadCells))
+        isinstance(companion, DeadCells)
+    )
     for option in options:
         extended = dataclasses.replace(model, **option)
         with monkeypatch.context() as patch:
@@ -246,8 +253,13 @@ def test_cells_outside_the_domain_are_a_finding(treated_model) -> None:
     assert not run.fields[-1][~model.domain.mask].any()
 
 
-CAPACITIES = {"logistic": {}, "Gompertz": {"law": Gompertz()}, "dead cells": {"companion": DeadCells(10.0)},
-              "necrosis": {"companion": Necrosis(0.1, 0.3)}, "rates": {"rate_factor": np.full((15, 22, 24), 0.5)}}
+CAPACITIES = {
+    "logistic": {},
+    "Gompertz": {"law": Gompertz()},
+    "dead cells": {"companion": DeadCells(10.0)},
+    "necrosis": {"companion": Necrosis(0.1, 0.3)},
+    "rates": {"rate_factor": np.full((15, 22, 24), 0.5)},
+}
 
 
 @pytest.mark.parametrize("terms", CAPACITIES.values(), ids=CAPACITIES)

@@ -78,8 +78,11 @@ def test_bad_diffusion_maps_are_named(domain, factor, said) -> None:
 @pytest.mark.parametrize("capacity", [1.0, 0.3, 2.5])
 def test_flows_solve_their_equation_also_a_little_outside(law, rate, capacity) -> None:
     u0 = np.array([-0.01, 0.0, 1e-6, 0.02, 0.5, 1.0, 1.02]) * capacity
-    slopes = {Logistic: lambda u: u * (1 - u / capacity), Exponential: lambda u: u,
-              Gompertz: lambda u: -u * np.log(np.maximum(u / capacity, 1e-4))}
+    slopes = {
+        Logistic: lambda u: u * (1 - u / capacity),
+        Exponential: lambda u: u,
+        Gompertz: lambda u: -u * np.log(np.maximum(u / capacity, 1e-4)),
+    }
     if isinstance(law, Gompertz) and rate < 0:
         with pytest.raises(InputError, match=r"Gompertz.*-0\.05"):
             law.flow(rate, 2.0, 7.0, NO_KILL, capacity)
@@ -227,8 +230,9 @@ def test_whole_numbers_of_milligrams_lose_nothing():
 def test_a_necrotic_core_does_not_fill_beyond_capacity(numbers):
     diffusivity, rho, rate, threshold = numbers
     domain = Domain.uniform(Grid.regular((1, 61, 61), 1.5))
-    model = Model(domain, GrowthParameters(diffusivity=diffusivity, proliferation_rate=rho),
-                  companion=Necrosis(rate, threshold))
+    model = Model(
+        domain, GrowthParameters(diffusivity=diffusivity, proliferation_rate=rho), companion=Necrosis(rate, threshold)
+    )
     run = simulate(model, ellipsoid_seed(domain, domain.grid.center, 6.0), 0, 200, save_at=range(0, 200, 20))
     assert max(v.max() for v in run.companions) < 1
     assert max(total.max() for total in run.visible) < 1.15

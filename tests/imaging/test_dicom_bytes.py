@@ -11,17 +11,17 @@ import pytest
 
 import tumortwin
 from tumortwin.imaging import read_folder
-from tumortwin.imaging.capture_writer import write_captures
-from tumortwin.imaging.dicom_source import DicomSource
-from tumortwin.imaging.map_writer import write_map
 from tumortwin.imaging.nifti import write_nifti
-from tumortwin.imaging.pdf_writer import write_pdf
-from tumortwin.imaging.report_writer import Measured, write_measurements
-from tumortwin.imaging.rtdose_writer import write_dose
-from tumortwin.imaging.rtplan_writer import write_plan
-from tumortwin.imaging.rtstruct_writer import write_structures
-from tumortwin.imaging.seg_writer import write_segmentation
 from tumortwin.imaging.volume import Grid, Mask, TotalDose
+from tumortwin.imaging.writing.dose import write_dose
+from tumortwin.imaging.writing.encapsulated_pdf import write_pdf
+from tumortwin.imaging.writing.parametric_map import write_map
+from tumortwin.imaging.writing.plan import write_plan
+from tumortwin.imaging.writing.secondary_capture import write_captures
+from tumortwin.imaging.writing.segmentation import write_segmentation
+from tumortwin.imaging.writing.source import DicomSource
+from tumortwin.imaging.writing.structure_set import write_structures
+from tumortwin.imaging.writing.structured_report import Measured, write_measurements
 
 
 def write_everything(images: Path, out: Path, identity: str) -> dict[str, str]:

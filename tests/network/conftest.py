@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import requests
 
-from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
+from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.network import DicomWeb, DimsePeer
 from tumortwin.phantom.dicom import write_patient
 from tumortwin.phantom.mr import write_series
@@ -149,20 +149,67 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     def make_authority(name: str) -> None:
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                "-keyout", f"{name}.key", "-out", f"{name}.pem", "-addext", "basicConstraints=critical,CA:TRUE",
-                "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        openssl(
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.pem",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        )
 
     make_authority("ca")
     make_authority("stranger")
     for name in ("server", "client"):
         (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost\n")
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
-                "-out", f"{name}.csr")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-    return Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key", folder / "client.pem",
-                        folder / "client.key", folder / "stranger.pem")
+        openssl(
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.csr",
+        )
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            f"{name}.ext",
+            "-out",
+            f"{name}.pem",
+        )
+    return Certificates(
+        folder / "ca.pem",
+        folder / "server.pem",
+        folder / "server.key",
+        folder / "client.pem",
+        folder / "client.key",
+        folder / "stranger.pem",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -57,9 +57,7 @@ def assert_same(a: Any, b: Any, where: str = "patient") -> None:
         assert a == b, where
 
 
-def test_the_pulled_patient_is_the_patient(
-    peer: Peer, orthanc_with_patient: Any, patient_folder: Path, tmp_path: Path
-):
+def test_the_pulled_patient_is_the_patient(peer: Peer, orthanc_with_patient: Any, patient_folder: Path, tmp_path: Path):
     echo(peer)
     told = []
     pulled = pull_patient(peer, ID, tmp_path / "in", progress=lambda *report: told.append(report))

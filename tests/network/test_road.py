@@ -12,9 +12,9 @@ import pytest
 
 import tumortwin as tt
 from tumortwin.cli import main
-from tumortwin.imaging.seg_writer import write_segmentation
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Mask
+from tumortwin.imaging.writing.segmentation import write_segmentation
 from tumortwin.network import find_series, pull_patient, push
 from tumortwin.network.syntaxes import decodable
 

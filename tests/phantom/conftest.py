@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tumortwin.imaging.dicom_header import hashed_uid
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
+from tumortwin.imaging.writing.header import hashed_uid
 from tumortwin.phantom.synthetic import Encoding, SyntheticPatient, SyntheticSeries, SyntheticVisit
 from tumortwin.therapy.events import Biopsy, DoseUnit, DrugDose, Fraction
 
@@ -44,8 +44,9 @@ def make(seed: int = 3) -> SyntheticPatient:
     start = datetime(2024, 1, 2, 9, 30)
     visits = []
     for index, (label, degrees) in enumerate([("diagnosis", (0, 0, 0)), ("planning", (12, -7, 5))]):
-        grid = oblique(Grid.regular(SHAPE, (5.0, 1.25, 1.1), (-20.3, -31.7, -28.9), hashed_uid("frame", seed, index)),
-                       degrees)
+        grid = oblique(
+            Grid.regular(SHAPE, (5.0, 1.25, 1.1), (-20.3, -31.7, -28.9), hashed_uid("frame", seed, index)), degrees
+        )
 
         def image(unit: str = "a.u.", top: float = 640.0, grid: Grid = grid) -> Volume:
             smooth = ndimage.gaussian_filter(rng.normal(size=SHAPE), (1, 3, 3))
@@ -59,18 +60,26 @@ def make(seed: int = 3) -> SyntheticPatient:
             SyntheticSeries(Sequence.ADC, image("mm^2/s", 3e-3), "ep2d_diff_3scan_trace_ADC", Encoding.JPEG_LS),
         ]
         if index == 0:
-            series += [SyntheticSeries(Sequence.DWI, image(top=top), f"ep2d_diff_b{b:g}", b_value=b)
-                       for b, top in ((0.0, 900.0), (1000.0, 300.0))]
+            series += [
+                SyntheticSeries(Sequence.DWI, image(top=top), f"ep2d_diff_b{b:g}", b_value=b)
+                for b, top in ((0.0, 900.0), (1000.0, 300.0))
+            ]
         else:
             series = [SyntheticSeries(s.sequence, s.volume, s.description, Encoding.ENHANCED) for s in series]
         core, ring = np.zeros((2, *SHAPE), bool)
         core[4:8, 15:20, 12:18] = True
         ring[3:9, 12:24, 9:22] = True
-        expert = {"enhancing": Mask(ring & ~core, grid), "necrosis": Mask(core, grid),
-                  "edema": Mask(ndimage.binary_dilation(ring, iterations=2) & ~ring, grid)}
+        expert = {
+            "enhancing": Mask(ring & ~core, grid),
+            "necrosis": Mask(core, grid),
+            "edema": Mask(ndimage.binary_dilation(ring, iterations=2) & ~ring, grid),
+        }
         visits.append(SyntheticVisit(start + timedelta(days=21.25 * index), label, tuple(series), expert))
-    structures = {"GTV": expert["enhancing"], "PTV": Mask(ndimage.binary_dilation(ring, iterations=3), grid),
-                  "Brainstem": Mask(np.roll(core, 12, axis=1), grid)}
+    structures = {
+        "GTV": expert["enhancing"],
+        "PTV": Mask(ndimage.binary_dilation(ring, iterations=3), grid),
+        "Brainstem": Mask(np.roll(core, 12, axis=1), grid),
+    }
     dose = TotalDose((60 * ndimage.gaussian_filter(ring.astype(np.float32), 2)).astype(np.float32), grid)
     first = datetime(2024, 1, 30, 14, 5)
     treatments = (
@@ -79,8 +88,14 @@ def make(seed: int = 3) -> SyntheticPatient:
         *(DrugDose(first + timedelta(days=n), "temozolomide", 75.0, DoseUnit.MG_PER_M2) for n in range(3)),
     )
     return SyntheticPatient(
-        id="TT-0009", seed=seed, visits=tuple(visits), planning_visit=1, structures=structures, dose=dose,
-        prescribed=60.0, treatments=treatments,
+        id="TT-0009",
+        seed=seed,
+        visits=tuple(visits),
+        planning_visit=1,
+        structures=structures,
+        dose=dose,
+        prescribed=60.0,
+        treatments=treatments,
         clinical={"age_years": 57, "weight_kg": 78.0, "height_m": 1.76, "diagnosis": "glioblastoma"},
         truth={"diffusivity": {"value": 0.12, "unit": "mm^2/day"}},
         truth_arrays={"density day 0": Volume(rng.random(SHAPE, np.float32), grid), "tumor": Mask(ring, grid)},

@@ -52,8 +52,11 @@ def test_signals_come_back_bit_by_bit_and_in_place(small_patient, written):
         scale = 1 / ADC_STEP if series.sequence is Sequence.ADC else None
         array = series.volume.array
         if scale is None:
-            scale = 1023 / max(float(s.volume.array.max()) for v, s in all_series(small_patient)
-                               if s.sequence is series.sequence and s.volume.frame == series.volume.frame)
+            scale = 1023 / max(
+                float(s.volume.array.max())
+                for v, s in all_series(small_patient)
+                if s.sequence is series.sequence and s.volume.frame == series.volume.frame
+            )
         np.testing.assert_array_equal(pixels, np.rint(array * scale))
         if series.encoding is not Encoding.ENHANCED:
             for z, dataset in enumerate(datasets):
@@ -100,10 +103,12 @@ def test_headers_say_what_was_scanned_and_when(small_patient, written):
         assert str(first.PatientName) == "Phantom^TT-0009"
         assert (first.PatientAge, first.PatientWeight) == ("057Y", 78.0)
         assert "research use only" in first.StudyDescription
-        assert ("ContrastBolusAgentSequence" if enhanced else "ContrastBolusAgent") in first or \
-            series.sequence is not Sequence.T1GD
+        assert (
+            "ContrastBolusAgentSequence" if enhanced else "ContrastBolusAgent"
+        ) in first or series.sequence is not Sequence.T1GD
         assert (first.ImageType[0], "ADC" in first.ImageType) == (
-            ("DERIVED", True) if series.sequence is Sequence.ADC else ("ORIGINAL", False))
+            ("DERIVED", True) if series.sequence is Sequence.ADC else ("ORIGINAL", False)
+        )
         if series.sequence is Sequence.ADC:
             meaning = shared.RealWorldValueMappingSequence[0]
             assert meaning.MeasurementUnitsCodeSequence[0].CodeValue == "mm2/s"
@@ -164,8 +169,9 @@ def test_truth_comes_back(small_patient, tmp_path):
     expected = small_patient.truth_arrays["density day 0"]
     np.testing.assert_allclose(density.array, expected.array, atol=5e-4)
     assert density.grid == expected.grid
-    np.testing.assert_array_equal(archive.load(folder / "tumor.npz", Mask).array,
-                                  small_patient.truth_arrays["tumor"].array)
+    np.testing.assert_array_equal(
+        archive.load(folder / "tumor.npz", Mask).array, small_patient.truth_arrays["tumor"].array
+    )
 
 
 def test_nothing_is_replaced_unasked_or_left_half_written(small_patient, tmp_path):

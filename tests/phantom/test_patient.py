@@ -23,9 +23,12 @@ TILTED = {q: Protocol((6, 3, 3), tilt=(-18, 4, 6)) for q in ROUGH}
 
 
 def coarse(seed=1, **changes):
-    plans = (VisitPlan(0, "diagnosis", ROUGH, expert=True, keep_dwi=True), VisitPlan(21, "planning", ROUGH),
-             VisitPlan(95, "post-RT", {**ROUGH, Sequence.T1: Protocol((4, 4, 4), plane="sagittal")}),
-             VisitPlan(205, "follow-up", TILTED))
+    plans = (
+        VisitPlan(0, "diagnosis", ROUGH, expert=True, keep_dwi=True),
+        VisitPlan(21, "planning", ROUGH),
+        VisitPlan(95, "post-RT", {**ROUGH, Sequence.T1: Protocol((4, 4, 4), plane="sagittal")}),
+        VisitPlan(205, "follow-up", TILTED),
+    )
     wishes = {"visits": plans, "spacing": 3.0, "solver_spacing": 3.0, "site": "right parietal"}
     return make_patient(seed, **wishes | changes)
 
@@ -77,7 +80,8 @@ def test_enhancement_is_brighter_after_contrast_and_necrosis_is_not(patient):
     before, after = images[Sequence.T1].array[enhancing].mean(), images[Sequence.T1GD].array[enhancing].mean()
     assert after > 1.5 * before
     whole = patient.truth_arrays["planning/mask whole"].array & ~ndimage.binary_dilation(
-        patient.truth_arrays["planning/mask enhancing"].array | patient.truth_arrays["planning/mask necrosis"].array)
+        patient.truth_arrays["planning/mask enhancing"].array | patient.truth_arrays["planning/mask necrosis"].array
+    )
     far = patient.structures["brain"].array & ~ndimage.binary_dilation(whole, iterations=5)
     flair, adc = images[Sequence.FLAIR].array, images[Sequence.ADC].array
     assert flair[whole].mean() > 1.15 * np.median(flair[far])
@@ -229,14 +233,17 @@ def test_partial_volume_averages_across_thick_slices(patient):
     np.testing.assert_allclose(profile, [1, 0.5, 0], atol=0.02)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"visits": (3, 9)}, "start at day 0"),
-    ({"visits": (0, 9, 9)}, "follow each other"),
-    ({"size_ml": 200}, "0.5 to 80 mL"),
-    ({"noise": -1}, "not negative"),
-    ({"fractions": 0}, "at least one fraction"),
-    ({"site": "toe"}, "no site 'toe'"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"visits": (3, 9)}, "start at day 0"),
+        ({"visits": (0, 9, 9)}, "follow each other"),
+        ({"size_ml": 200}, "0.5 to 80 mL"),
+        ({"noise": -1}, "not negative"),
+        ({"fractions": 0}, "at least one fraction"),
+        ({"site": "toe"}, "no site 'toe'"),
+    ],
+)
 def test_impossible_wishes_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         make_patient(1, **changes)

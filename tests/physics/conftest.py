@@ -61,8 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def verify(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Compare and register: ``verify(name, expected=, got=, tolerance=, relative=False, source=)``."""
 
-    def compare(name: str, *, expected: float, got: float, tolerance: float, source: str,
-                relative: bool = False) -> None:
+    def compare(
+        name: str, *, expected: float, got: float, tolerance: float, source: str, relative: bool = False
+    ) -> None:
         case = Case(name, float(expected), float(got), tolerance, relative, source)
         assert name not in request.config.stash[CASES], f"two cases are called {name!r}"
         request.config.stash[CASES][name] = case

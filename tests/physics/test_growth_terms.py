@@ -44,8 +44,13 @@ def test_second_moments_of_a_tensor(verify, spacing) -> None:
 
     gained = moments(u) - moments(u0)
     for a, b in itertools.combinations_with_replacement(range(3), 2):
-        verify(f"covariance {'zyx'[a]}{'zyx'[b]} gained under an oblique tensor in 3 days, {label(spacing)}",
-               expected=2 * 0.5 * 3 * FIBER[a, b], got=gained[a, b], tolerance=1e-3, source="2 D t")
+        verify(
+            f"covariance {'zyx'[a]}{'zyx'[b]} gained under an oblique tensor in 3 days, {label(spacing)}",
+            expected=2 * 0.5 * 3 * FIBER[a, b],
+            got=gained[a, b],
+            tolerance=1e-3,
+            source="2 D t",
+        )
 
 
 @SPACINGS
@@ -63,12 +68,22 @@ def test_tensors_lose_nothing_and_make_no_extremum(verify, spacing, dtype) -> No
     long = simulate(model, u0, 0, 20, rtol=1e-2, dtype=dtype)
     assert not long.fields[-1][~mask].any()
     left = long.fields[-1].sum(dtype=float) / u0.sum()
-    verify(f"cells after 20 days over those before: {name}", expected=1, got=left,
-           tolerance=2e-6 if dtype is np.float32 else 1e-13, source="conservation")
+    verify(
+        f"cells after 20 days over those before: {name}",
+        expected=1,
+        got=left,
+        tolerance=2e-6 if dtype is np.float32 else 1e-13,
+        source="conservation",
+    )
     rate = model.diffusion.coupling(model.domain).sum(axis=1).max()
     short = simulate(model, u0, 0, 5 / rate, dt=0.85 / rate, dtype=dtype)
-    verify(f"lowest density after short steps: {name}", expected=0, got=short.lowest,
-           tolerance=1e-7 if dtype is np.float32 else 1e-15, source="weights are not negative")
+    verify(
+        f"lowest density after short steps: {name}",
+        expected=0,
+        got=short.lowest,
+        tolerance=1e-7 if dtype is np.float32 else 1e-15,
+        source="weights are not negative",
+    )
 
 
 @BOTH
@@ -77,38 +92,68 @@ def test_rates_by_voxel(verify, dtype) -> None:
     factor = np.random.default_rng(0).random(shape) * 3
     doses = tuple(Administration(day, "temozolomide", 75, DoseUnit.MG_PER_M2) for day in (0.5, 3.0))
     p = only(0.0, 0.08, drug_sensitivity={"temozolomide": 2e-3})
-    model = Model(Domain.uniform(Grid.regular(shape)), p, rate_factor=factor, irradiations=(Irradiation(4.0, 2.0),),
-                  administrations=doses)
+    model = Model(
+        Domain.uniform(Grid.regular(shape)),
+        p,
+        rate_factor=factor,
+        irradiations=(Irradiation(4.0, 2.0),),
+        administrations=doses,
+    )
     got = simulate(model, np.full(shape, 0.2), 0, 8, dtype=dtype, dt=0.5).fields[-1]
     u = np.full(shape, 0.2).ravel()
     for t0, t1, survivors in [(0, 0.5, 1), (0.5, 3, 1), (3, 4, np.exp(-0.12 * 2 * 1.25)), (4, 8, 1)]:
+
         def slope(t: float, u: np.ndarray, t1: float = t1) -> np.ndarray:
             kill = 2e-3 * 75 * DECAY * sum(np.exp(-DECAY * (t - d)) for d in (0.5, 3.0) if d <= t and d < t1)
             return (0.08 * factor.ravel() * (1 - u) - kill) * u
+
         u = solve_ivp(slope, (t0, t1), u, **ORACLE).y[:, -1] * survivors
-    verify(f"logistic growth at each voxel's own rate, largest error, {np.dtype(dtype).name}", expected=0,
-           got=np.abs(got.ravel() - u).max(), tolerance=1e-5, source="SciPy DOP853 at 1e-12")
+    verify(
+        f"logistic growth at each voxel's own rate, largest error, {np.dtype(dtype).name}",
+        expected=0,
+        got=np.abs(got.ravel() - u).max(),
+        tolerance=1e-5,
+        source="SciPy DOP853 at 1e-12",
+    )
 
 
 def test_dead_cells_clear(verify) -> None:
     grid = Grid.regular((1, 1, 1))
-    model = Model(Domain.uniform(grid), only(0.0), irradiations=(Irradiation(2.0, 2.0), Irradiation(5.0, 2.0)),
-                  companion=DeadCells(4.0))
+    model = Model(
+        Domain.uniform(grid),
+        only(0.0),
+        irradiations=(Irradiation(2.0, 2.0), Irradiation(5.0, 2.0)),
+        companion=DeadCells(4.0),
+    )
     run = simulate(model, np.full(grid.shape, 0.5), 0, 9, dtype=np.float64)
     s = np.exp(-0.12 * 2 * 1.25)
     dead = 0.5 * (1 - s) * (0.5 ** (7 / 4) + s * 0.5 ** (4 / 4))
-    verify("dead cells after two fractions", expected=dead, got=run.companions[-1][0, 0, 0], tolerance=1e-12,
-           source="closed form")
-    verify("living and dead cells seen after two fractions", expected=0.5 * s * s + dead,
-           got=run.visible[-1][0, 0, 0], tolerance=1e-12, source="closed form")
+    verify(
+        "dead cells after two fractions",
+        expected=dead,
+        got=run.companions[-1][0, 0, 0],
+        tolerance=1e-12,
+        source="closed form",
+    )
+    verify(
+        "living and dead cells seen after two fractions",
+        expected=0.5 * s * s + dead,
+        got=run.visible[-1][0, 0, 0],
+        tolerance=1e-12,
+        source="closed form",
+    )
 
 
 def test_dead_cells_of_a_drug(verify) -> None:
     grid = Grid.regular((1, 1, 1))
     days = (0.3, 2.1, 3.5)
     doses = tuple(Administration(day, "temozolomide", 75, DoseUnit.MG_PER_M2) for day in days)
-    model = Model(Domain.uniform(grid), only(0.0, 0.1, drug_sensitivity={"temozolomide": 3e-3}), administrations=doses,
-                  companion=DeadCells(5.0))
+    model = Model(
+        Domain.uniform(grid),
+        only(0.0, 0.1, drug_sensitivity={"temozolomide": 3e-3}),
+        administrations=doses,
+        companion=DeadCells(5.0),
+    )
     got = {}
     for dt in (0.5, 0.25):
         run = simulate(model, np.full(grid.shape, 0.4), 0, 6, dtype=np.float64, dt=dt)
@@ -121,8 +166,14 @@ def test_dead_cells_of_a_drug(verify) -> None:
     y = np.array([0.4, 0.0])
     for t0, t1 in itertools.pairwise([0, *days, 6]):
         y = solve_ivp(slope, (t0, t1), y, args=(t1,), **ORACLE).y[:, -1]
-    verify("dead cells of three drug doses, steps of 0.25 days", expected=y[1], got=got[0.25], tolerance=5e-3,
-           relative=True, source="SciPy DOP853 at 1e-12")
+    verify(
+        "dead cells of three drug doses, steps of 0.25 days",
+        expected=y[1],
+        got=got[0.25],
+        tolerance=5e-3,
+        relative=True,
+        source="SciPy DOP853 at 1e-12",
+    )
 
 
 @BOTH
@@ -139,9 +190,19 @@ def test_necrosis(verify, dtype) -> None:
 
     exact = solve_ivp(slope, (0, 30), [0.3, 0.0], **ORACLE).y[:, -1]
     for name, k, fields in (("living", 0, "fields"), ("necrotic", 1, "companions")):
-        verify(f"{name} cells where density stays high, {np.dtype(dtype).name}", expected=exact[k],
-               got=getattr(runs[-1], fields)[-1][0, 0, 0], tolerance=1e-4, source="SciPy DOP853 at 1e-12")
+        verify(
+            f"{name} cells where density stays high, {np.dtype(dtype).name}",
+            expected=exact[k],
+            got=getattr(runs[-1], fields)[-1][0, 0, 0],
+            tolerance=1e-4,
+            source="SciPy DOP853 at 1e-12",
+        )
     if dtype is np.float64:
         errors = [abs(run.companions[-1][0, 0, 0] - exact[1]) for run in runs]
-        verify("order in time with necrosis", expected=2, got=np.log2(errors[0] / errors[1]), tolerance=0.15,
-               source="second order in time")
+        verify(
+            "order in time with necrosis",
+            expected=2,
+            got=np.log2(errors[0] / errors[1]),
+            tolerance=0.15,
+            source="second order in time",
+        )

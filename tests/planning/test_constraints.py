@@ -30,9 +30,20 @@ def uniform(dose: float) -> DoseVolumeHistogram:
 
 @pytest.mark.parametrize(
     ("name", "organ"),
-    [("Brainstem", Organ.BRAINSTEM), ("brain stem", Organ.BRAINSTEM), ("Brain", Organ.BRAIN), ("Chiasm", Organ.CHIASM),
-     ("OpticChiasm", Organ.CHIASM), ("OpticNrv_L", Organ.OPTIC_NERVE), ("optic nerve right", Organ.OPTIC_NERVE),
-     ("Lens_R", Organ.LENS), ("Brainstem_PRV03", None), ("PTV", None), ("Brain-PTV", None), ("Eye_L", None)],
+    [
+        ("Brainstem", Organ.BRAINSTEM),
+        ("brain stem", Organ.BRAINSTEM),
+        ("Brain", Organ.BRAIN),
+        ("Chiasm", Organ.CHIASM),
+        ("OpticChiasm", Organ.CHIASM),
+        ("OpticNrv_L", Organ.OPTIC_NERVE),
+        ("optic nerve right", Organ.OPTIC_NERVE),
+        ("Lens_R", Organ.LENS),
+        ("Brainstem_PRV03", None),
+        ("PTV", None),
+        ("Brain-PTV", None),
+        ("Eye_L", None),
+    ],
 )
 def test_organs_by_name(name: str, organ: Organ | None) -> None:
     assert organ_named(name) is organ

@@ -71,7 +71,8 @@ def test_shares_count_in_part() -> None:
 @given(
     dose=arrays(float, (2, 3, 4), elements=st.floats(0, 80)),
     share=arrays(float, (2, 3, 4), elements=st.floats(0, 1)),
-    volume=st.floats(1e-4, 0.3), level=st.floats(0, 90),
+    volume=st.floats(1e-4, 0.3),
+    level=st.floats(0, 90),
 )
 def test_definitions_hold_for_any_dose(dose: np.ndarray, share: np.ndarray, volume: float, level: float) -> None:
     share = np.where(share < 1e-3, 0, share)
@@ -93,8 +94,12 @@ def test_definitions_hold_for_any_dose(dose: np.ndarray, share: np.ndarray, volu
 
 @pytest.mark.parametrize(
     ("dose", "share", "message"),
-    [(np.ones((1, 1, 2)), np.ones((1, 1, 3)), "shape"), (np.ones((1, 1, 2)), np.zeros((1, 1, 2)), "no volume"),
-     (-np.ones((1, 1, 2)), np.ones((1, 1, 2)), ">= 0 Gy"), (np.full((1, 1, 2), np.nan), np.ones((1, 1, 2)), "finite")],
+    [
+        (np.ones((1, 1, 2)), np.ones((1, 1, 3)), "shape"),
+        (np.ones((1, 1, 2)), np.zeros((1, 1, 2)), "no volume"),
+        (-np.ones((1, 1, 2)), np.ones((1, 1, 2)), ">= 0 Gy"),
+        (np.full((1, 1, 2), np.nan), np.ones((1, 1, 2)), "finite"),
+    ],
 )
 def test_nonsense_is_refused(dose: np.ndarray, share: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -48,8 +48,9 @@ def test_organ_effects_by_hand(fit: Calibration) -> None:
     assert stem.eqd2 == pytest.approx(stem.bed / 2)
     assert stem.ticks[0].value == pytest.approx(stem.eqd2, rel=1e-6)
     assert "brainstem" in str(stem.ticks[0])
-    assert all(t.value == 0 for e in given.effects(CLINICAL_SCHEDULES[-1].schedule(schedule.times[0]), BURMAN)
-               for t in e.ticks)
+    assert all(
+        t.value == 0 for e in given.effects(CLINICAL_SCHEDULES[-1].schedule(schedule.times[0]), BURMAN) for t in e.ticks
+    )
 
 
 @pytest.mark.parametrize("limits", [QUANTEC, BURMAN])
@@ -72,8 +73,9 @@ def test_without_contours_the_brain_is_the_domain(fit: Calibration) -> None:
 
 
 def test_one_number_for_the_whole_brain(fit: Calibration) -> None:
-    plain = replace(fit.twin, dose=None, structures={},
-                    irradiations=tuple(Irradiation(f.day, 2.0) for f in fit.twin.irradiations))
+    plain = replace(
+        fit.twin, dose=None, structures={}, irradiations=tuple(Irradiation(f.day, 2.0) for f in fit.twin.irradiations)
+    )
     given = given_dose(plain, QUANTEC)
     assert given.schedule.doses == pytest.approx([2.0] * 30)
     assert given.shape == pytest.approx(np.ones_like(given.shape))

@@ -50,10 +50,12 @@ def test_the_delivered_course_is_the_twins_own(fit: Calibration, front: PlanFron
     runs = [fit.visible_ml(fit.trajectory(outcome.days, values=v), v)["enhancing"] for v in fit.sample(4, 0)]
     assert outcome.volumes_ml["enhancing"].median == pytest.approx(np.median(runs, axis=0))
     assert sorted(outcome.samples) == pytest.approx(
-        sorted(time_to_progression(outcome.days - front.start, r) for r in runs))
+        sorted(time_to_progression(outcome.days - front.start, r) for r in runs)
+    )
     # and 60 Gy in 30 from the same Monday is nearly the same course
     assert front.options[1].outcome.volumes_ml["enhancing"].median == pytest.approx(
-        outcome.volumes_ml["enhancing"].median, rel=0.05, abs=0.2)
+        outcome.volumes_ml["enhancing"].median, rel=0.05, abs=0.2
+    )
 
 
 def test_more_effect_is_later_progression(front: PlanFront) -> None:
@@ -71,8 +73,11 @@ def test_what_was_found_keeps_the_limits_and_uses_them(fit: Calibration, front: 
     found = [o for o in front.options if o.source is Source.SEARCH]
     assert found
     dose = given_dose(fit.twin, QUANTEC)
-    most = {e.structure: t.value if e.structure == "Brain" else max(t.value, t.constraint.limit)
-            for e in dose.effects(dose.schedule, QUANTEC) for t in e.ticks}
+    most = {
+        e.structure: t.value if e.structure == "Brain" else max(t.value, t.constraint.limit)
+        for e in dose.effects(dose.schedule, QUANTEC)
+        for t in e.ticks
+    }
     for option in found:
         used = [t.value / most[e.structure] for e in option.organs for t in e.ticks]
         # doses are rounded down to 0.01 Gy a fraction; 6 Gy is the largest that is considered
@@ -85,9 +90,18 @@ def test_what_was_found_keeps_the_limits_and_uses_them(fit: Calibration, front: 
 
 
 def test_escalation_goes_up_to_the_limit(fit: Calibration) -> None:
-    more = optimize_dose(replace(fit, twin=replace(fit.twin, structures={
-        name: share for name, share in fit.twin.structures.items() if name != "Brainstem"})),
-        horizon_days=60, samples=3, threads=1, escalate=True)
+    more = optimize_dose(
+        replace(
+            fit,
+            twin=replace(
+                fit.twin, structures={name: share for name, share in fit.twin.structures.items() if name != "Brainstem"}
+            ),
+        ),
+        horizon_days=60,
+        samples=3,
+        threads=1,
+        escalate=True,
+    )
     (brain,) = more.options[6].organs
     assert brain.ticks[0].value == pytest.approx(72.0, rel=0.02)
     assert not any("exceeds" in f.what for f in more.findings)

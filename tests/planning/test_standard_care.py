@@ -85,12 +85,16 @@ def test_nothing_seen_is_left_out_and_said(model, seed):
     assert "no density is above 0.7" in findings[0].what
 
 
-@pytest.mark.parametrize(("care", "message"), [
-    ({"resection_day": 30.0, "radiotherapy_day": 30.0}, "after the resection at day 30.0"),
-    ({"resection_day": np.nan}, "resection_day is a finite day or None, not nan"),
-    ({"margin": -1.0}, "margin >= 0 mm"), ({"penumbra": 0.0}, "penumbra > 0 mm"),
-    ({"edge": 1.0}, "edge within 0 < u < 1"),
-])
+@pytest.mark.parametrize(
+    ("care", "message"),
+    [
+        ({"resection_day": 30.0, "radiotherapy_day": 30.0}, "after the resection at day 30.0"),
+        ({"resection_day": np.nan}, "resection_day is a finite day or None, not nan"),
+        ({"margin": -1.0}, "margin >= 0 mm"),
+        ({"penumbra": 0.0}, "penumbra > 0 mm"),
+        ({"edge": 1.0}, "edge within 0 < u < 1"),
+    ],
+)
 def test_impossible_care_is_refused(care, message):
     with pytest.raises(InputError, match=message):
         StandardCare(**care)

@@ -42,8 +42,12 @@ def test_units_go_there_and_back() -> None:
 
 @pytest.mark.parametrize(
     ("height", "weight", "message"),
-    [(None, 70, "height is missing"), (1.7, None, "weight is missing"),
-     (170, 70, "check its unit"), (1.7, 7e4, "check its unit")],
+    [
+        (None, 70, "height is missing"),
+        (1.7, None, "weight is missing"),
+        (170, 70, "check its unit"),
+        (1.7, 7e4, "check its unit"),
+    ],
 )
 def test_surface_needs_height_and_weight(height: float | None, weight: float | None, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -61,13 +61,15 @@ def test_incomplete_repair_is_thames_closed_form() -> None:
         closed = 2 / m * phi / (1 - phi) * (m - (1 - phi**m) / (1 - phi))
         assert incomplete_repair(m, 6, 4) == pytest.approx(closed, rel=1e-12)
     # without any time between them m fractions are one of m times the size
-    assert bed_incomplete_repair(1.5, 2, 3, fractions_per_day=2, interval_hours=0, repair_half_time_hours=4) \
-        == pytest.approx(bed(3.0, 1, 3))
+    assert bed_incomplete_repair(
+        1.5, 2, 3, fractions_per_day=2, interval_hours=0, repair_half_time_hours=4
+    ) == pytest.approx(bed(3.0, 1, 3))
 
 
 def test_complete_repair_leaves_plain_bed() -> None:
-    assert bed_incomplete_repair(1.2, 60, 3, fractions_per_day=2, interval_hours=1e4, repair_half_time_hours=1) \
-        == pytest.approx(bed(1.2, 60, 3))
+    assert bed_incomplete_repair(
+        1.2, 60, 3, fractions_per_day=2, interval_hours=1e4, repair_half_time_hours=1
+    ) == pytest.approx(bed(1.2, 60, 3))
 
 
 def test_survival_of_pedicini() -> None:

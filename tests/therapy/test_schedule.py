@@ -44,8 +44,13 @@ def test_calendar_properties(offset: int, n: int, per_day: int, seed: set[int]) 
 
 
 def test_clinical_schedules() -> None:
-    assert [(s.total, s.fractions) for s in CLINICAL_SCHEDULES] == \
-        [(60, 30), (pytest.approx(40), 15), (34, 10), (25, 5), (0, 0)]
+    assert [(s.total, s.fractions) for s in CLINICAL_SCHEDULES] == [
+        (60, 30),
+        (pytest.approx(40), 15),
+        (34, 10),
+        (25, 5),
+        (0, 0),
+    ]
     assert all(s.reference for s in CLINICAL_SCHEDULES)
     standard = CLINICAL_SCHEDULES[0].schedule(MONDAY)
     assert (standard.total, standard.days) == (60, 40)

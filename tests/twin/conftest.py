@@ -23,11 +23,21 @@ def patient(synthetic):
         masks = {}
         if visit.label == "day 95":
             truth = {n: synthetic.truth_arrays[f"{visit.label}/mask {n}"] for n in ("enhancing", "necrosis", "whole")}
-            masks = {"Enhancing": truth["enhancing"], "necrotic core": truth["necrosis"], "WT": truth["whole"],
-                     "mystery": truth["whole"]}
+            masks = {
+                "Enhancing": truth["enhancing"],
+                "necrotic core": truth["necrosis"],
+                "WT": truth["whole"],
+                "mystery": truth["whole"],
+            }
         visits.append(Visit(visit.date, images, masks, visit.label))
-    return Patient(synthetic.id, tuple(visits), synthetic.treatments, synthetic.structures, synthetic.dose,
-                   sources={"a.dcm": "0" * 64})
+    return Patient(
+        synthetic.id,
+        tuple(visits),
+        synthetic.treatments,
+        synthetic.structures,
+        synthetic.dose,
+        sources={"a.dcm": "0" * 64},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -65,10 +65,13 @@ def test_the_brain_drawn_for_the_plan_is_used(twin, patient):
 
 
 def test_the_tumor_is_where_it_is(twin, synthetic, true_transforms):
-    for observation, visit, true, least in zip(twin.observations, synthetic.visits, true_transforms, (0.75, 0.75, 0.9),
-                                               strict=True):
-        truth = {n: average(synthetic.truth_arrays[f"{visit.label}/mask {n}"], twin.domain.grid, true) > 0.5
-                 for n in ("whole", "enhancing")}
+    for observation, visit, true, least in zip(
+        twin.observations, synthetic.visits, true_transforms, (0.75, 0.75, 0.9), strict=True
+    ):
+        truth = {
+            n: average(synthetic.truth_arrays[f"{visit.label}/mask {n}"], twin.domain.grid, true) > 0.5
+            for n in ("whole", "enhancing")
+        }
         assert dice(observation.whole > 0.5, truth["whole"]) > least
         assert dice(observation.enhancing > 0.5, truth["enhancing"]) > (0.8 if visit.label != "day 95" else 0.6)
 
@@ -111,7 +114,8 @@ def test_density_is_told_in_the_enhancing_tumor_only(twin):
 
 def test_clock_and_therapy(twin, patient):
     assert [o.day for o in twin.observations] == pytest.approx(
-        [(v.date - patient.visits[0].date).total_seconds() / 86400 for v in patient.visits])
+        [(v.date - patient.visits[0].date).total_seconds() / 86400 for v in patient.visits]
+    )
     fractions = [t for t in patient.treatments if isinstance(t, Fraction)]
     assert len(twin.irradiations) == len(fractions) == 30
     assert [i.day for i in twin.irradiations] == pytest.approx([twin.day(f.time) for f in fractions])

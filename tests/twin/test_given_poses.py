@@ -9,8 +9,8 @@ import SimpleITK as sitk
 
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Severity
+from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.spatial_registration import FrameLink
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.twin import build_twin
@@ -22,9 +22,12 @@ SHIFT[:3, 3] = (3.0, -2.0, 1.0)
 
 def three_visits(*links):
     visits = tuple(
-        Visit(datetime(2024, 1, 1) + timedelta(30 * i),
-              {Sequence.T1GD: Volume(np.ones((2, 3, 4), np.float32), Grid.regular((2, 3, 4), frame=frame))})
-        for i, frame in enumerate("abc"))
+        Visit(
+            datetime(2024, 1, 1) + timedelta(30 * i),
+            {Sequence.T1GD: Volume(np.ones((2, 3, 4), np.float32), Grid.regular((2, 3, 4), frame=frame))},
+        )
+        for i, frame in enumerate("abc")
+    )
     return Patient("P", visits, links=links)
 
 
@@ -47,11 +50,15 @@ def test_the_caller_comes_first(tmp_path):
     assert "t.tfm" in poses[2][1]
 
 
-@pytest.mark.parametrize(("given", "error", "said"), [
-    ({3: np.eye(4)}, InputError, "no visit 3"), ({1: np.eye(4)}, InputError, "is the reference"),
-    ({0: np.diag([-1.0, 1, 1, 1])}, InputError, r"transforms\[0\]: it mirrors"),
-    ({0: "none.tfm"}, ReadError, "no such file"),
-])
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({3: np.eye(4)}, InputError, "no visit 3"),
+        ({1: np.eye(4)}, InputError, "is the reference"),
+        ({0: np.diag([-1.0, 1, 1, 1])}, InputError, r"transforms\[0\]: it mirrors"),
+        ({0: "none.tfm"}, ReadError, "no such file"),
+    ],
+)
 def test_what_cannot_be_used_is_said(given, error, said):
     with pytest.raises(error, match=said):
         given_poses(three_visits(), 1, given)

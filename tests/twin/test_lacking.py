@@ -52,8 +52,10 @@ def cases(patient) -> dict[str, Visit]:
         "another place": elsewhere(good),
         "no image": replace(good, images={}),
     }
-    return {name: replace(visit, label=name, date=visit.date + timedelta(days=k))
-            for k, (name, visit) in enumerate(wrong.items())}
+    return {
+        name: replace(visit, label=name, date=visit.date + timedelta(days=k))
+        for k, (name, visit) in enumerate(wrong.items())
+    }
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,9 @@ def seen(twin, cases):
 
 @pytest.fixture
 def said(twin, cases):
-    return {name: " | ".join(f"{f.what}: {f.action}" for f in twin.findings if f"({name})" in f.where)
-            for name in cases}
+    return {
+        name: " | ".join(f"{f.what}: {f.action}" for f in twin.findings if f"({name})" in f.where) for name in cases
+    }
 
 
 def test_without_contrast_agent_the_whole_tumor_is_known(seen, said):

@@ -38,8 +38,10 @@ def scan(frame: str, motion: np.ndarray, radius: float, spacing=(3.0, 1.4, 1.4),
     noise = np.random.default_rng(seed)
     t1 = 40 + organ * (260 + 60 * there) + 250 * ball + 12 * noise.standard_normal(shape)
     adc = np.where(ball, 1.0e-3, 1.8e-3 + 0.05e-3 * there) * organ + 0.03e-3 * noise.standard_normal(shape)
-    images = {Sequence.T1GD: Volume(np.abs(t1).astype(np.float32), grid, "a.u.", "T1Gd"),
-              Sequence.ADC: Volume(np.abs(adc).astype(np.float32), grid, "mm^2/s", "ADC")}
+    images = {
+        Sequence.T1GD: Volume(np.abs(t1).astype(np.float32), grid, "a.u.", "T1Gd"),
+        Sequence.ADC: Volume(np.abs(adc).astype(np.float32), grid, "mm^2/s", "ADC"),
+    }
     masks = {"Breast": Mask(organ, grid, name="Breast"), "enhancing": Mask(ball, grid, name="enhancing")}
     return Visit(START, images, masks)
 
@@ -106,17 +108,23 @@ def test_an_organ_that_nobody_named_is_said(patient):
 
 def test_a_mask_will_do(patient):
     first = patient.visits[0]
-    twin = build_twin(replace(patient, visits=(replace(first, masks={"GTV": first.masks["enhancing"]}),)),
-                      organ=first.masks["Breast"], spacing=3.0)
+    twin = build_twin(
+        replace(patient, visits=(replace(first, masks={"GTV": first.masks["enhancing"]}),)),
+        organ=first.masks["Breast"],
+        spacing=3.0,
+    )
     assert twin.observations[0].enhancing.sum() > 50
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    ({"organ": "liver"}, "no mask is called 'liver'.*Breast"),
-    ({"organ": "breast", "reference": 1}, "not outlined on visit 1"),
-    ({"organ": "breast", "deformable": True}, "deformable"),
-    ({"cellularity": "eyes"}, "cellularity is one of"),
-])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"organ": "liver"}, "no mask is called 'liver'.*Breast"),
+        ({"organ": "breast", "reference": 1}, "not outlined on visit 1"),
+        ({"organ": "breast", "deformable": True}, "deformable"),
+        ({"cellularity": "eyes"}, "cellularity is one of"),
+    ],
+)
 def test_what_cannot_be_is_said(patient, options, said):
     with pytest.raises(InputError, match=said):
         build_twin(patient, **options)

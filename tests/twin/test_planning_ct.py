@@ -44,8 +44,9 @@ def ct(synthetic, motion):
     grid = Grid.regular((75, 125, 125), (3.0, 2.0, 2.0), to_ct[:3, 3] + (-124, -110, -95), "ct")
     back = np.linalg.inv(to_ct) @ grid.affine
     index = np.linalg.inv(anatomy.grid.affine) @ back
-    array = ndimage.affine_transform(hu.astype(np.float32), index[:3, :3], index[:3, 3], output_shape=grid.shape,
-                                     order=1, cval=-1000)
+    array = ndimage.affine_transform(
+        hu.astype(np.float32), index[:3, :3], index[:3, 3], output_shape=grid.shape, order=1, cval=-1000
+    )
     array += np.random.default_rng(0).normal(0, 12, array.shape).astype(np.float32)
     return Volume(array, grid, "HU", "planning CT")
 
@@ -53,6 +54,7 @@ def ct(synthetic, motion):
 @pytest.fixture(scope="module")
 def planned(patient, ct, motion):
     """The patient whose plan lies on the CT: the same voxels in the CT's world."""
+
     def on_ct(volume):
         return replace(volume, grid=replace(volume.grid, affine=motion @ volume.affine, frame="ct"))
 
@@ -62,8 +64,11 @@ def planned(patient, ct, motion):
     map_ = on_ct(fractions[0].dose)
     visit = Visit(patient.visits[1].date + timedelta(days=1), {Sequence.CT: ct})
     return Patient(
-        patient.id, (*patient.visits[:2], visit), tuple(replace(f, dose=map_) for f in fractions),
-        {"PTV": on_ct(patient.structures["PTV"])}, dose,
+        patient.id,
+        (*patient.visits[:2], visit),
+        tuple(replace(f, dose=map_) for f in fractions),
+        {"PTV": on_ct(patient.structures["PTV"])},
+        dose,
     )
 
 

@@ -39,16 +39,31 @@ class DoseApp:
         delivered = self._maker.delivered
         wide = {"description_width": "9em"}
         self.dose = widgets.FloatSlider(
-            value=round(delivered.doses[0], 1), min=0.0, max=6.0, step=0.1, description="Gy per fraction",
-            readout_format=".1f", continuous_update=False, style=wide,
+            value=round(delivered.doses[0], 1),
+            min=0.0,
+            max=6.0,
+            step=0.1,
+            description="Gy per fraction",
+            readout_format=".1f",
+            continuous_update=False,
+            style=wide,
         )
         self.fractions = widgets.IntSlider(
-            value=len(delivered.doses), min=1, max=40, description="fractions", continuous_update=False, style=wide,
+            value=len(delivered.doses),
+            min=1,
+            max=40,
+            description="fractions",
+            continuous_update=False,
+            style=wide,
         )
         self._summary = widgets.HTML()
         self._picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
-        for widget, name in ((self.dose, "dose"), (self.fractions, "fractions"), (self._summary, "summary"),
-                             (self._picture, "curve")):
+        for widget, name in (
+            (self.dose, "dose"),
+            (self.fractions, "fractions"),
+            (self._summary, "summary"),
+            (self._picture, "curve"),
+        ):
             widget.add_class(f"tumortwin-{name}")
         controls = widgets.VBox([self.dose, self.fractions, self._summary], layout=widgets.Layout(flex="0 0 340px"))
         # the picture takes what is left of a narrow page, and shrinks rather than being cut off

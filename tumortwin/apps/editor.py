@@ -20,29 +20,41 @@ from tumortwin.board.live import MaskPicture
 from tumortwin.board.sheets import Sheet, sheets_of
 from tumortwin.board.slices import OUTLINE_COLORS, Plane, best_slice
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
-from tumortwin.geometry import editing, measure
-from tumortwin.geometry.editing import Edited, Stroke
-from tumortwin.geometry.hints import Hinted, deep_box, segment_from_box, segment_from_click
-from tumortwin.geometry.refinement import Refinement, refine
-from tumortwin.geometry.regions import united
-from tumortwin.imaging.dicom_source import DicomSource
-from tumortwin.imaging.seg_writer import SEGMENT_TYPES, write_segmentation
+from tumortwin.geometry import measure
+from tumortwin.geometry.editing import strokes
+from tumortwin.geometry.editing.hints import Hinted, deep_box, segment_from_box, segment_from_click
+from tumortwin.geometry.editing.refinement import Refinement, refine
+from tumortwin.geometry.editing.strokes import Edited, Stroke
+from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.volume import Mask, Volume
+from tumortwin.imaging.writing.segmentation import SEGMENT_TYPES, write_segmentation
+from tumortwin.imaging.writing.source import DicomSource
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import CancelToken, Progress
 
-REGIONS: Mapping[str, str] = {"enhancing": "enhancing", "necrosis": "necrosis", "edema": "edema",
-                              "whole": "whole tumor", "cavity": "resection cavity"}
+REGIONS: Mapping[str, str] = {
+    "enhancing": "enhancing",
+    "necrosis": "necrosis",
+    "edema": "edema",
+    "whole": "whole tumor",
+    "cavity": "resection cavity",
+}
 """What can be drawn: a region's short name, and the segment's in a file."""
 COLORS = {"edema": "#7fd37f", "cavity": "#e377c2"}
-TYPES: Mapping[str, Code] = {**SEGMENT_TYPES, REGIONS["cavity"]: Code("resection-cavity", "99TUMORTWIN",
-                                                                     "Resection cavity")}
+TYPES: Mapping[str, Code] = {
+    **SEGMENT_TYPES,
+    REGIONS["cavity"]: Code("resection-cavity", "99TUMORTWIN", "Resection cavity"),
+}
 SMALLEST_ML = 0.1
 TOOLS = ("paint", "erase", "click", "box", "grow", "remove")
-_TOLD = {"paint": "draw on the picture", "erase": "rub out on the picture",
-         "click": "click into the region: it is outlined from this image",
-         "box": "draw a box around the region in one slice: it is as deep as wide",
-         "grow": "click: what is connected and looks alike is added", "remove": "click on a piece to remove it"}
+_TOLD = {
+    "paint": "draw on the picture",
+    "erase": "rub out on the picture",
+    "click": "click into the region: it is outlined from this image",
+    "box": "draw a box around the region in one slice: it is as deep as wide",
+    "grow": "click: what is connected and looks alike is added",
+    "remove": "click on a piece to remove it",
+}
 T = TypeVar("T")
 
 
@@ -91,14 +103,21 @@ class EditorApp:
     cancel: widgets.Button
     save: widgets.Button
 
-    def __init__(self, patient: Patient | Visit | Volume | Mapping[str, Volume],
-                 masks: Mapping[str, Mask] | None = None, *, source: str | os.PathLike[str] | DicomSource | None = None,
-                 file: str | os.PathLike[str] | None = None, region: str = "enhancing") -> None:
+    def __init__(
+        self,
+        patient: Patient | Visit | Volume | Mapping[str, Volume],
+        masks: Mapping[str, Mask] | None = None,
+        *,
+        source: str | os.PathLike[str] | DicomSource | None = None,
+        file: str | os.PathLike[str] | None = None,
+        region: str = "enhancing",
+    ) -> None:
         try:
             from tumortwin.apps.canvas import SliceCanvas
         except ImportError as error:
-            raise InputError("the editor draws with anywidget, which is not installed: "
-                             "pip install 'tumortwin[lab]'") from error
+            raise InputError(
+                "the editor draws with anywidget, which is not installed: pip install 'tumortwin[lab]'"
+            ) from error
         if region not in REGIONS:
             raise InputError(f"a region is one of {', '.join(REGIONS)}, not {region!r}")
         self._sheets = sheets_of(patient, masks)
@@ -144,37 +163,83 @@ class EditorApp:
 
     def _controls(self, region: str) -> None:
         wide = {"description_width": "5.6em"}
-        self.visit = widgets.Dropdown(description="visit", style=wide,
-                                      options=[(sheet.title, i) for i, sheet in enumerate(self._sheets)])
+        self.visit = widgets.Dropdown(
+            description="visit", style=wide, options=[(sheet.title, i) for i, sheet in enumerate(self._sheets)]
+        )
         self.image = widgets.Dropdown(description="image", style=wide)
         self.plane = widgets.ToggleButtons(options=list(Plane), style={"button_width": "6em"})
         self.slice = widgets.IntSlider(min=0, max=0, description="slice", style=wide)
-        self.window = widgets.FloatRangeSlider(min=0.0, max=1.0, step=0.01, description="window", style=wide,
-                                               readout_format=".3g", tooltip="values drawn black and white")
-        self.region = widgets.Dropdown(description="region", style=wide, value=region,
-                                       options=[(name, short) for short, name in REGIONS.items()])
-        self.tool = widgets.ToggleButtons(options=TOOLS, tooltips=[_TOLD[tool] for tool in TOOLS],
-                                          style={"button_width": "6.4em"})
-        self.brush = widgets.FloatSlider(value=8.0, min=0.5, max=40.0, step=0.5, description="brush, mm", style=wide,
-                                         readout_format=".1f", tooltip="diameter")
+        self.window = widgets.FloatRangeSlider(
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            description="window",
+            style=wide,
+            readout_format=".3g",
+            tooltip="values drawn black and white",
+        )
+        self.region = widgets.Dropdown(
+            description="region", style=wide, value=region, options=[(name, short) for short, name in REGIONS.items()]
+        )
+        self.tool = widgets.ToggleButtons(
+            options=TOOLS, tooltips=[_TOLD[tool] for tool in TOOLS], style={"button_width": "6.4em"}
+        )
+        self.brush = widgets.FloatSlider(
+            value=8.0,
+            min=0.5,
+            max=40.0,
+            step=0.5,
+            description="brush, mm",
+            style=wide,
+            readout_format=".1f",
+            tooltip="diameter",
+        )
         self.ball = widgets.Checkbox(value=False, description="a ball: through slices too", indent=False)
-        self.tolerance = widgets.FloatSlider(value=1.0, min=0.1, max=5.0, step=0.1, description="grow, SD", style=wide,
-                                             readout_format=".1f", tooltip="how unlike the place a voxel may be")
+        self.tolerance = widgets.FloatSlider(
+            value=1.0,
+            min=0.1,
+            max=5.0,
+            step=0.1,
+            description="grow, SD",
+            style=wide,
+            readout_format=".1f",
+            tooltip="how unlike the place a voxel may be",
+        )
         self.method = widgets.Dropdown(options=list(Refinement), layout=widgets.Layout(width="11em"))
         self.file = widgets.Text(description="file", style=wide)
         self.overwrite = widgets.Checkbox(value=False, description="replace a file that is there", indent=False)
         self._numbers, self._message, self._about = widgets.HTML(), widgets.HTML(), widgets.HTML()
         named: dict[str, widgets.DOMWidget] = {
-            "visit": self.visit, "image": self.image, "plane": self.plane, "position": self.slice,
-            "window": self.window, "region": self.region, "tool": self.tool, "brush": self.brush, "ball": self.ball,
-            "tolerance": self.tolerance, "method": self.method, "file": self.file, "overwrite": self.overwrite,
-            "numbers": self._numbers, "message": self._message, "about": self._about, "view": self.canvas}
+            "visit": self.visit,
+            "image": self.image,
+            "plane": self.plane,
+            "position": self.slice,
+            "window": self.window,
+            "region": self.region,
+            "tool": self.tool,
+            "brush": self.brush,
+            "ball": self.ball,
+            "tolerance": self.tolerance,
+            "method": self.method,
+            "file": self.file,
+            "overwrite": self.overwrite,
+            "numbers": self._numbers,
+            "message": self._message,
+            "about": self._about,
+            "view": self.canvas,
+        }
         buttons = {
             "interpolate": ("between slices", "fill the slices between those that are drawn", self._interpolate),
-            "fill": ("fill holes", "what the region encloses", lambda: self._change(
-                editing.fill_holes(self.mask), "fill holes")),
-            "clean": ("drop specks", f"pieces below {SMALLEST_ML:g} mL", lambda: self._change(
-                editing.without_small_pieces(self.mask, SMALLEST_ML), "drop specks")),
+            "fill": (
+                "fill holes",
+                "what the region encloses",
+                lambda: self._change(strokes.fill_holes(self.mask), "fill holes"),
+            ),
+            "clean": (
+                "drop specks",
+                f"pieces below {SMALLEST_ML:g} mL",
+                lambda: self._change(strokes.without_small_pieces(self.mask, SMALLEST_ML), "drop specks"),
+            ),
             "undo": ("undo", "key z", lambda: self._set(self._edited(self.region.value).undo())),
             "redo": ("redo", "key shift z", lambda: self._set(self._edited(self.region.value).redo())),
             "refine": ("refine", "move the outline to the image's edge", self._refine),
@@ -187,21 +252,46 @@ class EditorApp:
             setattr(self, name, named[name])
         for name, widget in named.items():
             widget.add_class(f"tumortwin-{name}")
-        for widget in (self.visit, self.image, self.slice, self.window, self.region, self.brush, self.tolerance,
-                       self.file):
+        for widget in (
+            self.visit,
+            self.image,
+            self.slice,
+            self.window,
+            self.region,
+            self.brush,
+            self.tolerance,
+            self.file,
+        ):
             widget.layout.width = "calc(100% - 8px)"
         line = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
 
         def row(*names: str) -> widgets.Box:
             return widgets.Box([named[name] for name in names], layout=line)
 
-        left = widgets.VBox([
-            self.visit, self.image, self.plane, self.slice, self.window, self.region, self.tool, self.brush, self.ball,
-            self.tolerance, row("undo", "redo", "interpolate", "fill", "clean", "cancel"), row("refine", "method"),
-            self.file, self.overwrite, row("save"),
-        ], layout=widgets.Layout(flex="0 1 350px", min_width="0", padding="0 10px 0 0"))
-        right = widgets.VBox([self._numbers, self.canvas, self._about, self._message],
-                             layout=widgets.Layout(flex="1 1 360px", min_width="0", max_width="560px"))
+        left = widgets.VBox(
+            [
+                self.visit,
+                self.image,
+                self.plane,
+                self.slice,
+                self.window,
+                self.region,
+                self.tool,
+                self.brush,
+                self.ball,
+                self.tolerance,
+                row("undo", "redo", "interpolate", "fill", "clean", "cancel"),
+                row("refine", "method"),
+                self.file,
+                self.overwrite,
+                row("save"),
+            ],
+            layout=widgets.Layout(flex="0 1 350px", min_width="0", padding="0 10px 0 0"),
+        )
+        right = widgets.VBox(
+            [self._numbers, self.canvas, self._about, self._message],
+            layout=widgets.Layout(flex="1 1 360px", min_width="0", max_width="560px"),
+        )
         notice = widgets.HTML("<i>Research use only, not for clinical decisions.</i>")
         wrap = widgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start")
         self.ui = widgets.VBox([widgets.Box([left, right], layout=wrap), notice])
@@ -247,10 +337,12 @@ class EditorApp:
             colors = {short: (OUTLINE_COLORS | COLORS)[short] for short in REGIONS}
             self._picture = MaskPicture(self.sheet.grid, self.plane.value, colors)
             through = self._picture.cut.axes[0]
-            held = self.mask.array if self.mask.array.any() else next(
-                (mask.array for mask in self.masks.values()), None)
-            index = (self._picture.cut if held is None else best_slice(self.sheet.grid, held, plane=self.plane.value)
-                     ).index
+            held = (
+                self.mask.array if self.mask.array.any() else next((mask.array for mask in self.masks.values()), None)
+            )
+            index = (
+                self._picture.cut if held is None else best_slice(self.sheet.grid, held, plane=self.plane.value)
+            ).index
         self._quiet = True
         self.slice.max = self.sheet.grid.shape[through] - 1
         self.slice.value = index
@@ -271,8 +363,9 @@ class EditorApp:
             return
         with self._lock:
             now = {short: self._edited(short).mask for short in REGIONS}
-            self.canvas.frame = self._picture.show(self.sheet.images[self.image.value], self.slice.value,
-                                                   self.window.value, now, self.region.value)
+            self.canvas.frame = self._picture.show(
+                self.sheet.images[self.image.value], self.slice.value, self.window.value, now, self.region.value
+            )
             edited = self._edited(self.region.value)
             self.undo.disabled, self.redo.disabled = not edited.done, not edited.undone
             if measured:
@@ -295,8 +388,12 @@ class EditorApp:
     def _act(self, event: Mapping[str, Any]) -> None:
         """Do what a hand did on the picture."""
         acts: dict[str, Callable[[Mapping[str, Any]], None]] = {
-            "stroke": self._draw_stroke, "click": self._click, "box": self._box, "wheel": self._wheel,
-            "key": self._key}
+            "stroke": self._draw_stroke,
+            "click": self._click,
+            "box": self._box,
+            "wheel": self._wheel,
+            "key": self._key,
+        }
         if event.get("kind") in acts:
             self._press(partial(acts[event["kind"]], event))
 
@@ -306,7 +403,7 @@ class EditorApp:
     def _draw_stroke(self, event: Mapping[str, Any]) -> None:
         flat = None if self.ball.value else self._picture.cut.axes[0]
         stroke = Stroke(np.array([self._place(at) for at in event["points"]]), 0.5 * self.brush.value, flat)
-        change = editing.erase if self.tool.value == "erase" else editing.paint
+        change = strokes.erase if self.tool.value == "erase" else strokes.paint
         begun, before = self._stroke == event["id"], self._edited(self.region.value)
         self._change(change(self.mask, stroke), self.tool.value, join=begun, measured=bool(event["done"]))
         # a part that changed nothing has no step for the next to join
@@ -316,21 +413,20 @@ class EditorApp:
     def _click(self, event: Mapping[str, Any]) -> None:
         point, image = self._place(event["at"]), self.sheet.images[self.image.value]
         if self.tool.value == "remove":
-            self._change(editing.without_piece(self.mask, point), "remove piece")
+            self._change(strokes.without_piece(self.mask, point), "remove piece")
         elif self.tool.value == "grow":
             flat = None if self.ball.value else self._picture.cut.axes[0]
-            grown = editing.grow_region(image, point, self.tolerance.value, axis=flat)
+            grown = strokes.grow_region(image, point, self.tolerance.value, axis=flat)
             self._change(united(self.mask, grown), "grow")
         else:
-            self._work("click hint", lambda progress: segment_from_click(
-                image, point, progress=progress), self._take)
+            self._work("click hint", lambda progress: segment_from_click(image, point, progress=progress), self._take)
 
     def _box(self, event: Mapping[str, Any]) -> None:
-        corners = deep_box(self.sheet.grid, self._place(event["start"]), self._place(event["end"]),
-                           self._picture.cut.axes[0])
+        corners = deep_box(
+            self.sheet.grid, self._place(event["start"]), self._place(event["end"]), self._picture.cut.axes[0]
+        )
         image = self.sheet.images[self.image.value]
-        self._work("box hint", lambda progress: segment_from_box(
-            image, *corners, progress=progress), self._take)
+        self._work("box hint", lambda progress: segment_from_box(image, *corners, progress=progress), self._take)
 
     def _take(self, found: Hinted) -> None:
         self._change(united(self.mask, found.mask), "hint")
@@ -350,12 +446,15 @@ class EditorApp:
             self.brush.value += 1.0 if event["key"] == "]" else -1.0
 
     def _interpolate(self) -> None:
-        self._change(editing.interpolate(self.mask, self._picture.cut.axes[0]), "between slices")
+        self._change(strokes.interpolate(self.mask, self._picture.cut.axes[0]), "between slices")
 
     def _refine(self) -> None:
         image, mask, method = self.sheet.images[self.image.value], self.mask, self.method.value
-        self._work(f"refine by {method}", lambda progress: refine(mask, image, method, progress=progress),
-                   lambda refined: self._change(refined, "refine"))
+        self._work(
+            f"refine by {method}",
+            lambda progress: refine(mask, image, method, progress=progress),
+            lambda refined: self._change(refined, "refine"),
+        )
 
     def _change(self, mask: Mask, what: str, *, join: bool = False, measured: bool = True) -> None:
         if self._working:
@@ -413,8 +512,10 @@ class EditorApp:
     def _save(self) -> None:
         """Write the visit's regions; a file that is there already stays, unless the box is ticked."""
         if self._source is None:
-            raise InputError("a Segmentation refers to the DICOM files it was drawn on: make the app with "
-                             "source=FOLDER, or take app.masks")
+            raise InputError(
+                "a Segmentation refers to the DICOM files it was drawn on: make the app with "
+                "source=FOLDER, or take app.masks"
+            )
         sheet, source, path, replaced = self.sheet, self._source, self.file.value, self.overwrite.value
         masks = self.masks
         steps = ", ".join(dict.fromkeys(self._used.get(self.visit.value, ["nothing changed"])))
@@ -422,11 +523,19 @@ class EditorApp:
         def write(_: Progress) -> str:
             drawn_on = source if isinstance(source, DicomSource) else series_source(sheet.images[sheet.own], source)
             try:
-                written = write_segmentation(masks, drawn_on, path, description="Drawn tumor", types=TYPES,
-                                             derivation=f"Drawn or edited by hand ({steps})", overwrite=replaced)
+                written = write_segmentation(
+                    masks,
+                    drawn_on,
+                    path,
+                    description="Drawn tumor",
+                    types=TYPES,
+                    derivation=f"Drawn or edited by hand ({steps})",
+                    overwrite=replaced,
+                )
             except OutputExistsError as error:
-                raise OutputExistsError(f"{path} is there already: choose another name, or tick the box above the "
-                                        "button") from error
+                raise OutputExistsError(
+                    f"{path} is there already: choose another name, or tick the box above the button"
+                ) from error
             return f"written: {written}, with {', '.join(masks)}"
 
         self._work("save", write, lambda said: self._tell(said, trouble=False))
@@ -434,10 +543,21 @@ class EditorApp:
 
 def numbers_html(masks: Mapping[str, Mask], chosen: str) -> str:
     """How large the chosen region is, and the others' volumes."""
-    size = measure(editing.tight(masks[chosen]))
-    others = ", ".join(f"{REGIONS[short]} {mask.volume_ml:.1f}" for short, mask in masks.items()
-                       if short != chosen and mask.array.any())
-    diameters = (f", {size.longest_mm:.0f} × {size.perpendicular_mm:.0f} mm (axial)" if size.longest_mm
-                 else ", too small for a diameter" if size.volume_ml else "")
-    return (f"<div style='line-height:1.4'><b>{REGIONS[chosen]}: {size.volume_ml:.2f} mL</b>{diameters}"
-            + (f"<br>{others} mL" if others else "") + "</div>")
+    size = measure(strokes.tight(masks[chosen]))
+    others = ", ".join(
+        f"{REGIONS[short]} {mask.volume_ml:.1f}"
+        for short, mask in masks.items()
+        if short != chosen and mask.array.any()
+    )
+    diameters = (
+        f", {size.longest_mm:.0f} × {size.perpendicular_mm:.0f} mm (axial)"
+        if size.longest_mm
+        else ", too small for a diameter"
+        if size.volume_ml
+        else ""
+    )
+    return (
+        f"<div style='line-height:1.4'><b>{REGIONS[chosen]}: {size.volume_ml:.2f} mL</b>{diameters}"
+        + (f"<br>{others} mL" if others else "")
+        + "</div>"
+    )

@@ -25,13 +25,28 @@ from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
 
-PALETTE = ("#e377c2", "#7fd37f", "#ff7f6e", "#b39ddb", "#3fd0c9", "#d4b483", "#c8c8c8", "#8fb8ff", "#d7ff5e", "#ff5ea8",
-           "#a0785a")
+PALETTE = (
+    "#e377c2",
+    "#7fd37f",
+    "#ff7f6e",
+    "#b39ddb",
+    "#3fd0c9",
+    "#d4b483",
+    "#c8c8c8",
+    "#8fb8ff",
+    "#d7ff5e",
+    "#ff5ea8",
+    "#a0785a",
+)
 """Colors of lines without one of their own (:data:`OUTLINE_COLORS`), told apart on grey."""
 
 _INCHES, _DPI = 5.4, 110
-_TONES = {Severity.NOTE: "#555555", Severity.ASSUMED: "#9a5b00", Severity.REPAIRED: "#9a5b00",
-          Severity.LEFT_OUT: "#b00020"}
+_TONES = {
+    Severity.NOTE: "#555555",
+    Severity.ASSUMED: "#9a5b00",
+    Severity.REPAIRED: "#9a5b00",
+    Severity.LEFT_OUT: "#b00020",
+}
 
 
 class ViewerApp:
@@ -82,30 +97,53 @@ class ViewerApp:
 
     def _controls(self) -> None:
         wide = {"description_width": "4.5em"}
-        self.visit = widgets.Dropdown(description="visit", style=wide, options=[
-            (f"{i}: {visit.date:%Y-%m-%d}{' ' + visit.label if visit.label else ''}", i - 1)
-            for i, visit in enumerate(self._visits, 1)])
+        self.visit = widgets.Dropdown(
+            description="visit",
+            style=wide,
+            options=[
+                (f"{i}: {visit.date:%Y-%m-%d}{' ' + visit.label if visit.label else ''}", i - 1)
+                for i, visit in enumerate(self._visits, 1)
+            ],
+        )
         self.image = widgets.Dropdown(description="image", style=wide)
         self.plane = widgets.ToggleButtons(options=list(Plane), style={"button_width": "6em"})
         self.slice = widgets.IntSlider(min=0, max=0, description="slice", style=wide)
-        self.window = widgets.FloatRangeSlider(min=0.0, max=1.0, step=0.01, description="window", style=wide,
-                                               readout_format=".3g", tooltip="values drawn black and white")
-        self.masks = widgets.SelectMultiple(rows=6, description="lines", style=wide,
-                                            tooltip="hold Ctrl to choose several")
+        self.window = widgets.FloatRangeSlider(
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            description="window",
+            style=wide,
+            readout_format=".3g",
+            tooltip="values drawn black and white",
+        )
+        self.masks = widgets.SelectMultiple(
+            rows=6, description="lines", style=wide, tooltip="hold Ctrl to choose several"
+        )
         self.dose = widgets.Checkbox(value=False, description="dose", indent=False)
         self._about, self._findings = widgets.HTML(), widgets.HTML()
         self._picture = widgets.Image(format="png", layout=widgets.Layout(width="100%", object_fit="contain"))
-        named = {"visit": self.visit, "image": self.image, "plane": self.plane, "position": self.slice,
-                 "window": self.window, "masks": self.masks, "dose": self.dose, "about": self._about,
-                 "view": self._picture, "notes": self._findings}
+        named = {
+            "visit": self.visit,
+            "image": self.image,
+            "plane": self.plane,
+            "position": self.slice,
+            "window": self.window,
+            "masks": self.masks,
+            "dose": self.dose,
+            "about": self._about,
+            "view": self._picture,
+            "notes": self._findings,
+        }
         for name, widget in named.items():
             widget.add_class(f"tumortwin-{name}")
         for widget in (self.visit, self.image, self.slice, self.window, self.masks):
             widget.layout.width = "100%"
-        left = widgets.VBox([self.visit, self.image, self.plane, self.slice, self.window, self.masks, self.dose,
-                             self._about], layout=widgets.Layout(flex="0 1 360px", min_width="0"))
-        right = widgets.VBox([self._picture], layout=widgets.Layout(flex="1 1 360px", min_width="0",
-                                                                    max_width="620px"))
+        left = widgets.VBox(
+            [self.visit, self.image, self.plane, self.slice, self.window, self.masks, self.dose, self._about],
+            layout=widgets.Layout(flex="0 1 360px", min_width="0"),
+        )
+        right = widgets.VBox([self._picture], layout=widgets.Layout(flex="1 1 360px", min_width="0", max_width="620px"))
         row = widgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start")
         self.ui = widgets.VBox([widgets.Box([left, right], layout=row), self._findings])
         self._findings.value = findings_html(self._patient)
@@ -175,12 +213,14 @@ class ViewerApp:
             figure = Figure(figsize=(_INCHES, _INCHES), dpi=_DPI)
             canvas = FigureCanvasAgg(figure)
             ax = figure.add_axes((0.01, 0.01 + 0.07 * bool(chosen), 0.98, 0.98 - 0.07 * bool(chosen)))
-            overlays = view_slice(ax, image, cut, window=self.window.value, masks=chosen, colors=colors, dose=dose,
-                                  isodoses=levels)
+            overlays = view_slice(
+                ax, image, cut, window=self.window.value, masks=chosen, colors=colors, dose=dose, isodoses=levels
+            )
             if overlays.shown:
                 lines = [Line2D([], [], color=colors[name], linewidth=2) for name in overlays.shown]
-                figure.legend(lines, overlays.shown, loc="lower center", ncols=min(len(lines), 4), frameon=False,
-                              fontsize="small")
+                figure.legend(
+                    lines, overlays.shown, loc="lower center", ncols=min(len(lines), 4), frameon=False, fontsize="small"
+                )
             buffer = io.BytesIO()
             canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
         return buffer.getvalue(), overlays
@@ -192,8 +232,9 @@ def about_html(image: Volume, cut: Cut, overlays: Overlays) -> str:
     spacing = " × ".join(f"{h:.3g}" for h in image.grid.spacing)
     rows = [cut.position_text, f"{size} voxels of {spacing} mm (z, y, x)", f"unit: {image.unit}"]
     if overlays.elsewhere:
-        rows.append(f"<span style='color:#9a5b00'>in another frame of reference: "
-                    f"{escape(', '.join(overlays.elsewhere))}</span>")
+        rows.append(
+            f"<span style='color:#9a5b00'>in another frame of reference: {escape(', '.join(overlays.elsewhere))}</span>"
+        )
     return f"<div style='line-height:1.4'>{'<br>'.join(rows)}</div>"
 
 
@@ -204,7 +245,8 @@ def findings_html(patient: Patient) -> str:
     rows = "".join(
         f"<tr><td style='color:{_TONES[f.severity]};padding-right:1em;white-space:nowrap'>{f.severity}</td>"
         f"<td style='padding-right:1em'>{escape(f.where)}</td><td>{escape(f.what)}; {escape(f.action)}</td></tr>"
-        for f in found)
+        for f in found
+    )
     said = f"<table style='line-height:1.35'>{rows}</table>" if rows else "nothing was repaired, assumed or left out"
     return f"<b>{len(found)} findings</b> {said}<div><i>Research use only, not for clinical decisions.</i></div>"
 

@@ -56,13 +56,20 @@ def show_timeline(ax: Axes, courses: Sequence[Course], scans: Sequence[Scan]) ->
         if spans:
             artists.append(ax.broken_barh(spans, (row - 0.32, 0.64), color=color, alpha=0.22, linewidth=0))
         marker, size = ("|", 6.0) if spans else ("D", 4.0)
-        artists += ax.plot(course.days, [row] * len(course.days), marker, color=color, markersize=size,
-                           markeredgewidth=0.6)
+        artists += ax.plot(
+            course.days, [row] * len(course.days), marker, color=color, markersize=size, markeredgewidth=0.6
+        )
     for scan in scans:
-        artists += ax.plot(scan.day, len(courses), "^", markersize=4.5, color=INK, markeredgewidth=0.9,
-                           markerfacecolor="white" if scan.role is Role.HELD_OUT else INK)
-    ax.set_yticks(range(len(courses) + 1),
-                  [f"{c.label}  {c.detail}".strip() for c in courses] + ["Scans"])
+        artists += ax.plot(
+            scan.day,
+            len(courses),
+            "^",
+            markersize=4.5,
+            color=INK,
+            markeredgewidth=0.9,
+            markerfacecolor="white" if scan.role is Role.HELD_OUT else INK,
+        )
+    ax.set_yticks(range(len(courses) + 1), [f"{c.label}  {c.detail}".strip() for c in courses] + ["Scans"])
     ax.set_ylim(len(courses) + 0.6, -0.6)
     plain(ax)
     ax.spines["left"].set_visible(False)
@@ -88,8 +95,17 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = ()) ->
         stop = max(float(band.days[-1]) for band in bands)
         if stop > start:
             artists.append(ax.axvspan(start, stop, color=FAINT, alpha=0.6, linewidth=0, zorder=0))
-            artists.append(ax.text(start, 0.99, " forecast", transform=ax.get_xaxis_transform(), va="top", color=QUIET,
-                                   fontsize="small"))
+            artists.append(
+                ax.text(
+                    start,
+                    0.99,
+                    " forecast",
+                    transform=ax.get_xaxis_transform(),
+                    va="top",
+                    color=QUIET,
+                    fontsize="small",
+                )
+            )
     for band in bands:
         color = QUANTITY_COLORS.get(band.quantity, INK)
         artists.append(ax.fill_between(band.days, band.low, band.high, color=color, alpha=0.20, linewidth=0))
@@ -99,9 +115,17 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = ()) ->
         for quantity in quantities:
             if quantity in scan.volumes_ml:
                 color = QUANTITY_COLORS[quantity]
-                artists += ax.plot(scan.day, scan.volumes_ml[quantity], QUANTITY_MARKERS[quantity], color=color,
-                                   markersize=5, markeredgewidth=1.1, zorder=4, clip_on=False,
-                                   markerfacecolor="white" if scan.role is Role.HELD_OUT else color)
+                artists += ax.plot(
+                    scan.day,
+                    scan.volumes_ml[quantity],
+                    QUANTITY_MARKERS[quantity],
+                    color=color,
+                    markersize=5,
+                    markeredgewidth=1.1,
+                    zorder=4,
+                    clip_on=False,
+                    markerfacecolor="white" if scan.role is Role.HELD_OUT else color,
+                )
     ax.set_ylim(bottom=0)
     ax.margins(x=0.02)
     ax.yaxis.set_major_locator(MaxNLocator(5))
@@ -112,13 +136,24 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = ()) ->
 
 def explain_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = (), **legend: Any) -> Legend:
     """The legend of :func:`show_volumes`; further arguments go to ``ax.legend``."""
-    handles = [Line2D([], [], color=color, marker=QUANTITY_MARKERS.get(q, "o"), markersize=4.5,
-                      linewidth=1.3 if any(band.quantity == q for band in bands) else 0, label=name_of(q))
-               for q, color in QUANTITY_COLORS.items() if any(q in s.volumes_ml for s in scans)]
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=color,
+            marker=QUANTITY_MARKERS.get(q, "o"),
+            markersize=4.5,
+            linewidth=1.3 if any(band.quantity == q for band in bands) else 0,
+            label=name_of(q),
+        )
+        for q, color in QUANTITY_COLORS.items()
+        if any(q in s.volumes_ml for s in scans)
+    ]
     if any(scan.role is Role.HELD_OUT for scan in scans):
-        handles += [Line2D([], [], color=QUIET, marker="o", markersize=4.5, linewidth=0, label=text,
-                           markerfacecolor=face)
-                    for text, face in (("calibration", QUIET), ("held out", "white"))]
+        handles += [
+            Line2D([], [], color=QUIET, marker="o", markersize=4.5, linewidth=0, label=text, markerfacecolor=face)
+            for text, face in (("calibration", QUIET), ("held out", "white"))
+        ]
     settings = {"frameon": False, "fontsize": "small", "handlelength": 1.6, "labelspacing": 0.3, "borderaxespad": 0.1}
     return ax.legend(handles=handles, **{**settings, **legend})
 
@@ -131,9 +166,16 @@ def show_agreement(ax: Axes, comparisons: Sequence[Comparison]) -> list[Artist]:
     for c in comparisons:
         color = QUANTITY_COLORS.get(c.quantity, INK)
         artists.append(ax.vlines(c.observed, c.predicted.low, c.predicted.high, color=color, linewidth=1.0, zorder=2))
-        artists += ax.plot(c.observed, c.predicted.median, QUANTITY_MARKERS.get(c.quantity, "D"), color=color,
-                           markersize=4.5, markeredgewidth=1.1, zorder=3,
-                           markerfacecolor="white" if c.role is Role.HELD_OUT else color)
+        artists += ax.plot(
+            c.observed,
+            c.predicted.median,
+            QUANTITY_MARKERS.get(c.quantity, "D"),
+            color=color,
+            markersize=4.5,
+            markeredgewidth=1.1,
+            zorder=3,
+            markerfacecolor="white" if c.role is Role.HELD_OUT else color,
+        )
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="observed (mL)", ylabel="predicted (mL)")
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
@@ -141,8 +183,9 @@ def show_agreement(ax: Axes, comparisons: Sequence[Comparison]) -> list[Artist]:
     return artists
 
 
-def show_outcomes(ax: Axes, options: Sequence[PlanOption], outcome: str, label: str,
-                  horizon: float | None = None) -> list[Artist]:
+def show_outcomes(
+    ax: Axes, options: Sequence[PlanOption], outcome: str, label: str, horizon: float | None = None
+) -> list[Artist]:
     """One row a schedule: the outcome's median and 90 % interval.
 
     Parameters
@@ -186,13 +229,41 @@ def show_limits(ax: Axes, options: Sequence[PlanOption]) -> list[Artist]:
             if organ.limit:
                 share = 100 * organ.value / organ.limit
                 top = max(top, 1.08 * share)
-                artists += ax.plot(share, row, _ORGAN_MARKERS[organs.index(organ.organ) % len(_ORGAN_MARKERS)],
-                                   color=MET if organ.met else BROKEN, markersize=4.2, markeredgewidth=0.8,
-                                   markerfacecolor="none")
-    handles = [Line2D([], [], color=QUIET, marker=_ORGAN_MARKERS[i % len(_ORGAN_MARKERS)], markersize=4.2, linewidth=0,
-                      markerfacecolor="none", label=organ) for i, organ in enumerate(organs)]
-    artists.append(ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False,
-                             fontsize="small", borderaxespad=0.1, handletextpad=0.1, columnspacing=1.0))
+                artists += ax.plot(
+                    share,
+                    row,
+                    _ORGAN_MARKERS[organs.index(organ.organ) % len(_ORGAN_MARKERS)],
+                    color=MET if organ.met else BROKEN,
+                    markersize=4.2,
+                    markeredgewidth=0.8,
+                    markerfacecolor="none",
+                )
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=QUIET,
+            marker=_ORGAN_MARKERS[i % len(_ORGAN_MARKERS)],
+            markersize=4.2,
+            linewidth=0,
+            markerfacecolor="none",
+            label=organ,
+        )
+        for i, organ in enumerate(organs)
+    ]
+    artists.append(
+        ax.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=2,
+            frameon=False,
+            fontsize="small",
+            borderaxespad=0.1,
+            handletextpad=0.1,
+            columnspacing=1.0,
+        )
+    )
     ax.set_xlabel("organ dose, % of limit")
     ax.set_xlim(-0.03 * top, top)  # a mark at 0 stays off the names
     _rows(ax, len(options))
@@ -212,8 +283,9 @@ def _rows(ax: Axes, n: int) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def show_dvh(ax: Axes, curves: Sequence[DvhCurve], limits: Sequence[OrganDose] = (), *,
-             legend: bool = True) -> list[Artist]:
+def show_dvh(
+    ax: Axes, curves: Sequence[DvhCurve], limits: Sequence[OrganDose] = (), *, legend: bool = True
+) -> list[Artist]:
     """Cumulative dose-volume histograms, and a mark at the limit of each structure's maximum.
 
     Parameters
@@ -230,24 +302,45 @@ def show_dvh(ax: Axes, curves: Sequence[DvhCurve], limits: Sequence[OrganDose] =
     artists: list[Artist] = []
     colors = dict(zip([c.structure for c in curves], STRUCTURE_COLORS * len(curves), strict=False))
     for curve in curves:
-        artists += ax.plot(curve.dose, curve.volume, color=colors[curve.structure], linewidth=1.2,
-                           label=curve.structure)
+        artists += ax.plot(
+            curve.dose, curve.volume, color=colors[curve.structure], linewidth=1.2, label=curve.structure
+        )
     for limit in limits:
         if limit.physical_limit is not None and limit.organ in colors:
-            artists += ax.plot(limit.physical_limit, 0, "v", color=colors[limit.organ], markersize=5.5, clip_on=False,
-                               zorder=5, markerfacecolor="white" if limit.met else BROKEN, markeredgewidth=1.0)
+            artists += ax.plot(
+                limit.physical_limit,
+                0,
+                "v",
+                color=colors[limit.organ],
+                markersize=5.5,
+                clip_on=False,
+                zorder=5,
+                markerfacecolor="white" if limit.met else BROKEN,
+                markeredgewidth=1.0,
+            )
     end = max([float(c.dose[-1]) for c in curves] + [1.06 * (x.physical_limit or 0) for x in limits])
     ax.set(xlim=(0, end), ylim=(0, 103), xlabel="dose (Gy, physical)", ylabel="volume (%)")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     if legend:
-        artists.append(ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03), frameon=False, fontsize="small",
-                                 handlelength=1.2, borderaxespad=0.2, labelspacing=0.25, handletextpad=0.5))
+        artists.append(
+            ax.legend(
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.03),
+                frameon=False,
+                fontsize="small",
+                handlelength=1.2,
+                borderaxespad=0.2,
+                labelspacing=0.25,
+                handletextpad=0.5,
+            )
+        )
     plain(ax)
     return artists
 
 
-def show_parameters(ax: Axes, parameters: Sequence[Parameter],
-                    label: str = "relative to the prior's middle") -> list[Artist]:
+def show_parameters(
+    ax: Axes, parameters: Sequence[Parameter], label: str = "relative to the prior's middle"
+) -> list[Artist]:
     """One row a fitted parameter: prior (grey) and posterior (dark) 90 % intervals, relative to the prior's middle.
 
     A posterior as wide as its prior was not moved by the data, and this shows it. The middle of the (log-normal) prior
@@ -282,6 +375,16 @@ def show_parameters(ax: Axes, parameters: Sequence[Parameter],
 
 def page_style() -> dict[Any, Any]:
     """matplotlib settings of the board page: small type, text kept as text, nothing from the user's own settings."""
-    return {**mpl.rcParamsDefault, "font.size": 7.0, "axes.labelsize": 6.5, "axes.titlesize": 7.5,
-            "font.family": ["DejaVu Sans"], "text.parse_math": False, "pdf.fonttype": 42, "svg.hashsalt": "tumortwin",
-            "axes.labelcolor": INK, "text.color": INK, "axes.labelpad": 2.0}
+    return {
+        **mpl.rcParamsDefault,
+        "font.size": 7.0,
+        "axes.labelsize": 6.5,
+        "axes.titlesize": 7.5,
+        "font.family": ["DejaVu Sans"],
+        "text.parse_math": False,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "tumortwin",
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "axes.labelpad": 2.0,
+    }

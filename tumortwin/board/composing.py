@@ -55,8 +55,14 @@ _BREAK_DAYS = 4.0
 """Doses further apart than a long weekend are drawn as two bars."""
 
 
-def compose(twin: Twin, fit: Calibration | None = None, forecast: Forecast | None = None,
-            front: PlanFront | None = None, *, patient: Patient | None = None) -> BoardReport:
+def compose(
+    twin: Twin,
+    fit: Calibration | None = None,
+    forecast: Forecast | None = None,
+    front: PlanFront | None = None,
+    *,
+    patient: Patient | None = None,
+) -> BoardReport:
     """Gather the page.
 
     Parameters
@@ -77,8 +83,10 @@ def compose(twin: Twin, fit: Calibration | None = None, forecast: Forecast | Non
     BoardReport
     """
     used = set() if fit is None else set(fit.visits)
-    roles = [Role.OBSERVED if fit is None else Role.FITTED if i in used else Role.HELD_OUT
-             for i in range(len(twin.observations))]
+    roles = [
+        Role.OBSERVED if fit is None else Role.FITTED if i in used else Role.HELD_OUT
+        for i in range(len(twin.observations))
+    ]
     findings: tuple[Finding, ...] = twin.findings
     for stage in (fit, forecast, front):
         findings += tuple(f for f in getattr(stage, "findings", ()) if f not in findings)
@@ -91,11 +99,14 @@ def compose(twin: Twin, fit: Calibration | None = None, forecast: Forecast | Non
         version=tumortwin.__version__,
         input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
         clinical=_clinical(twin.clinical),
-        scans=tuple(Scan(o.date, o.day, role, {q: contour_ml(o, q) for q in QUANTITIES})
-                    for o, role in zip(twin.observations, roles, strict=True)),
+        scans=tuple(
+            Scan(o.date, o.day, role, {q: contour_ml(o, q) for q in QUANTITIES})
+            for o, role in zip(twin.observations, roles, strict=True)
+        ),
         courses=_courses(twin, given),
-        bands=() if forecast is None else tuple(
-            Band(q, forecast.days, b.median, b.p05, b.p95, forecast.start) for q, b in forecast.volumes.items()),
+        bands=()
+        if forecast is None
+        else tuple(Band(q, forecast.days, b.median, b.p05, b.p95, forecast.start) for q, b in forecast.volumes.items()),
         panels=_panels(twin, roles, forecast, patient),
         comparisons=_comparisons(twin, roles, forecast),
         scores=scored,
@@ -170,15 +181,37 @@ def _scores(twin: Twin, forecast: Forecast | None) -> tuple[Score, ...]:
         if not any(abs(f.day - o.day) < 1e-6 for f in forecast.fields) or o.day <= forecast.start:
             continue
         for quantity, s in forecast.score(o).items():
-            rows.append(Score(o.date, o.day, OWN_METHOD, quantity, s.dice, s.forecast_ml, s.forecast_ml - s.observed_ml,
-                              s.volume_error_percent if s.observed_ml > 0 else None, s.low_ml, s.high_ml))
+            rows.append(
+                Score(
+                    o.date,
+                    o.day,
+                    OWN_METHOD,
+                    quantity,
+                    s.dice,
+                    s.forecast_ml,
+                    s.forecast_ml - s.observed_ml,
+                    s.volume_error_percent if s.observed_ml > 0 else None,
+                    s.low_ml,
+                    s.high_ml,
+                )
+            )
             for method, dice, error in (
                 ("last scan unchanged", s.last_scan_dice, s.last_scan_volume_error_percent),
                 ("exponential growth", None, s.exponential_volume_error_percent),
             ):
                 if np.isfinite(error):  # it is not where nothing was observed
-                    rows.append(Score(o.date, o.day, method, quantity, dice, s.observed_ml * (1 + error / 100),
-                                      s.observed_ml * error / 100, error))
+                    rows.append(
+                        Score(
+                            o.date,
+                            o.day,
+                            method,
+                            quantity,
+                            dice,
+                            s.observed_ml * (1 + error / 100),
+                            s.observed_ml * error / 100,
+                            error,
+                        )
+                    )
     return tuple(rows)
 
 
@@ -186,10 +219,17 @@ def _comparisons(twin: Twin, roles: Sequence[Role], forecast: Forecast | None) -
     if forecast is None:
         return ()
     return tuple(
-        Comparison(o.date, o.day, role, q, contour_ml(o, q),
-                   Interval(*(float(np.interp(o.day, forecast.days, values)) for values in (b.median, b.p05, b.p95))))
+        Comparison(
+            o.date,
+            o.day,
+            role,
+            q,
+            contour_ml(o, q),
+            Interval(*(float(np.interp(o.day, forecast.days, values)) for values in (b.median, b.p05, b.p95))),
+        )
         for o, role in zip(twin.observations, roles, strict=True)
-        for q, b in forecast.volumes.items() if forecast.days[0] <= o.day <= forecast.days[-1]
+        for q, b in forecast.volumes.items()
+        if forecast.days[0] <= o.day <= forecast.days[-1]
     )
 
 
@@ -229,8 +269,9 @@ def _limits(twin: Twin, fit: Calibration | None) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _left_out(twin: Twin, fit: Calibration | None, scores: tuple[Score, ...],
-              front: PlanFront | None) -> tuple[str, ...]:
+def _left_out(
+    twin: Twin, fit: Calibration | None, scores: tuple[Score, ...], front: PlanFront | None
+) -> tuple[str, ...]:
     said = []
     if fit is None:
         few = f": {len(twin.observations)} visit(s) with a visible tumor, two are needed"
@@ -238,8 +279,11 @@ def _left_out(twin: Twin, fit: Calibration | None, scores: tuple[Score, ...],
     if fit is not None and not scores:
         said.append("No held-out scan: the forecast is not scored.")
     if front is None:
-        said.append("No plan options were compared." if twin.irradiations else
-                    "No plan options: no radiotherapy plan, dose or delivered fraction is known.")
+        said.append(
+            "No plan options were compared."
+            if twin.irradiations
+            else "No plan options: no radiotherapy plan, dose or delivered fraction is known."
+        )
     return tuple(said)
 
 
@@ -256,13 +300,22 @@ def _panels(twin: Twin, roles: Sequence[Role], forecast: Forecast | None, patien
     cut = best_slice(domain, *regions)
     grid = _window(twin, regions, cut.position)
     brain = _flat({"brain": twin.domain.mask}, domain, grid)["brain"] >= 0.5
-    held = next((f for f in reversed(forecast.fields if forecast else ())
-                 if any(abs(f.day - o.day) < 1e-6 for o in twin.observations)), None)
+    held = next(
+        (
+            f
+            for f in reversed(forecast.fields if forecast else ())
+            if any(abs(f.day - o.day) < 1e-6 for o in twin.observations)
+        ),
+        None,
+    )
     panels = []
     for i in _chosen(roles, PANELS - (held is not None)):
         o = twin.observations[i]
-        predicted = _flat({q: held.probability[q] for q in QUANTITIES}, domain, grid) if (
-            held is not None and abs(held.day - o.day) < 1e-6) else {}
+        predicted = (
+            _flat({q: held.probability[q] for q in QUANTITIES}, domain, grid)
+            if (held is not None and abs(held.day - o.day) < 1e-6)
+            else {}
+        )
         anatomy = _anatomy(twin, o, patient, grid)
         outlines = _flat({q: contour_share(o, q) for q in QUANTITIES}, domain, grid)
         healthy = anatomy.array[brain & (outlines["whole"] < 0.5)]

@@ -25,19 +25,19 @@ from tumortwin.board.report import BoardReport
 from tumortwin.calibration.observation import contour_share
 from tumortwin.errors import InputError
 from tumortwin.geometry import measure
-from tumortwin.geometry.head import POSE_ORDER, first_of
-from tumortwin.imaging.capture_writer import write_captures
-from tumortwin.imaging.dicom_header import MANUFACTURER
-from tumortwin.imaging.dicom_source import DicomSource, Identity
-from tumortwin.imaging.headers import read_headers
-from tumortwin.imaging.map_writer import write_map
-from tumortwin.imaging.report_writer import Measured, write_measurements
+from tumortwin.imaging.reading.headers import read_headers
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.rtdose_writer import write_dose
-from tumortwin.imaging.rtplan_writer import write_plan
-from tumortwin.imaging.rtstruct_writer import write_structures
-from tumortwin.imaging.seg_writer import SEGMENT_TYPES, write_segmentation
+from tumortwin.imaging.sequence import POSE_ORDER, first_of
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
+from tumortwin.imaging.writing.dose import write_dose
+from tumortwin.imaging.writing.header import MANUFACTURER
+from tumortwin.imaging.writing.parametric_map import write_map
+from tumortwin.imaging.writing.plan import write_plan
+from tumortwin.imaging.writing.secondary_capture import write_captures
+from tumortwin.imaging.writing.segmentation import SEGMENT_TYPES, write_segmentation
+from tumortwin.imaging.writing.source import DicomSource, Identity
+from tumortwin.imaging.writing.structure_set import write_structures
+from tumortwin.imaging.writing.structured_report import Measured, write_measurements
 from tumortwin.planning import QUANTEC, Schedule, Source
 from tumortwin.planning.given_dose import TARGETS, given_dose
 
@@ -53,13 +53,18 @@ SEGMENTS: Mapping[str, str] = {"whole": "whole tumor", "enhancing": "tumor core"
 TYPES: Mapping[str, Code] = dict.fromkeys(SEGMENTS.values(), NEOPLASM)
 LEAST_PROBABILITY = 0.5
 """A predicted contour holds what is more likely inside than not."""
-SEGMENTING = AlgorithmIdentificationSequence(f"{MANUFACTURER} segmentation", codes.cid7162.MultispectralProcessing,
-                                            __version__)
+SEGMENTING = AlgorithmIdentificationSequence(
+    f"{MANUFACTURER} segmentation", codes.cid7162.MultispectralProcessing, __version__
+)
 FORECASTING = AlgorithmIdentificationSequence(
-    f"{MANUFACTURER} forecast", Code("reaction-diffusion", "99TUMORTWIN", "Calibrated reaction-diffusion model"),
-    __version__)
-METHOD = ("Volumes of the segments: the outlines that the twin was built from, brought back to the image's grid. "
-          "Diameters in axial planes: the longest, and the longest perpendicular to it (RANO)")
+    f"{MANUFACTURER} forecast",
+    Code("reaction-diffusion", "99TUMORTWIN", "Calibrated reaction-diffusion model"),
+    __version__,
+)
+METHOD = (
+    "Volumes of the segments: the outlines that the twin was built from, brought back to the image's grid. "
+    "Diameters in axial planes: the longest, and the longest perpendicular to it (RANO)"
+)
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,17 @@ class DicomExport:
 
 
 def export_dicom(
-    patient: Patient, twin: Twin, images: str | os.PathLike[str], out: str | os.PathLike[str], *,
-    forecast: Forecast | None = None, front: PlanFront | None = None, report: BoardReport | None = None,
-    identity: Identity | str = Identity.REMOVED, key: bytes | None = None, overwrite: bool = False,
+    patient: Patient,
+    twin: Twin,
+    images: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    forecast: Forecast | None = None,
+    front: PlanFront | None = None,
+    report: BoardReport | None = None,
+    identity: Identity | str = Identity.REMOVED,
+    key: bytes | None = None,
+    overwrite: bool = False,
 ) -> DicomExport:
     """Write results as DICOM objects that refer to the images they were made from.
 
@@ -125,8 +138,9 @@ def export_dicom(
         If a file exists and `overwrite` is false.
     """
     if patient.id != twin.patient_id:
-        raise InputError(f"the twin is of {twin.patient_id!r}, the patient is {patient.id!r}: give those that belong "
-                         "together")
+        raise InputError(
+            f"the twin is of {twin.patient_id!r}, the patient is {patient.id!r}: give those that belong together"
+        )
     secret = key or hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).digest()
     export = _Export(patient, twin, _Series(Path(images), Identity(identity), secret), Path(out), overwrite)
     for observation in twin.observations:
@@ -163,8 +177,10 @@ class _Series:
                 self._paths.setdefault(instance.text("SeriesInstanceUID"), []).append(instance.path)
         series = image.source[0] if image.source else ""
         if series not in self._paths:
-            raise InputError(f"{self.folder} holds no series {series} ({image.name}): give the folder that the patient "
-                             "was read from; of a patient who was de-identified on reading, a de-identified copy of it")
+            raise InputError(
+                f"{self.folder} holds no series {series} ({image.name}): give the folder that the patient "
+                "was read from; of a patient who was de-identified on reading, a de-identified copy of it"
+            )
         if series not in self._sources:
             rows = image.grid.shape[1:]
             headers = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in self._paths[series]]
@@ -173,8 +189,9 @@ class _Series:
         return self._sources[series]
 
 
-def series_source(image: Volume, folder: str | os.PathLike[str], identity: Identity | str = Identity.SOURCE,
-                  key: bytes | None = None) -> DicomSource:
+def series_source(
+    image: Volume, folder: str | os.PathLike[str], identity: Identity | str = Identity.SOURCE, key: bytes | None = None
+) -> DicomSource:
     """The files of a folder that an image was read from, as the source of what is drawn on it.
 
     Parameters
@@ -228,16 +245,32 @@ class _Export:
             raise InputError("no tumor was seen")
         day = _day(source, observation.date)
         drawn = write_segmentation(
-            masks, source, self._path("tumor", day), description=f"Tumor {day}", types=TYPES, overwrite=self.overwrite,
+            masks,
+            source,
+            self._path("tumor", day),
+            description=f"Tumor {day}",
+            types=TYPES,
+            overwrite=self.overwrite,
             derivation=f"As the twin sees it ({observation.source})",
-            algorithm=SEGMENTING if observation.source.startswith("segmented") else None)
+            algorithm=SEGMENTING if observation.source.startswith("segmented") else None,
+        )
         sizes = []
         for name, mask in masks.items():
             size = measure(mask)
             sizes.append(Measured(name, mask.volume_ml, size.longest_ends, size.perpendicular_ends))
-        self.files += [drawn, write_measurements(sizes, drawn, source, self._path("measurements", day), method=METHOD,
-                                                 description=f"Tumor size {day}", time_point=day,
-                                                 overwrite=self.overwrite)]
+        self.files += [
+            drawn,
+            write_measurements(
+                sizes,
+                drawn,
+                source,
+                self._path("measurements", day),
+                method=METHOD,
+                description=f"Tumor size {day}",
+                time_point=day,
+                overwrite=self.overwrite,
+            ),
+        ]
 
     def forecast(self, forecast: Forecast) -> None:
         """What is predicted: the density on the twin's grid, and the contours on the image's."""
@@ -245,25 +278,48 @@ class _Export:
         known = forecast.history[-1].date
         for predicted in forecast.fields:
             day = _day(source, forecast.date(predicted.day))
-            said = (f"For {day}, from scans up to {_day(source, known)}: median over {forecast.samples} samples of a "
-                    "calibrated reaction-diffusion model")
+            said = (
+                f"For {day}, from scans up to {_day(source, known)}: median over {forecast.samples} samples of a "
+                "calibrated reaction-diffusion model"
+            )
             density = Volume(predicted.density, forecast.grid, "1", "predicted cell density")
-            self.files.append(write_map(
-                density, source, self._path("forecast-density", day), label="cell density", window=(0.0, 1.0),
-                derivation=f"{said}; cells that images show, as a fraction of the carrying capacity",
-                description=f"Forecast {day}, cell density", when=known, overwrite=self.overwrite))
+            self.files.append(
+                write_map(
+                    density,
+                    source,
+                    self._path("forecast-density", day),
+                    label="cell density",
+                    window=(0.0, 1.0),
+                    derivation=f"{said}; cells that images show, as a fraction of the carrying capacity",
+                    description=f"Forecast {day}, cell density",
+                    when=known,
+                    overwrite=self.overwrite,
+                )
+            )
             masks = self._predicted(predicted.probability, image.grid)
             if masks:
-                self.files.append(write_segmentation(
-                    masks, source, self._path("forecast-contours", day), description=f"Forecast {day}", types=TYPES,
-                    derivation=f"{said}; where tumor is more likely than not", algorithm=FORECASTING, when=known,
-                    overwrite=self.overwrite))
+                self.files.append(
+                    write_segmentation(
+                        masks,
+                        source,
+                        self._path("forecast-contours", day),
+                        description=f"Forecast {day}",
+                        types=TYPES,
+                        derivation=f"{said}; where tumor is more likely than not",
+                        algorithm=FORECASTING,
+                        when=known,
+                        overwrite=self.overwrite,
+                    )
+                )
 
     def radiotherapy(self, forecast: Forecast | None, front: PlanFront | None) -> None:
         """Structures with the last predicted contours, and the schedules that the search found."""
         image, source = self._image(self._reference)
-        masks = {source.told(name): mask if mask.grid.matches(image.grid) else resample(mask, image.grid)
-                 for name, mask in self.patient.structures.items() if mask.frame == image.frame}
+        masks = {
+            source.told(name): mask if mask.grid.matches(image.grid) else resample(mask, image.grid)
+            for name, mask in self.patient.structures.items()
+            if mask.frame == image.frame
+        }
         masks = {name: mask for name, mask in masks.items() if mask.array.any()}
         types = {}
         if forecast is not None and forecast.fields:
@@ -273,13 +329,26 @@ class _Export:
                 masks[roi], types[roi] = mask, ""  # neither a target nor an organ until somebody says so
         if not masks:
             raise InputError("there is no structure in the frame of reference of the images")
-        structures = write_structures(masks, source, self._path("structures"), label="tumortwin", types=types,
-                                      derivation="Planning structures as read, and predicted contours",
-                                      overwrite=self.overwrite)
+        structures = write_structures(
+            masks,
+            source,
+            self._path("structures"),
+            label="tumortwin",
+            types=types,
+            derivation="Planning structures as read, and predicted contours",
+            overwrite=self.overwrite,
+        )
         self.files.append(structures)
         found = [option for option in front.options if option.source is Source.SEARCH] if front is not None else []
-        target = next((source.told(name) for kind in TARGETS for name in self.patient.structures
-                       if name.lower().startswith(kind) and source.told(name) in masks), None)
+        target = next(
+            (
+                source.told(name)
+                for kind in TARGETS
+                for name in self.patient.structures
+                if name.lower().startswith(kind) and source.told(name) in masks
+            ),
+            None,
+        )
         if found and target is None:
             raise InputError("no target volume (PTV, CTV, GTV) is contoured that a plan could prescribe to")
         if target is not None:
@@ -290,15 +359,32 @@ class _Export:
         name = f"{schedule.total:g} Gy / {len(schedule.doses)}"
         chosen = "Found by search among schedules of the given dose's shape, within the limits of its organs"
         middle = target.grid.to_world(np.argwhere(target.array).mean(axis=0))
-        plan = write_plan(schedule.total, len(schedule.doses), structures, self._path("plan", name), target=target.name,
-                          label=name, isocenter=np.round(middle, 1).tolist(), when=schedule.times[0],
-                          derivation=f"{chosen}; prescribed as the dose of the given course was",
-                          overwrite=self.overwrite)
+        plan = write_plan(
+            schedule.total,
+            len(schedule.doses),
+            structures,
+            self._path("plan", name),
+            target=target.name,
+            label=name,
+            isocenter=np.round(middle, 1).tolist(),
+            when=schedule.times[0],
+            derivation=f"{chosen}; prescribed as the dose of the given course was",
+            overwrite=self.overwrite,
+        )
         shape = given_dose(self.twin, QUANTEC).shape
         total = TotalDose(np.float32(schedule.total) * shape, self.twin.domain.grid, name=name)
-        self.files += [plan, write_dose(total, structures.followed_by(plan), self._path("dose", name),
-                                        description=f"Total dose {name}", when=schedule.times[0],
-                                        derivation="Given dose, scaled to the schedule", overwrite=self.overwrite)]
+        self.files += [
+            plan,
+            write_dose(
+                total,
+                structures.followed_by(plan),
+                self._path("dose", name),
+                description=f"Total dose {name}",
+                when=schedule.times[0],
+                derivation="Given dose, scaled to the schedule",
+                overwrite=self.overwrite,
+            ),
+        ]
 
     def page(self, report: BoardReport) -> None:
         """The page that people decide from, and its pictures."""
@@ -311,9 +397,15 @@ class _Export:
         self.files.append(report.save(self._path("board"), source=source, overwrite=self.overwrite))
         if report.panels:
             pictures = {f"picture-{i:02d}": picture(report, panel) for i, panel in enumerate(report.panels, 1)}
-            self.files += write_captures(pictures, source, self.out, description="Tumor board pictures",
-                                         derivation="An axial slice of the scans with outlines, and of the forecast",
-                                         when=report.last_date, overwrite=self.overwrite)
+            self.files += write_captures(
+                pictures,
+                source,
+                self.out,
+                description="Tumor board pictures",
+                derivation="An axial slice of the scans with outlines, and of the forecast",
+                when=report.last_date,
+                overwrite=self.overwrite,
+            )
 
     @property
     def _reference(self) -> int:

@@ -22,12 +22,18 @@ from tumortwin.board.values import Panel
 def render(report: BoardReport) -> bytes:
     """The HTML file's bytes: the same for the same report."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tumortwin.board"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("tumortwin.board"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     with mpl.rc_context({**charts.page_style(), "font.size": 9.0, "axes.labelsize": 8.5}):
         page = environment.get_template("board.html").render(
-            report=report, wording=wording, research_use=wording.RESEARCH_USE, figures=_figures(report),
+            report=report,
+            wording=wording,
+            research_use=wording.RESEARCH_USE,
+            figures=_figures(report),
             panels=[(panel, wording.caption(panel), _panel(panel)) for panel in report.panels],
             outline_colors=OUTLINE_COLORS,
         )
@@ -46,14 +52,16 @@ def _figures(report: BoardReport) -> dict[str, str]:
     names = [option.name for option in report.options]
     for key, label in report.outcome_names.items():
         horizon = report.horizon_days if key.endswith("days") else None
-        figures[key] = _rows(3.6, names, partial(charts.show_outcomes, options=report.options, outcome=key, label=label,
-                                                 horizon=horizon))
+        figures[key] = _rows(
+            3.6, names, partial(charts.show_outcomes, options=report.options, outcome=key, label=label, horizon=horizon)
+        )
     if any(option.organs for option in report.options):
         figures["limits"] = _rows(3.6, names, partial(charts.show_limits, options=report.options))
     fitted = [p for p in report.parameters if p.prior_low is not None and p.prior_low > 0]
     if fitted:
-        figures["parameters"] = _rows(4.6, [wording.name_of(p.name) for p in fitted],
-                                      partial(charts.show_parameters, parameters=fitted))
+        figures["parameters"] = _rows(
+            4.6, [wording.name_of(p.name) for p in fitted], partial(charts.show_parameters, parameters=fitted)
+        )
     return figures
 
 
@@ -70,6 +78,7 @@ def _volumes(figure: Figure, report: BoardReport) -> None:
 
 def _rows(width: float, names: list[str], draw: Callable[[Axes], Any]) -> str:
     """A chart of one named row each."""
+
     def rows(figure: Figure) -> None:
         ax = figure.add_subplot()
         draw(ax)
@@ -91,8 +100,16 @@ def _panel(panel: Panel) -> str:
     cut = cut_at(panel.anatomy.grid)
     _, width, height, _ = cut.extent
     figure = Figure(figsize=(2.0, 2.0 * height / width))
-    show_slice(figure.add_axes((0, 0, 1, 1)), panel.anatomy, cut, window=panel.window, density=panel.density,
-               outlines=panel.outlines, dashed=panel.predicted, position=False)
+    show_slice(
+        figure.add_axes((0, 0, 1, 1)),
+        panel.anatomy,
+        cut,
+        window=panel.window,
+        density=panel.density,
+        outlines=panel.outlines,
+        dashed=panel.predicted,
+        position=False,
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=220, metadata={"Software": None})
     return _uri("image/png", buffer.getvalue())

@@ -12,22 +12,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from tumortwin.board.report import BoardReport
 from tumortwin.errors import InputError
-from tumortwin.imaging.deidentification.words import clean_text
-from tumortwin.imaging.dicom_source import Identity
-from tumortwin.imaging.findings import Finding
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.identity.pseudonym import Pseudonym
+from tumortwin.imaging.identity.words import clean_text
+from tumortwin.imaging.writing.source import Identity
 
 NOBODY = "de-identified"
 MONDAY = datetime(2000, 1, 3)
 NOTE = "Dates are moved by whole weeks; intervals are exact."
 
 
-def for_export(report: BoardReport, identity: Identity | str = Identity.REMOVED,
-               pseudonym: Pseudonym | None = None) -> BoardReport:
+def for_export(
+    report: BoardReport, identity: Identity | str = Identity.REMOVED, pseudonym: Pseudonym | None = None
+) -> BoardReport:
     """The report as it may be written.
 
     Parameters
@@ -69,8 +69,9 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
 
     def ours(text: str) -> str:
         """A sentence of our own that may quote what was given."""
-        for given, new in sorted({**files, **structures, **treatments, report.patient_id: name}.items(),
-                                 key=lambda pair: -len(pair[0])):
+        for given, new in sorted(
+            {**files, **structures, **treatments, report.patient_id: name}.items(), key=lambda pair: -len(pair[0])
+        ):
             text = text.replace(given, new) if given else text
         return _dates(text, shift, str)
 
@@ -80,15 +81,25 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
         reference_time=report.reference_time + shift,
         clinical=tuple(filter(None, map(_clinical, report.clinical))),
         scans=tuple(replace(scan, date=scan.date + shift) for scan in report.scans),
-        courses=tuple(replace(course, label=treatments[course.label], detail=ours(course.detail))
-                      for course in report.courses),
-        panels=tuple(replace(panel, date=panel.date + shift, anatomy=panel.anatomy.with_array(
-            panel.anatomy.array, name=_dates(panel.anatomy.name, shift, clean_text), source=()))
-            for panel in report.panels),
+        courses=tuple(
+            replace(course, label=treatments[course.label], detail=ours(course.detail)) for course in report.courses
+        ),
+        panels=tuple(
+            replace(
+                panel,
+                date=panel.date + shift,
+                anatomy=panel.anatomy.with_array(
+                    panel.anatomy.array, name=_dates(panel.anatomy.name, shift, clean_text), source=()
+                ),
+            )
+            for panel in report.panels
+        ),
         comparisons=tuple(replace(one, date=one.date + shift) for one in report.comparisons),
         scores=tuple(replace(score, date=score.date + shift) for score in report.scores),
-        options=tuple(replace(option, organs=tuple(replace(o, organ=structures[o.organ]) for o in option.organs))
-                      for option in report.options),
+        options=tuple(
+            replace(option, organs=tuple(replace(o, organ=structures[o.organ]) for o in option.organs))
+            for option in report.options
+        ),
         dvh=tuple(replace(curve, structure=structures[curve.structure]) for curve in report.dvh),
         dvh_limits=tuple(replace(organ, organ=structures[organ.organ]) for organ in report.dvh_limits),
         parameters=tuple(replace(p, source=ours(p.source)) for p in report.parameters),
@@ -109,22 +120,31 @@ def _clinical(text: str) -> str:
 
 def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """How many findings of each severity there are, in place of what they say."""
-    counts: Counter[StrEnum] = Counter(finding.severity for finding in findings)
-    return tuple(Finding(f"{count} finding(s)", "the source files", "not quoted on a page without identity: read the "
-                         "patient with deidentify=True to see them", severity)  # type: ignore[arg-type]
-                 for severity, count in sorted(counts.items()))
+    counts: Counter[Severity] = Counter(finding.severity for finding in findings)
+    return tuple(
+        Finding(
+            f"{count} finding(s)",
+            "the source files",
+            "not quoted on a page without identity: read the patient with deidentify=True to see them",
+            severity,
+        )
+        for severity, count in sorted(counts.items())
+    )
 
 
 def _names(given: Iterable[str], kind: str) -> dict[str, str]:
     """Cleaned names, unlike where the given ones are."""
     cleaned = {name: clean_text(name) for name in sorted(given)}
     count = Counter(cleaned.values())
-    return {name: new if new and count[new] == 1 else f"{new or kind} {i}"
-            for i, (name, new) in enumerate(cleaned.items(), 1)}
+    return {
+        name: new if new and count[new] == 1 else f"{new or kind} {i}"
+        for i, (name, new) in enumerate(cleaned.items(), 1)
+    }
 
 
 def _dates(text: str, shift: timedelta, rest: Callable[[str], str]) -> str:
     """A text with its ISO dates moved, and `rest` done to all else."""
+
     def moved(part: str) -> str:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", part):
             return rest(part)

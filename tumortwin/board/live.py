@@ -58,8 +58,9 @@ class LivePicture:
             artist.draw(self._canvas.get_renderer())
         buffer = io.BytesIO()
         # the hardest compression takes longer than all of the drawing
-        image.imsave(buffer, np.asarray(self._canvas.buffer_rgba())[..., :3], format="png",
-                     pil_kwargs={"compress_level": 1})
+        image.imsave(
+            buffer, np.asarray(self._canvas.buffer_rgba())[..., :3], format="png", pil_kwargs={"compress_level": 1}
+        )
         return buffer.getvalue()
 
 
@@ -148,11 +149,21 @@ class MaskPicture(LivePicture):
                 ax.add_collection(line, autolim=False)
             assert artists.position is not None
             self._position = artists.position
-            super().__init__(figure, [self._anatomy, self._fill, *self._lines.values(), *artists.letters.values(),
-                                      *artists.scale_bar, self._position])
+            super().__init__(
+                figure,
+                [
+                    self._anatomy,
+                    self._fill,
+                    *self._lines.values(),
+                    *artists.letters.values(),
+                    *artists.scale_bar,
+                    self._position,
+                ],
+            )
 
-    def show(self, image: Volume, index: int, window: tuple[float, float], masks: Mapping[str, Mask],
-             chosen: str) -> bytes:
+    def show(
+        self, image: Volume, index: int, window: tuple[float, float], masks: Mapping[str, Mask], chosen: str
+    ) -> bytes:
         """A slice as PNG.
 
         Parameters
@@ -219,19 +230,37 @@ class FrontPicture(LivePicture):
             self._course = ax.axvspan(days[0], days[0], color=COURSE_COLORS["radiotherapy"], alpha=0.15, linewidth=0)
             self._surgery = ax.axvline(days[0], color=COURSE_COLORS["surgery"], linewidth=1.2, linestyle="--")
             (self._theory,) = ax.plot([], [], color=QUIET, linewidth=1.2, linestyle=":")
-            self._seen = {name: ax.plot([], [], color=QUANTITY_COLORS[name], linewidth=1.3, linestyle=(0, (4, 2)))[0]
-                          for name in edges}
+            self._seen = {
+                name: ax.plot([], [], color=QUANTITY_COLORS[name], linewidth=1.3, linestyle=(0, (4, 2)))[0]
+                for name in edges
+            }
             self._lines = {name: ax.plot([], [], color=QUANTITY_COLORS[name], linewidth=2)[0] for name in edges}
             self._today = ax.axvline(days[0], color=INK, linewidth=0.8)
             (dashed,) = ax.plot([], [], color=QUIET, linewidth=1.3, linestyle=(0, (4, 2)))
-            _key(figure, {name_of(name): line for name, line in self._lines.items()}
-                 | {"with dead cells": dashed, "theory, 2 √(D ρ)": self._theory, "radiotherapy": self._course,
-                    "resection": self._surgery})
-            super().__init__(figure, [self._course, self._surgery, self._theory, *self._seen.values(),
-                                      *self._lines.values(), self._today])
+            _key(
+                figure,
+                {name_of(name): line for name, line in self._lines.items()}
+                | {
+                    "with dead cells": dashed,
+                    "theory, 2 √(D ρ)": self._theory,
+                    "radiotherapy": self._course,
+                    "resection": self._surgery,
+                },
+            )
+            super().__init__(
+                figure,
+                [self._course, self._surgery, self._theory, *self._seen.values(), *self._lines.values(), self._today],
+            )
 
-    def show(self, radii: Mapping[str, NDArray[np.floating]], seen: Mapping[str, NDArray[np.floating]], speed: float,
-             today: float, radiotherapy: tuple[float, float] | None, resection: float | None) -> bytes:
+    def show(
+        self,
+        radii: Mapping[str, NDArray[np.floating]],
+        seen: Mapping[str, NDArray[np.floating]],
+        speed: float,
+        today: float,
+        radiotherapy: tuple[float, float] | None,
+        resection: float | None,
+    ) -> bytes:
         """The picture as PNG.
 
         Parameters
@@ -269,5 +298,13 @@ def _style() -> dict[Any, Any]:
 
 def _key(figure: Figure, artists: Mapping[str, Artist]) -> None:
     """What is what, along the bottom, in rows of three."""
-    figure.legend(list(artists.values()), list(artists), loc="lower center", ncols=min(len(artists), 3), frameon=False,
-                  borderaxespad=0.2, columnspacing=1.2, handlelength=1.8)
+    figure.legend(
+        list(artists.values()),
+        list(artists),
+        loc="lower center",
+        ncols=min(len(artists), 3),
+        frameon=False,
+        borderaxespad=0.2,
+        columnspacing=1.2,
+        handlelength=1.8,
+    )

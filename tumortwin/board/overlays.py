@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 WIDTH, TOP, BOTTOM, RIGHT = 5.0, 0.42, 0.5, 0.55  # inches
 
 
-def save_overlays(twin: Twin, fit: Calibration | None, forecast: Forecast | None, folder: str | os.PathLike[str], *,
-                  patient: Patient | None = None, overwrite: bool = False, identity: str = "removed") -> list[Path]:
+def save_overlays(
+    twin: Twin,
+    fit: Calibration | None,
+    forecast: Forecast | None,
+    folder: str | os.PathLike[str],
+    *,
+    patient: Patient | None = None,
+    overwrite: bool = False,
+    identity: str = "removed",
+) -> list[Path]:
     """Write each picture of the board page as a PNG: the scans with their outlines, and what was predicted.
 
     Parameters
@@ -88,21 +96,57 @@ def overlay_figure(report: BoardReport, panel: Panel) -> Figure:
     width, height = WIDTH + RIGHT, picture + TOP + BOTTOM
     figure = Figure(figsize=(width, height), dpi=160)
     ax = figure.add_axes((0, BOTTOM / height, WIDTH / width, picture / height))
-    artists = show_slice(ax, panel.anatomy, cut, window=panel.window, density=panel.density,
-                         outlines=panel.outlines, dashed=panel.predicted)
+    artists = show_slice(
+        ax,
+        panel.anatomy,
+        cut,
+        window=panel.window,
+        density=panel.density,
+        outlines=panel.outlines,
+        dashed=panel.predicted,
+    )
     if artists.density is not None:
         bar = figure.add_axes(((WIDTH + 0.08) / width, (BOTTOM + 0.1) / height, 0.1 / width, (picture - 0.4) / height))
         Colorbar(bar, artists.density)
         bar.set_title("density", fontsize="x-small", loc="left")
-    figure.text(0.1 / width, 1 - 0.17 / height, f"{report.patient_id}   {panel.date:%Y-%m-%d}, day {panel.day:.0f}: "
-                f"{wording.caption(panel)}", fontweight="bold", va="center")
-    figure.text(0.1 / width, 1 - 0.33 / height, f"over the {panel.anatomy.name}", fontsize="small", color=charts.QUIET,
-                va="center")
-    handles = [Line2D([], [], color=OUTLINE_COLORS[name], linestyle=style, linewidth=1.6, label=text)
-               for name, style, text in wording.outline_key((panel,))]
+    figure.text(
+        0.1 / width,
+        1 - 0.17 / height,
+        f"{report.patient_id}   {panel.date:%Y-%m-%d}, day {panel.day:.0f}: {wording.caption(panel)}",
+        fontweight="bold",
+        va="center",
+    )
+    figure.text(
+        0.1 / width,
+        1 - 0.33 / height,
+        f"over the {panel.anatomy.name}",
+        fontsize="small",
+        color=charts.QUIET,
+        va="center",
+    )
+    handles = [
+        Line2D([], [], color=OUTLINE_COLORS[name], linestyle=style, linewidth=1.6, label=text)
+        for name, style, text in wording.outline_key((panel,))
+    ]
     if handles:
-        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.08 / width, 0.2 / height), ncols=4,
-                      frameon=False, fontsize="x-small", handlelength=1.6, columnspacing=1.0, borderaxespad=0.1)
-    figure.text(0.1 / width, 0.11 / height, f"{wording.RESEARCH_USE}.", color=charts.BROKEN, fontsize="small",
-                fontweight="bold", va="center")
+        figure.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0.08 / width, 0.2 / height),
+            ncols=4,
+            frameon=False,
+            fontsize="x-small",
+            handlelength=1.6,
+            columnspacing=1.0,
+            borderaxespad=0.1,
+        )
+    figure.text(
+        0.1 / width,
+        0.11 / height,
+        f"{wording.RESEARCH_USE}.",
+        color=charts.BROKEN,
+        fontsize="small",
+        fontweight="bold",
+        va="center",
+    )
     return figure

@@ -37,10 +37,27 @@ class Page:
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
         return self.figure.add_axes((x / WIDTH, 1 - (y + height) / HEIGHT, width / WIDTH, height / HEIGHT))
 
-    def text(self, x: float, y: float, text: str, size: float = TEXT, *, color: str = charts.INK, align: str = "left",
-             bold: bool = False) -> None:
-        self.figure.text(x / WIDTH, 1 - y / HEIGHT, text, fontsize=size, color=color, ha=align, va="baseline",
-                         fontweight="bold" if bold else "normal")
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = TEXT,
+        *,
+        color: str = charts.INK,
+        align: str = "left",
+        bold: bool = False,
+    ) -> None:
+        self.figure.text(
+            x / WIDTH,
+            1 - y / HEIGHT,
+            text,
+            fontsize=size,
+            color=color,
+            ha=align,
+            va="baseline",
+            fontweight="bold" if bold else "normal",
+        )
 
     def rule(self, x0: float, x1: float, y: float, *, color: str = charts.QUIET, width: float = 0.5) -> None:
         self.figure.add_artist(Line2D([x0 / WIDTH, x1 / WIDTH], [1 - y / HEIGHT] * 2, color=color, linewidth=width))
@@ -86,8 +103,9 @@ class Page:
             kept -= 1
         return text if self.width(text, size) <= width else " ".join(words[:kept]).rstrip(",;:") + " …"
 
-    def cells(self, texts: Sequence[str], xs: Sequence[float], y: float, size: float = TEXT,
-              color: str = charts.INK) -> None:
+    def cells(
+        self, texts: Sequence[str], xs: Sequence[float], y: float, size: float = TEXT, color: str = charts.INK
+    ) -> None:
         """A table's row: each text starts at its x, or ends there where x is negative."""
         for text, x in zip(texts, xs, strict=True):
             self.text(abs(x), y, text, size, color=color, align="right" if x < 0 else "left")
@@ -101,7 +119,13 @@ class Page:
     def badge(self) -> None:
         """What the page is for, in the top right corner."""
         width = self.width(RESEARCH_USE, 9) * 1.12 + 0.3
-        box = Rectangle(((RIGHT - width) / WIDTH, 1 - 0.53 / HEIGHT), width / WIDTH, 0.26 / HEIGHT,
-                        edgecolor=charts.BROKEN, facecolor="#fdecee", linewidth=0.9)
+        box = Rectangle(
+            ((RIGHT - width) / WIDTH, 1 - 0.53 / HEIGHT),
+            width / WIDTH,
+            0.26 / HEIGHT,
+            edgecolor=charts.BROKEN,
+            facecolor="#fdecee",
+            linewidth=0.9,
+        )
         self.figure.add_artist(box)
         self.text(RIGHT - width / 2, 0.445, RESEARCH_USE, 9, color=charts.BROKEN, align="center", bold=True)

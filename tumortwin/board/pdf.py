@@ -88,8 +88,13 @@ def _timeline(page: Page, report: BoardReport, y: float) -> None:
 def _forecast(page: Page, report: BoardReport, y: float) -> None:
     left = 6.85
     scores = wording.last_scores(report)
-    page.title(left, RIGHT, y, "Forecast and observation",
-               f"scan of {scores[0].date:%Y-%m-%d}, day {scores[0].day:.0f}, was held out" if scores else "")
+    page.title(
+        left,
+        RIGHT,
+        y,
+        "Forecast and observation",
+        f"scan of {scores[0].date:%Y-%m-%d}, day {scores[0].day:.0f}, was held out" if scores else "",
+    )
     x = left
     if report.comparisons:
         charts.show_agreement(page.axes(left + 0.3, y + 0.13, 1.42, 1.42), report.comparisons)
@@ -128,8 +133,16 @@ def _pictures(page: Page, report: BoardReport, y: float) -> None:
         page.text(x, y + 0.17, f"{panel.date:%Y-%m-%d}, day {panel.day:.0f}", TEXT, color=charts.QUIET)
         page.text(x + width, y + 0.17, wording.caption(panel), TEXT, bold=True, align="right")
         ax = page.axes(x, y + 0.22, width, height)
-        artists = show_slice(ax, panel.anatomy, cut, window=panel.window, density=panel.density,
-                             outlines=panel.outlines, dashed=panel.predicted, position=False)
+        artists = show_slice(
+            ax,
+            panel.anatomy,
+            cut,
+            window=panel.window,
+            density=panel.density,
+            outlines=panel.outlines,
+            dashed=panel.predicted,
+            position=False,
+        )
         if artists.density is not None:
             bar = page.axes(x + width + 0.07, y + 0.4, 0.07, height - 0.3)
             Colorbar(bar, artists.density).outline.set_visible(False)
@@ -145,8 +158,15 @@ def _legend(page: Page, report: BoardReport, y: float) -> None:
     for name, style, text in reversed(wording.outline_key(report.panels)):
         page.text(x, y, text, SMALL, align="right")
         x -= page.width(text, SMALL) + 0.32
-        page.figure.add_artist(Line2D([x / WIDTH, (x + 0.26) / WIDTH], [1 - (y - 0.03) / HEIGHT] * 2,
-                                      color=OUTLINE_COLORS[name], linestyle=style, linewidth=1.6))
+        page.figure.add_artist(
+            Line2D(
+                [x / WIDTH, (x + 0.26) / WIDTH],
+                [1 - (y - 0.03) / HEIGHT] * 2,
+                color=OUTLINE_COLORS[name],
+                linestyle=style,
+                linewidth=1.6,
+            )
+        )
         x -= 0.15
 
 
@@ -183,8 +203,14 @@ def _dose(page: Page, report: BoardReport, y: float) -> None:
     limits = {limit.organ: wording.organ(limit) for limit in report.dvh_limits}
     for row, line in enumerate(ax.lines[: len(report.dvh)]):
         name, at = str(line.get_label()), y + 0.2 + row * PITCH
-        page.figure.add_artist(Line2D([(left + 1.72) / WIDTH, (left + 1.87) / WIDTH], [1 - (at - 0.035) / HEIGHT] * 2,
-                                      color=line.get_color(), linewidth=1.6))
+        page.figure.add_artist(
+            Line2D(
+                [(left + 1.72) / WIDTH, (left + 1.87) / WIDTH],
+                [1 - (at - 0.035) / HEIGHT] * 2,
+                color=line.get_color(),
+                linewidth=1.6,
+            )
+        )
         page.cells((page.fit(name, 0.8, TEXT), limits.get(name, "")), (left + 1.92, -RIGHT), at)
     return None
 
@@ -192,8 +218,9 @@ def _dose(page: Page, report: BoardReport, y: float) -> None:
 def _parameters(page: Page, report: BoardReport, y: float) -> None:
     right, chart, pitch = 6.97, LEFT + 3.42, 0.118
     table = wording.parameter_table(report, main=True)
-    page.title(LEFT, right, y, table.title,
-               "relative to the prior: grey prior, dark after the scans" if report.quality else "")
+    page.title(
+        LEFT, right, y, table.title, "relative to the prior: grey prior, dark after the scans" if report.quality else ""
+    )
     if not table.rows:
         return _absent(page, LEFT, y, "Not calibrated.")
     page.table(table, (0, 1, 2), (LEFT, LEFT + 1.3, LEFT + 2.82), y + 0.17, pitch)
@@ -206,8 +233,16 @@ def _parameters(page: Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _notes(page: Page, title: str, lines: Sequence[str], left: float, right: float, y: float = 6.99,
-           bottom: float = 8.0, leading: float = 0.102) -> None:
+def _notes(
+    page: Page,
+    title: str,
+    lines: Sequence[str],
+    left: float,
+    right: float,
+    y: float = 6.99,
+    bottom: float = 8.0,
+    leading: float = 0.102,
+) -> None:
     """Wrapped notes, as many as there is room for, and how many more there are."""
     page.title(left, right, y, title)
     y += 0.17

@@ -47,19 +47,29 @@ def plan_fields(front: PlanFront | None) -> dict[str, Any]:
     return {
         "options": tuple(
             PlanOption(
-                o.name, o.source.value, len(o.schedule.doses),
-                o.schedule.total / len(o.schedule.doses) if o.schedule.doses else 0.0, o.schedule.total,
-                o.tumor_bed, o.tumor_eqd2, _organs(o.organs, len(o.schedule.doses)),
-                {key: Interval(i.median, i.low, i.high) for key, i in
-                 (("progression_days", o.outcome.progression), ("final_ml", o.outcome.final_ml))},
+                o.name,
+                o.source.value,
+                len(o.schedule.doses),
+                o.schedule.total / len(o.schedule.doses) if o.schedule.doses else 0.0,
+                o.schedule.total,
+                o.tumor_bed,
+                o.tumor_eqd2,
+                _organs(o.organs, len(o.schedule.doses)),
+                {
+                    key: Interval(i.median, i.low, i.high)
+                    for key, i in (("progression_days", o.outcome.progression), ("final_ml", o.outcome.final_ml))
+                },
             )
             for o in front.options
         ),
         "outcome_names": {"progression_days": "days to progression", "final_ml": f"core mL, {horizon:%Y-%m-%d}"},
         "horizon_days": front.horizon_days,
         "limit_set": front.constraint_set,
-        "definitions": ("Progression: core 40 % above its nadir, from the start of radiotherapy.",
-                        f"Prescribed doses: {front.prescription_point}.", *DEFINITIONS),
+        "definitions": (
+            "Progression: core 40 % above its nadir, from the start of radiotherapy.",
+            f"Prescribed doses: {front.prescription_point}.",
+            *DEFINITIONS,
+        ),
     }
 
 
@@ -69,8 +79,17 @@ def _organs(effects: Iterable[OrganEffect], fractions: int) -> tuple[OrganDose, 
         for tick in effect.ticks:
             c, ntcp = tick.constraint, tick.constraint.quantity is Quantity.NTCP
             scale, metric = (100.0, "NTCP %") if ntcp else (1.0, "EQD2 Gy of the hottest 0.03 mL")
-            organs.append(OrganDose(effect.structure, metric, scale * tick.value, scale * c.limit, tick.met,
-                                    f"{c.risk}: {c.reference}", None if ntcp else _physical(c, fractions)))
+            organs.append(
+                OrganDose(
+                    effect.structure,
+                    metric,
+                    scale * tick.value,
+                    scale * c.limit,
+                    tick.met,
+                    f"{c.risk}: {c.reference}",
+                    None if ntcp else _physical(c, fractions),
+                )
+            )
     return tuple(organs)
 
 

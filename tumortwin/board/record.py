@@ -56,9 +56,16 @@ SCHEMA = "tumortwin-record-1"
 _COMPUTES_WITH = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "highdicom", "lmfit", "matplotlib")
 
 
-def write_record(path: str | os.PathLike[str], twin: Twin, fit: Calibration | None = None,
-                 forecast: Forecast | None = None, front: PlanFront | None = None, *, overwrite: bool = False,
-                 identity: str = "removed") -> Path:
+def write_record(
+    path: str | os.PathLike[str],
+    twin: Twin,
+    fit: Calibration | None = None,
+    forecast: Forecast | None = None,
+    front: PlanFront | None = None,
+    *,
+    overwrite: bool = False,
+    identity: str = "removed",
+) -> Path:
     """Write all numbers of a twin as JSON; the keys are in :mod:`tumortwin.board.record`.
 
     Parameters
@@ -96,8 +103,11 @@ def record_of(report: BoardReport) -> dict[str, Any]:
         "patient_id": report.patient_id,
         "reference_time": report.reference_time.isoformat(),
         "clinical": list(report.clinical),
-        "versions": {"tumortwin": report.version, "python": platform.python_version(),
-                     **{name: metadata.version(name) for name in _COMPUTES_WITH}},
+        "versions": {
+            "tumortwin": report.version,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _COMPUTES_WITH},
+        },
         "inputs": {"sha256": report.input_hash, "files": dict(report.sources)},
         "parameters": [{"label": name_of(p.name), **_plain(p)} for p in report.parameters],
         "scans": _plain(report.scans),
@@ -117,8 +127,9 @@ def record_of(report: BoardReport) -> dict[str, Any]:
     }
 
 
-def write_forecast(path: str | os.PathLike[str], forecast: Forecast, *, overwrite: bool = False,
-                   identity: str = "removed") -> Path:
+def write_forecast(
+    path: str | os.PathLike[str], forecast: Forecast, *, overwrite: bool = False, identity: str = "removed"
+) -> Path:
     """Write a forecast's curves as CSV: day, date, quantity, and median, 5th and 95th percentile in mL.
 
     Parameters

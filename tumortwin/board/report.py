@@ -24,10 +24,10 @@ from tumortwin.board.values import (
     Score,
 )
 from tumortwin.errors import InputError
-from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
-from tumortwin.imaging.dicom_source import REQUIRED, DicomSource, Source
 from tumortwin.imaging.findings import Finding
-from tumortwin.imaging.pdf_writer import write_pdf
+from tumortwin.imaging.writing.encapsulated_pdf import write_pdf
+from tumortwin.imaging.writing.header import hashed_uid, item, stamp
+from tumortwin.imaging.writing.source import REQUIRED, DicomSource, Source
 from tumortwin.outputs import new_file
 
 if TYPE_CHECKING:
@@ -123,16 +123,18 @@ class BoardReport:
         return compose(twin, patient=patient)
 
     @classmethod
-    def from_calibration(cls, fit: Calibration, *, forecast: Forecast | None = None,
-                         patient: Patient | None = None) -> BoardReport:
+    def from_calibration(
+        cls, fit: Calibration, *, forecast: Forecast | None = None, patient: Patient | None = None
+    ) -> BoardReport:
         """The page of a calibrated twin, with its forecast if given."""
         from tumortwin.board.composing import compose
 
         return compose(fit.twin, fit, forecast, patient=patient)
 
     @classmethod
-    def from_plan(cls, front: PlanFront, *, forecast: Forecast | None = None,
-                  patient: Patient | None = None) -> BoardReport:
+    def from_plan(
+        cls, front: PlanFront, *, forecast: Forecast | None = None, patient: Patient | None = None
+    ) -> BoardReport:
         """The whole page.
 
         Parameters
@@ -153,8 +155,14 @@ class BoardReport:
         """Of the last scan: the page knows nothing later."""
         return self.scans[-1].date if self.scans else self.reference_time
 
-    def save(self, path: str | os.PathLike[str], *, source: DicomSource | Source | None = None,
-             overwrite: bool = False, identity: str = "removed") -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        source: DicomSource | Source | None = None,
+        overwrite: bool = False,
+        identity: str = "removed",
+    ) -> Path:
         """Write the page; the suffix says how: ``.pdf``, ``.html``, ``.dcm`` (Encapsulated PDF), ``.npz`` (the report).
 
         Parameters
@@ -201,15 +209,21 @@ class BoardReport:
 
         origin = self._study() if source is None else DicomSource.of(source)
         if origin.first.PatientID != self.patient_id:
-            raise InputError(f"{target}: the page names {self.patient_id!r}, the study is of "
-                             f"{origin.first.PatientID!r}: a page goes into the study of the patient that it names")
-        return write_pdf(render(self), origin, target, title="Tumor board page", when=self.last_date,
-                         overwrite=overwrite)
+            raise InputError(
+                f"{target}: the page names {self.patient_id!r}, the study is of "
+                f"{origin.first.PatientID!r}: a page goes into the study of the patient that it names"
+            )
+        return write_pdf(
+            render(self), origin, target, title="Tumor board page", when=self.last_date, overwrite=overwrite
+        )
 
     def _study(self) -> DicomSource:
         """A study of the page's own."""
-        header = item(**dict.fromkeys(REQUIRED, ""), SpecificCharacterSet="ISO_IR 192",
-                      StudyInstanceUID=hashed_uid("board", self.patient_id, self.input_hash))
+        header = item(
+            **dict.fromkeys(REQUIRED, ""),
+            SpecificCharacterSet="ISO_IR 192",
+            StudyInstanceUID=hashed_uid("board", self.patient_id, self.input_hash),
+        )
         header.PatientID = self.patient_id
         stamp(header, self.reference_time, "Study")
         return DicomSource((header,))

@@ -27,10 +27,21 @@ def show_scenario(ax: Axes, scenario: Scenario, given: Scenario) -> list[Artist]
     artists: list[Artist] = []
     for quantity in scenario.volumes_ml:
         color, name = QUANTITY_COLORS[quantity], name_of(quantity)
-        artists += ax.plot(given.days, given.volumes_ml[quantity], color=color, linewidth=1.2, linestyle="--",
-                           label=f"{name}, as delivered")
-        artists += ax.plot(scenario.days, scenario.volumes_ml[quantity], color=color, linewidth=2.2,
-                           label=f"{name}, {scenario.schedule.name}")
+        artists += ax.plot(
+            given.days,
+            given.volumes_ml[quantity],
+            color=color,
+            linewidth=1.2,
+            linestyle="--",
+            label=f"{name}, as delivered",
+        )
+        artists += ax.plot(
+            scenario.days,
+            scenario.volumes_ml[quantity],
+            color=color,
+            linewidth=2.2,
+            label=f"{name}, {scenario.schedule.name}",
+        )
     ax.set(xlabel="days since the first scan", ylabel="volume (mL)", xlim=(given.days[0], given.days[-1]))
     # a fixed scale lets the eye compare positions of the slider; only a worse course than the given one enlarges it
     highest = max(v.max() for v in scenario.volumes_ml.values())

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.head import POSE_ORDER
-from tumortwin.geometry.regions import drawn_regions
+from tumortwin.geometry.segmentation.regions import drawn_regions
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
+from tumortwin.imaging.sequence import POSE_ORDER
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 
@@ -68,8 +68,18 @@ class Sheet:
         frame, grid = images[own].frame, images[own].grid
         left = [f"the image {name}" for name, image in images.items() if image.frame != frame]
         left += [f"the mask {name!r}" for name, mask in masks.items() if mask.frame != frame]
-        findings = [Finding(f"{', '.join(left)} in another frame of reference than {own}", title,
-                            "left out: register and resample first", Severity.LEFT_OUT)] if left else []
+        findings = (
+            [
+                Finding(
+                    f"{', '.join(left)} in another frame of reference than {own}",
+                    title,
+                    "left out: register and resample first",
+                    Severity.LEFT_OUT,
+                )
+            ]
+            if left
+            else []
+        )
         known, found = drawn_regions({n: m for n, m in masks.items() if m.frame == frame}, title)
         cavity = [m for n, m in masks.items() if "cavity" in n.lower() and m.frame == frame]
         drawn = {str(region): mask for region, mask in known.items()}
@@ -77,13 +87,18 @@ class Sheet:
             drawn["cavity"] = cavity[0]
         else:
             findings += found
-        return cls(title, {name: image for name, image in images.items() if image.frame == frame}, own,
-                   {region: mask if mask.grid.matches(grid) else resample(mask, grid)
-                    for region, mask in drawn.items()}, tuple(findings))
+        return cls(
+            title,
+            {name: image for name, image in images.items() if image.frame == frame},
+            own,
+            {region: mask if mask.grid.matches(grid) else resample(mask, grid) for region, mask in drawn.items()},
+            tuple(findings),
+        )
 
 
-def sheets_of(what: Patient | Visit | Volume | Mapping[str, Volume],
-              masks: Mapping[str, Mask] | None = None) -> list[Sheet]:
+def sheets_of(
+    what: Patient | Visit | Volume | Mapping[str, Volume], masks: Mapping[str, Mask] | None = None
+) -> list[Sheet]:
     """A sheet for each visit with an image; `masks` stand in place of the visits' own.
 
     Raises

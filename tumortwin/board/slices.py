@@ -171,8 +171,10 @@ def cut_at(grid: Grid, plane: Plane | str = Plane.AXIAL, position: float | None 
     except ValueError:
         raise InputError(f"a plane is one of {', '.join(Plane)}, not {plane!r}") from None
     cosines = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)  # [world, array axis]
-    array_axis_of = max(itertools.permutations(range(3)),
-                        key=lambda axes: np.prod([abs(cosines[world, axis]) for world, axis in enumerate(axes)]))
+    array_axis_of = max(
+        itertools.permutations(range(3)),
+        key=lambda axes: np.prod([abs(cosines[world, axis]) for world, axis in enumerate(axes)]),
+    )
     axes = tuple(array_axis_of[world] for world, _ in _VIEWS[plane])
     down, right = (bool(cosines[world, array_axis_of[world]] * sign < 0) for world, sign in _VIEWS[plane][1:])
     middle = Cut(grid, plane, (grid.shape[axes[0]] - 1) // 2, (axes[0], axes[1], axes[2]), (down, right))
@@ -258,11 +260,21 @@ class SliceArtists:
     position: Text | None
 
 
-def show_slice(ax: Axes, volume: Volume, cut: Cut | None = None, *, window: tuple[float, float] | None = None,
-               density: NDArray[np.floating] | None = None, threshold: float = DENSITY_THRESHOLD,
-               outlines: Mapping[str, NDArray[Any]] | None = None, dashed: Mapping[str, NDArray[Any]] | None = None,
-               colors: Mapping[str, str] | None = None, dose: NDArray[np.floating] | None = None,
-               isodoses: Sequence[float] = (), position: bool = True) -> SliceArtists:
+def show_slice(
+    ax: Axes,
+    volume: Volume,
+    cut: Cut | None = None,
+    *,
+    window: tuple[float, float] | None = None,
+    density: NDArray[np.floating] | None = None,
+    threshold: float = DENSITY_THRESHOLD,
+    outlines: Mapping[str, NDArray[Any]] | None = None,
+    dashed: Mapping[str, NDArray[Any]] | None = None,
+    colors: Mapping[str, str] | None = None,
+    dose: NDArray[np.floating] | None = None,
+    isodoses: Sequence[float] = (),
+    position: bool = True,
+) -> SliceArtists:
     """Draw one slice of the anatomy, and what is laid over it.
 
     Parameters
@@ -301,26 +313,44 @@ def show_slice(ax: Axes, volume: Volume, cut: Cut | None = None, *, window: tupl
     if window is None:
         finite = picture[np.isfinite(picture)]
         window = (float(np.percentile(finite, 1)), float(np.percentile(finite, 99.5))) if finite.size else (0.0, 1.0)
-    anatomy = ax.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], extent=cut.extent,
-                        interpolation="bilinear")
+    anatomy = ax.imshow(
+        picture, cmap="gray", vmin=window[0], vmax=window[1], extent=cut.extent, interpolation="bilinear"
+    )
     ax.set_axis_off()
     shown = None
     if density is not None:
         values = cut.picture(density)
         values = np.ma.masked_where(~(values >= threshold), values)
-        shown = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, extent=cut.extent, alpha=0.75,
-                          interpolation="nearest")
-    lines = {name: contours
-             for style, masks in (("solid", outlines or {}), ("dashed", dashed or {}))
-             for name, contours in _outlines(ax, cut, masks, style, OUTLINE_COLORS | dict(colors or {})).items()}
+        shown = ax.imshow(
+            values, cmap="viridis", vmin=0, vmax=1, extent=cut.extent, alpha=0.75, interpolation="nearest"
+        )
+    lines = {
+        name: contours
+        for style, masks in (("solid", outlines or {}), ("dashed", dashed or {}))
+        for name, contours in _outlines(ax, cut, masks, style, OUTLINE_COLORS | dict(colors or {})).items()
+    }
     isolines = None if dose is None else _isodoses(ax, cut, cut.picture(dose), isodoses)
-    return SliceArtists(anatomy, shown, lines, isolines, _letters(ax, cut), _scale_bar(ax, cut),
-                        _position(ax, cut) if position else None)
+    return SliceArtists(
+        anatomy,
+        shown,
+        lines,
+        isolines,
+        _letters(ax, cut),
+        _scale_bar(ax, cut),
+        _position(ax, cut) if position else None,
+    )
 
 
-def show_difference(ax: Axes, volume: Volume, difference: NDArray[np.floating], cut: Cut | None = None, *,
-                    limit: float, visible: float = 0.02,
-                    window: tuple[float, float] | None = None) -> tuple[SliceArtists, AxesImage]:
+def show_difference(
+    ax: Axes,
+    volume: Volume,
+    difference: NDArray[np.floating],
+    cut: Cut | None = None,
+    *,
+    limit: float,
+    visible: float = 0.02,
+    window: tuple[float, float] | None = None,
+) -> tuple[SliceArtists, AxesImage]:
     """Draw a difference over the anatomy, on a diverging map centred at 0.
 
     Parameters
@@ -349,8 +379,9 @@ def show_difference(ax: Axes, volume: Volume, difference: NDArray[np.floating], 
     artists = show_slice(ax, volume, cut, window=window)
     values = cut.picture(difference)
     values = np.ma.masked_where(~(np.abs(values) >= visible * limit), values)
-    return artists, ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=cut.extent, alpha=0.85,
-                              interpolation="nearest")
+    return artists, ax.imshow(
+        values, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=cut.extent, alpha=0.85, interpolation="nearest"
+    )
 
 
 def _centres(cut: Cut) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -360,14 +391,21 @@ def _centres(cut: Cut) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return (np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows
 
 
-def _outlines(ax: Axes, cut: Cut, masks: Mapping[str, NDArray[Any]], style: str,
-              colors: Mapping[str, str]) -> dict[str, QuadContourSet]:
+def _outlines(
+    ax: Axes, cut: Cut, masks: Mapping[str, NDArray[Any]], style: str, colors: Mapping[str, str]
+) -> dict[str, QuadContourSet]:
     drawn = {}
     for name, mask in masks.items():
         share = cut.picture(np.asarray(mask, float))
         if min(share.shape) > 1 and share.min() < 0.5 <= share.max():
-            contours = ax.contour(*_centres(cut), share, levels=[0.5], colors=[colors.get(name, "white")],
-                                  linewidths=1.1, linestyles=style)
+            contours = ax.contour(
+                *_centres(cut),
+                share,
+                levels=[0.5],
+                colors=[colors.get(name, "white")],
+                linewidths=1.1,
+                linestyles=style,
+            )
             contours.set_path_effects([patheffects.withStroke(linewidth=1.9, foreground="black", alpha=0.6)])
             drawn[name if style == "solid" else f"{name} ({style})"] = contours
     return drawn
@@ -383,13 +421,18 @@ def _isodoses(ax: Axes, cut: Cut, dose: NDArray[np.floating], levels: Sequence[f
 
 
 def _write(ax: Axes, x: float, y: float, text: str, horizontal: str, vertical: str) -> Text:
-    return ax.text(x, y, text, transform=ax.transAxes, color=_INK, fontsize="small", ha=horizontal, va=vertical,
-                   path_effects=_HALO)
+    return ax.text(
+        x, y, text, transform=ax.transAxes, color=_INK, fontsize="small", ha=horizontal, va=vertical, path_effects=_HALO
+    )
 
 
 def _letters(ax: Axes, cut: Cut) -> dict[str, Text]:
-    places = {"left": (0.015, 0.5, "left", "center"), "right": (0.985, 0.5, "right", "center"),
-              "top": (0.5, 0.985, "center", "top"), "bottom": (0.5, 0.015, "center", "bottom")}
+    places = {
+        "left": (0.015, 0.5, "left", "center"),
+        "right": (0.985, 0.5, "right", "center"),
+        "top": (0.5, 0.985, "center", "top"),
+        "bottom": (0.5, 0.015, "center", "bottom"),
+    }
     return {edge: _write(ax, x, y, cut.letters[edge], *anchor) for edge, (x, y, *anchor) in places.items()}
 
 
@@ -399,8 +442,16 @@ def _scale_bar(ax: Axes, cut: Cut) -> tuple[Artist, ...]:
     length = max((bar for bar in (5, 10, 20, 50) if bar <= 0.3 * width), default=1)
     x, y = 0.97 * width, 0.965 * height
     (line,) = ax.plot([x - length, x], [y, y], color=_INK, linewidth=1.6, solid_capstyle="butt", path_effects=_HALO)
-    label = ax.text(x, y - 0.02 * height, f"{length} mm", color=_INK, fontsize="x-small", ha="right",
-                    va="bottom", path_effects=_HALO)
+    label = ax.text(
+        x,
+        y - 0.02 * height,
+        f"{length} mm",
+        color=_INK,
+        fontsize="x-small",
+        ha="right",
+        va="bottom",
+        path_effects=_HALO,
+    )
     return line, label
 
 

@@ -41,9 +41,17 @@ class Overlays:
     elsewhere: tuple[str, ...]
 
 
-def view_slice(ax: Axes, image: Volume, cut: Cut, *, window: tuple[float, float] | None = None,
-               masks: Mapping[str, Mask] | None = None, colors: Mapping[str, str] | None = None,
-               dose: Dose | None = None, isodoses: Sequence[float] = ()) -> Overlays:
+def view_slice(
+    ax: Axes,
+    image: Volume,
+    cut: Cut,
+    *,
+    window: tuple[float, float] | None = None,
+    masks: Mapping[str, Mask] | None = None,
+    colors: Mapping[str, str] | None = None,
+    dose: Dose | None = None,
+    isodoses: Sequence[float] = (),
+) -> Overlays:
     """Draw a slice of an image with masks and a dose that may be on other grids.
 
     Only the slice is resampled: masks as their indicator function cut at one half, the dose linearly.
@@ -76,16 +84,16 @@ def view_slice(ax: Axes, image: Volume, cut: Cut, *, window: tuple[float, float]
     slab = image.cropped((box[0], box[1], box[2]))
     here = replace(cut, grid=slab.grid, index=0)
     elsewhere = [name for name, mask in (masks or {}).items() if mask.frame != image.frame]
-    outlines = {name: brought(mask, slab.grid).array for name, mask in (masks or {}).items()
-                if mask.frame == image.frame}
+    outlines = {
+        name: brought(mask, slab.grid).array for name, mask in (masks or {}).items() if mask.frame == image.frame
+    }
     lines = None
     if dose is not None:
         if dose.frame == image.frame:
             lines = brought(dose, slab.grid).array
         else:
             elsewhere.append(dose.name or "dose")
-    artists = show_slice(ax, slab, here, window=window, outlines=outlines, colors=colors,
-                         dose=lines, isodoses=isodoses)
+    artists = show_slice(ax, slab, here, window=window, outlines=outlines, colors=colors, dose=lines, isodoses=isodoses)
     return Overlays(artists, tuple(artists.outlines), tuple(elsewhere))
 
 
@@ -97,7 +105,9 @@ def brought(volume: AnyVolume, grid: Grid) -> AnyVolume:
     low = np.floor(there.min(axis=1)).astype(int) - 1
     high = np.ceil(there.max(axis=1)).astype(int) + 2
     # beside the volume altogether: its outermost voxels serve, and give nothing
-    box = [slice(int(np.clip(a, 0, n - 1)), int(np.clip(b, 1, n))) for a, b, n in
-           zip(low, high, volume.grid.shape, strict=True)]
+    box = [
+        slice(int(np.clip(a, 0, n - 1)), int(np.clip(b, 1, n)))
+        for a, b, n in zip(low, high, volume.grid.shape, strict=True)
+    ]
     box = [slice(s.start, max(s.stop, s.start + 1)) for s in box]
     return resample(volume.cropped((box[0], box[1], box[2])), grid)

@@ -58,6 +58,7 @@ def number(value: float) -> str:
 
 def interval(value: Interval, horizon: float | None = None) -> str:
     """Median and 90 % interval, ``41.2 (34–50.1)``; of times up to a horizon whole days, ``158 (118 to >365)``."""
+
     def end(x: float) -> str:
         if horizon is None:
             return number(x)
@@ -107,8 +108,9 @@ class Table:
 
 def identity(report: BoardReport) -> tuple[tuple[str, str], ...]:
     """Who, which scans, which model: label and text."""
-    dates = ", ".join(f"{scan.date:%Y-%m-%d}{' (held out)' if scan.role is Role.HELD_OUT else ''}"
-                      for scan in report.scans)
+    dates = ", ".join(
+        f"{scan.date:%Y-%m-%d}{' (held out)' if scan.role is Role.HELD_OUT else ''}" for scan in report.scans
+    )
     return (
         ("Patient", " · ".join((report.patient_id, *report.clinical))),
         ("Scans", dates or "none"),
@@ -126,8 +128,10 @@ def outline_key(panels: Iterable[Panel]) -> tuple[tuple[str, Line, str], ...]:
     panels = tuple(panels)
     names = dict.fromkeys(name for panel in panels for name in panel.outlines)
     predicted = dict.fromkeys(name for panel in panels for name in panel.predicted)
-    return (*((name, "solid", name_of(name)) for name in names),
-            *((name, "dashed", f"{name_of(name)}, predicted") for name in predicted))
+    return (
+        *((name, "solid", name_of(name)) for name in names),
+        *((name, "dashed", f"{name_of(name)}, predicted") for name in predicted),
+    )
 
 
 def picture_note(report: BoardReport) -> str:
@@ -145,8 +149,10 @@ def headline(report: BoardReport) -> str:
     if ours:
         first = next((s for s in ours if s.quantity == "whole"), ours[0])
         rivals = [s for s in last_scores(report) if s.method != OWN_METHOD and s.quantity == first.quantity]
-        text = (f"Held-out scan of {first.date:%Y-%m-%d} (day {first.day:.0f}): {name_of(first.quantity)} "
-                f"{predicted_ml(first)} mL predicted, {number(observed_ml(first))} mL observed")
+        text = (
+            f"Held-out scan of {first.date:%Y-%m-%d} (day {first.day:.0f}): {name_of(first.quantity)} "
+            f"{predicted_ml(first)} mL predicted, {number(observed_ml(first))} mL observed"
+        )
         text += f", Dice {first.dice:.2f}" if first.dice is not None else ""
         if rivals:
             best = min(rivals, key=lambda s: abs(s.error_ml))
@@ -156,8 +162,10 @@ def headline(report: BoardReport) -> str:
     if report.scans:
         last = report.scans[-1]
         volumes = ", ".join(f"{name_of(q)} {number(v)} mL" for q, v in last.volumes_ml.items() if q in _NAMES)
-        return (f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. "
-                "No held-out scan: no forecast was scored.")
+        return (
+            f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. "
+            "No held-out scan: no forecast was scored."
+        )
     return "No scan shows a tumor."
 
 
@@ -184,8 +192,12 @@ def last_scores(report: BoardReport) -> tuple[Score, ...]:
 
 def score_cells(score: Score) -> tuple[str, str, str, str]:
     """Method, Dice, volume (with its interval) and relative error."""
-    return (score.method, "–" if score.dice is None else f"{score.dice:.2f}", predicted_ml(score),
-            "–" if score.error_percent is None else _error(score.error_percent))
+    return (
+        score.method,
+        "–" if score.dice is None else f"{score.dice:.2f}",
+        predicted_ml(score),
+        "–" if score.error_percent is None else _error(score.error_percent),
+    )
 
 
 def _error(percent: float) -> str:
@@ -194,29 +206,53 @@ def _error(percent: float) -> str:
 
 def score_table(report: BoardReport) -> Table:
     """Every method's prediction of the held-out scans."""
-    rows = tuple((f"{s.date:%Y-%m-%d}", name_of(s.quantity), number(observed_ml(s)), *score_cells(s))
-                 for s in report.scores)
-    return Table("Forecast against the held-out scan",
-                 ("scan", "region", "observed mL", "method", "Dice", "predicted mL", "error"), rows)
+    rows = tuple(
+        (f"{s.date:%Y-%m-%d}", name_of(s.quantity), number(observed_ml(s)), *score_cells(s)) for s in report.scores
+    )
+    return Table(
+        "Forecast against the held-out scan",
+        ("scan", "region", "observed mL", "method", "Dice", "predicted mL", "error"),
+        rows,
+    )
 
 
 def plan_table(report: BoardReport, most_organs: int | None = None) -> Table:
     """Every schedule: dose, BED, EQD2, organs against their limits (the tightest, if not all), outcomes, intervals."""
     organs = list(dict.fromkeys(o.organ for option in report.options for o in option.organs))
     if most_organs is not None and len(organs) > most_organs:
-        tightest = {name: max(o.value / o.limit if o.limit else 0.0 for option in report.options
-                              for o in option.organs if o.organ == name) for name in organs}
+        tightest = {
+            name: max(
+                o.value / o.limit if o.limit else 0.0
+                for option in report.options
+                for o in option.organs
+                if o.organ == name
+            )
+            for name in organs
+        }
         kept = sorted(organs, key=lambda name: -tightest[name])[:most_organs]
         organs = [name for name in organs if name in kept]
     rows = []
     for option in report.options:
         by_organ = {o.organ: organ(o) for o in option.organs}
-        rows.append((option.name, schedule(option), number(option.total), number(option.bed), number(option.eqd2),
-                     *(by_organ.get(o, "–") for o in organs),
-                     *(interval(option.outcomes[key], report.horizon_days if key.endswith("days") else None)
-                       for key in report.outcome_names)))
-    return Table("Plan options", ("schedule", "fractions × Gy", "total Gy", "BED Gy", "EQD2 Gy", *organs,
-                                  *report.outcome_names.values()), tuple(rows))
+        rows.append(
+            (
+                option.name,
+                schedule(option),
+                number(option.total),
+                number(option.bed),
+                number(option.eqd2),
+                *(by_organ.get(o, "–") for o in organs),
+                *(
+                    interval(option.outcomes[key], report.horizon_days if key.endswith("days") else None)
+                    for key in report.outcome_names
+                ),
+            )
+        )
+    return Table(
+        "Plan options",
+        ("schedule", "fractions × Gy", "total Gy", "BED Gy", "EQD2 Gy", *organs, *report.outcome_names.values()),
+        tuple(rows),
+    )
 
 
 def organ_note(report: BoardReport) -> str:
@@ -228,9 +264,14 @@ def organ_note(report: BoardReport) -> str:
 def parameter_table(report: BoardReport, *, main: bool = False) -> Table:
     """Every parameter (or the main ones): value, interval, prior, source."""
     rows = tuple(
-        (name_of(p.name), parameter_value(p), unit_of(p.unit), p.known_from,
-         "–" if p.prior_low is None or p.prior_high is None else span(p.prior_low, p.prior_high),
-         p.source)
+        (
+            name_of(p.name),
+            parameter_value(p),
+            unit_of(p.unit),
+            p.known_from,
+            "–" if p.prior_low is None or p.prior_high is None else span(p.prior_low, p.prior_high),
+            p.source,
+        )
         for p in (main_parameters(report) if main else report.parameters)
     )
     columns = ("parameter", "value (90 %)", "unit", "known from", "prior 90 %", "source of the prior or value")
@@ -251,22 +292,41 @@ def main_parameters(report: BoardReport) -> tuple[Parameter, ...]:
 def volume_table(report: BoardReport) -> Table:
     """Every scan's date and measured volumes."""
     quantities = list(dict.fromkeys(q for scan in report.scans for q in scan.volumes_ml))
-    rows = tuple((f"{s.date:%Y-%m-%d}", f"{s.day:.0f}", str(s.role),
-                  *(number(s.volumes_ml[q]) if q in s.volumes_ml else "–" for q in quantities)) for s in report.scans)
+    rows = tuple(
+        (
+            f"{s.date:%Y-%m-%d}",
+            f"{s.day:.0f}",
+            str(s.role),
+            *(number(s.volumes_ml[q]) if q in s.volumes_ml else "–" for q in quantities),
+        )
+        for s in report.scans
+    )
     return Table("Scans", ("date", "day", "use", *(f"{name_of(q)} mL" for q in quantities)), rows)
 
 
 def limit_table(report: BoardReport) -> Table:
     """The given dose against its constraints."""
-    rows = tuple((o.organ, o.metric, number(o.value), "–" if o.limit is None else number(o.limit),
-                  {True: "met", False: "not met", None: "no limit"}[o.met], o.source) for o in report.dvh_limits)
+    rows = tuple(
+        (
+            o.organ,
+            o.metric,
+            number(o.value),
+            "–" if o.limit is None else number(o.limit),
+            {True: "met", False: "not met", None: "no limit"}[o.met],
+            o.source,
+        )
+        for o in report.dvh_limits
+    )
     return Table("Given dose against constraints", ("structure", "metric", "value", "limit", "", "source"), rows)
 
 
 def quality_lines(report: BoardReport) -> tuple[str, ...]:
     """What must not be read into the page, and how good the calibration is, a line each."""
-    return report.limits + tuple(f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
-                 f"{' (' + m.meaning + ')' if m.meaning else ''}" for m in report.quality)
+    return report.limits + tuple(
+        f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
+        f"{' (' + m.meaning + ')' if m.meaning else ''}"
+        for m in report.quality
+    )
 
 
 def finding_lines(report: BoardReport) -> tuple[str, ...]:

@@ -169,8 +169,17 @@ class Calibration:
         """The table of numbers: value, 90 % interval, unit, prior and its source."""
         spreads = np.sqrt(np.diag(self.covariance))
         return tuple(
-            Estimate(u.name, u.symbol, u.scale.back(m), u.unit, *u.interval(m, s), u.describe_prior(), u.source,
-                     u.name in self.fitted, bool(s < MOVED * u.spread))
+            Estimate(
+                u.name,
+                u.symbol,
+                u.scale.back(m),
+                u.unit,
+                *u.interval(m, s),
+                u.describe_prior(),
+                u.source,
+                u.name in self.fitted,
+                bool(s < MOVED * u.spread),
+            )
             for u, m, s in zip(self.unknowns, self.mean, spreads, strict=True)
         )
 
@@ -220,9 +229,14 @@ class Calibration:
         """Density at the first scan, (z, y, x) on the twin's grid, as the fit has it."""
         return self.embedded(self.trajectory([self.start], values=values).living[0])
 
-    def trajectory(self, days: Iterable[float], *, values: Mapping[str, float] | None = None,
-                   irradiations: Iterable[Irradiation] | None = None,
-                   administrations: Iterable[Administration] | None = None) -> Trajectory:
+    def trajectory(
+        self,
+        days: Iterable[float],
+        *,
+        values: Mapping[str, float] | None = None,
+        irradiations: Iterable[Irradiation] | None = None,
+        administrations: Iterable[Administration] | None = None,
+    ) -> Trajectory:
         """Living and killed cells in the fit's box at some days.
 
         Parameters
@@ -244,15 +258,24 @@ class Calibration:
             raise InputError(f"days are finite and not before the first scan used (day {self.start}), not {wanted[:1]}")
         if irradiations is not None:
             irradiations = cropped(replace(self.twin, irradiations=tuple(irradiations)), self.box).irradiations
-        return self.course.solve(values or self.values, wanted, irradiations=irradiations,
-                                 administrations=administrations)
+        return self.course.solve(
+            values or self.values, wanted, irradiations=irradiations, administrations=administrations
+        )
 
-    def simulate(self, until: float, *, values: Mapping[str, float] | None = None,
-                 irradiations: Iterable[Irradiation] | None = None,
-                 administrations: Iterable[Administration] | None = None) -> Trajectory:
+    def simulate(
+        self,
+        until: float,
+        *,
+        values: Mapping[str, float] | None = None,
+        irradiations: Iterable[Irradiation] | None = None,
+        administrations: Iterable[Administration] | None = None,
+    ) -> Trajectory:
         """:meth:`trajectory` from the first scan to a day, on every scan and at most five days apart: for curves."""
-        days = {*np.arange(self.start, until, CURVE_DAYS).tolist(), float(until),
-                *(o.day for o in self.twin.observations if self.start <= o.day <= until)}
+        days = {
+            *np.arange(self.start, until, CURVE_DAYS).tolist(),
+            float(until),
+            *(o.day for o in self.twin.observations if self.start <= o.day <= until),
+        }
         return self.trajectory(days, values=values, irradiations=irradiations, administrations=administrations)
 
     def embedded(self, part: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -261,18 +284,27 @@ class Calibration:
         whole[slices_of(self.box)] = part
         return whole
 
-    def visible_ml(self, trajectory: Trajectory,
-                   values: Mapping[str, float] | None = None) -> dict[str, NDArray[np.float64]]:
+    def visible_ml(
+        self, trajectory: Trajectory, values: Mapping[str, float] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
         """Volumes in mL that scans on a trajectory's days would show, for "whole" and "enhancing"."""
         v = values or self.values
         voxel = self.twin.domain.grid.voxel_volume / 1000
         seen = [trajectory.visible(i, v[CLEARANCE.name]) for i in range(len(trajectory.days))]
         return {q: np.array([np.count_nonzero(s > v[u.name]) for s in seen]) * voxel for q, u in QUANTITIES.items()}
 
-    def forecast(self, until: datetime | float, *, samples: int = 20, rng: int | np.random.Generator | None = None,
-                 irradiations: Iterable[Irradiation] | None = None,
-                 administrations: Iterable[Administration] | None = None, days: Iterable[float] = (), threads: int = 1,
-                 progress: Progress = silent) -> Forecast:
+    def forecast(
+        self,
+        until: datetime | float,
+        *,
+        samples: int = 20,
+        rng: int | np.random.Generator | None = None,
+        irradiations: Iterable[Irradiation] | None = None,
+        administrations: Iterable[Administration] | None = None,
+        days: Iterable[float] = (),
+        threads: int = 1,
+        progress: Progress = silent,
+    ) -> Forecast:
         """Run samples of the posterior forward.
 
         Parameters
@@ -329,17 +361,24 @@ class Calibration:
                 progress(done, samples, "forecast")
         fields = tuple(
             ForecastField(
-                day, self.embedded(np.median([r[1][i] for r in results], axis=0)),
+                day,
+                self.embedded(np.median([r[1][i] for r in results], axis=0)),
                 self.embedded(np.median([r[2][i] for r in results], axis=0)),
                 {q: self.embedded(np.mean([r[3][q][i] for r in results], axis=0)) for q in QUANTITIES},
             )
             for i, day in enumerate(at)
         )
         return Forecast(
-            self.twin.patient_id, self.twin.reference_time, np.array(every),
-            {q: Band.of(np.array([r[0][q] for r in results])) for q in QUANTITIES}, fields,
-            {q: self.values[u.name] for q, u in QUANTITIES.items()}, self.twin.domain.grid,
-            tuple(self.twin.observations[v] for v in self.visits), samples, self.findings,
+            self.twin.patient_id,
+            self.twin.reference_time,
+            np.array(every),
+            {q: Band.of(np.array([r[0][q] for r in results])) for q in QUANTITIES},
+            fields,
+            {q: self.values[u.name] for q, u in QUANTITIES.items()},
+            self.twin.domain.grid,
+            tuple(self.twin.observations[v] for v in self.visits),
+            samples,
+            self.findings,
             identity_removed=self.twin.identity_removed,
         )
 
@@ -356,8 +395,10 @@ class Calibration:
         return {u.name: u.scale.back(t) for u, t in zip(self.unknowns, theta, strict=True)}
 
     def __repr__(self) -> str:
-        lines = [f"Calibration of {self.twin.patient_id} on visits {', '.join(map(str, self.visits))} "
-                 f"({self.diagnostics.solves} solves)"]
+        lines = [
+            f"Calibration of {self.twin.patient_id} on visits {', '.join(map(str, self.visits))} "
+            f"({self.diagnostics.solves} solves)"
+        ]
         for e in self.estimates:
             note = "" if e.fitted else "  (prior)"
             lines.append(f"  {e.name:20} {e.value:9.4g} [{e.low:.3g}, {e.high:.3g}] {e.unit}{note}")
@@ -373,6 +414,7 @@ class Calibration:
         notes = "".join(f"<li>{html.escape(str(f))}</li>" for f in self.findings)
         caption = f"{html.escape(self.twin.patient_id)}, visits {', '.join(map(str, self.visits))}. Research use only."
         heads = ("number", "value", "90 % interval", "unit", "prior: median (90 %)", "known from")
-        return (f"<table><caption>{caption}</caption><thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead>"
-                f"<tbody>{rows}</tbody></table><ul>{notes}</ul>")
-
+        return (
+            f"<table><caption>{caption}</caption><thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead>"
+            f"<tbody>{rows}</tbody></table><ul>{notes}</ul>"
+        )

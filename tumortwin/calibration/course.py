@@ -90,10 +90,15 @@ class Course:
     start: float
     center: NDArray[np.float64]
 
-    def solve(self, values: Mapping[str, float], days: Sequence[float], *,
-              irradiations: Iterable[Irradiation] | None = None,
-              administrations: Iterable[Administration] | None = None,
-              plans: Plans | None = None) -> Trajectory:
+    def solve(
+        self,
+        values: Mapping[str, float],
+        days: Sequence[float],
+        *,
+        irradiations: Iterable[Irradiation] | None = None,
+        administrations: Iterable[Administration] | None = None,
+        plans: Plans | None = None,
+    ) -> Trajectory:
         """Grow and treat the tumor.
 
         Parameters
@@ -109,22 +114,27 @@ class Course:
         """
         parameters = growth_parameters(values)
         q = values["early_growth"]
-        early = replace(parameters, diffusivity=parameters.diffusivity * np.exp(q),
-                        proliferation_rate=parameters.proliferation_rate * np.exp(-q))
+        early = replace(
+            parameters,
+            diffusivity=parameters.diffusivity * np.exp(q),
+            proliferation_rate=parameters.proliferation_rate * np.exp(-q),
+        )
         begin = self.start - spin_up_days(values)
         untreated = model_of(replace(self.twin, removals=()), early, irradiations=(), administrations=())
         before = simulate(untreated, self.seed(values), begin, self.start, rtol=RTOL, plan=plans and plans[0])
 
-        model = model_of(self.twin, parameters, until=days[-1], irradiations=irradiations,
-                         administrations=administrations)
+        model = model_of(
+            self.twin, parameters, until=days[-1], irradiations=irradiations, administrations=administrations
+        )
         # a fraction on the first scan's very day is taken to be after it; a solve excludes what is on its first day
         fractions = [f for f in model.irradiations if self.start < f.day]
         after = None
         fields = {self.start: before.fields[-1]}
         if days[-1] > self.start:
             stops = sorted({*days, *(f.day for f in fractions)})
-            after = simulate(model, before.fields[-1], self.start, days[-1], save_at=stops, rtol=RTOL,
-                             plan=plans and plans[1])
+            after = simulate(
+                model, before.fields[-1], self.start, days[-1], save_at=stops, rtol=RTOL, plan=plans and plans[1]
+            )
             fields |= dict(zip(stops, after.fields, strict=True))
         # saved fields are those after the fraction: what it killed is (1 / S - 1) of what it left
         lost: dict[int, NDArray[np.float32]] = {}
@@ -134,9 +144,12 @@ class Course:
                 lost[id(f.dose)] = (1 / survival(parameters, f.dose) - 1).astype(np.float32)
         killed = [fields[f.day] * lost[id(f.dose)] for f in fractions]
         return Trajectory(
-            np.asarray(days, float), np.stack([fields[d] for d in days]), np.array([f.day for f in fractions]),
+            np.asarray(days, float),
+            np.stack([fields[d] for d in days]),
+            np.array([f.day for f in fractions]),
             np.stack(killed) if killed else np.zeros((0, *self.twin.domain.grid.shape), np.float32),
-            (before.plan, after.plan if after else None), after.findings if after else before.findings,
+            (before.plan, after.plan if after else None),
+            after.findings if after else before.findings,
         )
 
     def seed(self, values: Mapping[str, float]) -> NDArray[np.float64]:
@@ -154,8 +167,13 @@ def growth_parameters(values: Mapping[str, float]) -> GrowthParameters:
     """The growth equation's parameters for given unknowns; what is not unknown is at its default."""
     held = GrowthParameters()
     drugs = {**held.drug_sensitivity, "temozolomide": values["temozolomide"]}
-    return replace(held, diffusivity=values["diffusivity"], proliferation_rate=values["proliferation_rate"],
-                   alpha=values["alpha"], drug_sensitivity=drugs)
+    return replace(
+        held,
+        diffusivity=values["diffusivity"],
+        proliferation_rate=values["proliferation_rate"],
+        alpha=values["alpha"],
+        drug_sensitivity=drugs,
+    )
 
 
 def spin_up_days(values: Mapping[str, float]) -> float:
@@ -174,7 +192,8 @@ def cropped(twin: Twin, box: Box) -> Twin:
     """The part of a twin inside a box, at the same spacing and place; without its observations and structures."""
     slices = slices_of(box)
     domain = replace(
-        twin.domain, grid=twin.domain.grid.cropped(slices),
+        twin.domain,
+        grid=twin.domain.grid.cropped(slices),
         **{name: getattr(twin.domain, name)[slices] for name in ("mask", "white", "grey", "csf")},
     )
     doses: dict[int, NDArray[np.float32]] = {}
@@ -186,8 +205,12 @@ def cropped(twin: Twin, box: Box) -> Twin:
         return doses.setdefault(id(dose), np.ascontiguousarray(dose[slices]))
 
     return replace(
-        twin, domain=domain, anatomy=twin.anatomy.cropped(slices), observations=(),
+        twin,
+        domain=domain,
+        anatomy=twin.anatomy.cropped(slices),
+        observations=(),
         irradiations=tuple(Irradiation(f.day, part(f.dose)) for f in twin.irradiations),
         removals=tuple(Removal(r.day, np.ascontiguousarray(r.removed[slices])) for r in twin.removals),
-        structures={}, dose=None,
+        structures={},
+        dose=None,
     )

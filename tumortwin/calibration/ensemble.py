@@ -11,8 +11,9 @@ ENSEMBLE = 32
 """Draws that are kept for forecasts."""
 
 
-def agreeing(problem: Problem, theta: Vector, covariance: Matrix, curvature: Matrix, weight: float,
-             rng: np.random.Generator) -> tuple[Vector, float]:
+def agreeing(
+    problem: Problem, theta: Vector, covariance: Matrix, curvature: Matrix, weight: float, rng: np.random.Generator
+) -> tuple[Vector, float]:
     """Draws from the normal posterior that agree with the scans, and the share of all draws that did.
 
     The posterior is normal only near its maximum: further out a draw may cure the patient where the scans show
@@ -29,7 +30,7 @@ def agreeing(problem: Problem, theta: Vector, covariance: Matrix, curvature: Mat
     kept: list[Vector] = []
     drawn, shrink = 0, 1.0
     while len(kept) < ENSEMBLE:
-        half = offsets[drawn % len(offsets):][:ENSEMBLE]
+        half = offsets[drawn % len(offsets) :][:ENSEMBLE]
         draws = np.clip(theta + shrink * half, low, high)
         drawn += len(draws)
         kept += [d for d, c in zip(draws, problem.costs(draws, weight), strict=True) if c <= limit]

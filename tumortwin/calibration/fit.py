@@ -44,8 +44,15 @@ WIDE_CORRELATION = 0.8
 """Correlation of two unknowns above which they are called confounded."""
 
 
-def calibrate(twin: Twin, visits: slice | Sequence[int] | None = None, *, rng: int | np.random.Generator = 0,
-              max_solves: int = 300, threads: int = 1, progress: Progress = silent) -> Calibration:
+def calibrate(
+    twin: Twin,
+    visits: slice | Sequence[int] | None = None,
+    *,
+    rng: int | np.random.Generator = 0,
+    max_solves: int = 300,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> Calibration:
     """Fit the model to the scans of a twin.
 
     The unknowns are the growth rates, the radiosensitivity, an ellipsoid that the tumor grew from before the first scan
@@ -115,46 +122,82 @@ def calibrate(twin: Twin, visits: slice | Sequence[int] | None = None, *, rng: i
     told = [r[informative(c, r)] for c, r in zip(problem.channels, residuals, strict=True)]
     living = problem.trajectory(theta).living
     diagnostics = Diagnostics(
-        solves=budget.solves, converged=converged,
-        reduced_chi2={kind: float(np.mean(np.concatenate([t for c, t in zip(problem.channels, told, strict=True)
-                                                          if c.kind == kind]) ** 2)) for kind in kinds},
+        solves=budget.solves,
+        converged=converged,
+        reduced_chi2={
+            kind: float(
+                np.mean(np.concatenate([t for c, t in zip(problem.channels, told, strict=True) if c.kind == kind]) ** 2)
+            )
+            for kind in kinds
+        },
         # scans soon after radiotherapy have a larger one
         sigma={kind: min(c.sigma for c in problem.channels if c.kind == kind) for kind in kinds},
-        correlation_mm=tuple(float(x) for x in lengths * spacing), kappa=weight, accepted=accepted,
+        correlation_mm=tuple(float(x) for x in lengths * spacing),
+        kappa=weight,
+        accepted=accepted,
         wall_density=float(max(np.take(living, i, axis).max() for axis in (1, 2, 3) for i in (0, -1))),
     )
     return Calibration(
-        twin=twin, visits=tuple(twin.observations.index(o) for o in used), box=tumor_box(twin, used, MARGIN_MM),
-        start=problem.course.start, center=problem.course.center, unknowns=table,
-        fitted=tuple(u.name for u in problem.varied), mean=mean, covariance=full, seed=seed,
+        twin=twin,
+        visits=tuple(twin.observations.index(o) for o in used),
+        box=tumor_box(twin, used, MARGIN_MM),
+        start=problem.course.start,
+        center=problem.course.center,
+        unknowns=table,
+        fitted=tuple(u.name for u in problem.varied),
+        mean=mean,
+        covariance=full,
+        seed=seed,
         diagnostics=diagnostics,
         ensemble=ensemble,
         findings=(*_findings(diagnostics, held, table, at, full, max_solves), *problem.trajectory(theta).findings),
     )
 
 
-def _problem(twin: Twin, used: Sequence[Observation], threads: int,
-             budget: Budget) -> tuple[Problem, dict[str, str], NDArray[np.float64]]:
+def _problem(
+    twin: Twin, used: Sequence[Observation], threads: int, budget: Budget
+) -> tuple[Problem, dict[str, str], NDArray[np.float64]]:
     """The inverse problem, the unknowns that are held and why, and where to begin."""
     grid = twin.domain.grid
     box, near = tumor_box(twin, used, MARGIN_MM), tumor_box(twin, used, REACH_MM + 2 * BLUR_MM)
     window = slices_of(near)
-    here = [replace(o, **{name: getattr(o, name)[window]
-                          for name in ("density", "whole", "enhancing", "necrosis", "seen")}) for o in used]
+    here = [
+        replace(o, **{name: getattr(o, name)[window] for name in ("density", "whole", "enhancing", "necrosis", "seen")})
+        for o in used
+    ]
     given = [f.day for f in twin.irradiations if f.day < used[-1].day]
     compared = channels(here, twin.domain.mask[window], grid.spacing, given)
     first = next(o for o in here if o.whole.any() or contour_share(o, "enhancing").any())
     center, radius, shape = ellipsoid_of(first, min(grid.spacing))
     corner = np.array([inner[0] - outer[0] for inner, outer in zip(near, box, strict=True)])
     course = Course(cropped(twin, box), used[0].day, center + corner)
-    table = (known.DIFFUSIVITY, known.PROLIFERATION, known.ALPHA, known.TEMOZOLOMIDE, known.EARLY_GROWTH,
-             *known.seed_unknowns(radius, min(grid.spacing)),
-             known.WHOLE, known.ENHANCING, known.READER_WHOLE, known.READER_ENHANCING, known.ADC_OFFSET,
-             known.ADC_SCALE, known.CLEARANCE)
+    table = (
+        known.DIFFUSIVITY,
+        known.PROLIFERATION,
+        known.ALPHA,
+        known.TEMOZOLOMIDE,
+        known.EARLY_GROWTH,
+        *known.seed_unknowns(radius, min(grid.spacing)),
+        known.WHOLE,
+        known.ENHANCING,
+        known.READER_WHOLE,
+        known.READER_ENHANCING,
+        known.ADC_OFFSET,
+        known.ADC_SCALE,
+        known.CLEARANCE,
+    )
     held = _held(twin, used, compared)
     z, y, x = (slice(c, c + b[1] - b[0]) for c, b in zip(corner, near, strict=True))
-    problem = Problem(course, (z, y, x), [o.day for o in used], compared, table,
-                      [u.name for u in table if u.name not in held], threads, budget.tick)
+    problem = Problem(
+        course,
+        (z, y, x),
+        [o.day for o in used],
+        compared,
+        table,
+        [u.name for u in table if u.name not in held],
+        threads,
+        budget.tick,
+    )
     start = problem.prior_mean
     for k, u in enumerate(problem.varied):
         if u.name in known.SHAPES:
@@ -192,38 +235,80 @@ def _held(twin: Twin, used: Sequence[Observation], compared: Sequence[Channel]) 
     for kind, reader in READERS.items():
         if len({c.segmented for c in compared if c.kind == kind}) < 2:
             held[reader.name] = "all contours of this kind are by one reader"
-    for kind, names in (("whole", ("threshold_whole",)), ("enhancing", ("threshold_enhancing",)),
-                        ("density", ("adc_offset", "adc_scale"))):
+    for kind, names in (
+        ("whole", ("threshold_whole",)),
+        ("enhancing", ("threshold_enhancing",)),
+        ("density", ("adc_offset", "adc_scale")),
+    ):
         if kind not in kinds:
             held |= dict.fromkeys(names, f"no {kind} data in the scans used")
     return held
 
 
-def _findings(diagnostics: Diagnostics, held: dict[str, str], table: Sequence[known.Unknown], at: Sequence[int],
-              covariance: NDArray[np.float64], max_solves: int) -> tuple[Finding, ...]:
+def _findings(
+    diagnostics: Diagnostics,
+    held: dict[str, str],
+    table: Sequence[known.Unknown],
+    at: Sequence[int],
+    covariance: NDArray[np.float64],
+    max_solves: int,
+) -> tuple[Finding, ...]:
     """What a reader of the estimates should know."""
-    found = [Finding(f"{name} cannot be told from these scans: {why}", "calibration",
-                     "it keeps its prior, and its width", Severity.ASSUMED) for name, why in held.items()]
+    found = [
+        Finding(
+            f"{name} cannot be told from these scans: {why}",
+            "calibration",
+            "it keeps its prior, and its width",
+            Severity.ASSUMED,
+        )
+        for name, why in held.items()
+    ]
     if not diagnostics.converged:
-        found.append(Finding(f"the fit had not converged after {diagnostics.solves} solutions (limit {max_solves})",
-                             "calibration", "the best point is used; raise max_solves", Severity.ASSUMED))
+        found.append(
+            Finding(
+                f"the fit had not converged after {diagnostics.solves} solutions (limit {max_solves})",
+                "calibration",
+                "the best point is used; raise max_solves",
+                Severity.ASSUMED,
+            )
+        )
     deviations = np.sqrt(np.diag(covariance))
     correlations = covariance / np.outer(deviations, deviations)
     for i, a in enumerate(at):
         for b in at[:i]:
             rates = {"diffusivity", "proliferation_rate", "alpha", "temozolomide", "clearance"}
             if abs(correlations[a, b]) > WIDE_CORRELATION and {table[a].name, table[b].name} <= rates:
-                found.append(Finding(f"{table[b].name} and {table[a].name} are confounded (correlation "
-                                     f"{correlations[a, b]:.2f})", "calibration",
-                                     "read them together: their combination is known better than either"))
+                found.append(
+                    Finding(
+                        f"{table[b].name} and {table[a].name} are confounded (correlation {correlations[a, b]:.2f})",
+                        "calibration",
+                        "read them together: their combination is known better than either",
+                    )
+                )
     if "temozolomide" not in held and "alpha" not in held:
-        found.append(Finding("temozolomide and radiotherapy were given together", "calibration",
-                             "what each killed rests on the prior of the drug's sensitivity"))
+        found.append(
+            Finding(
+                "temozolomide and radiotherapy were given together",
+                "calibration",
+                "what each killed rests on the prior of the drug's sensitivity",
+            )
+        )
     if diagnostics.accepted < 0.5:
-        found.append(Finding(f"only {diagnostics.accepted:.0%} of the draws around the best fit agree with the scans",
-                             "calibration", "the posterior is not normal: the table's intervals are too wide, the "
-                             "forecast's bands use the draws that agree"))
+        found.append(
+            Finding(
+                f"only {diagnostics.accepted:.0%} of the draws around the best fit agree with the scans",
+                "calibration",
+                "the posterior is not normal: the table's intervals are too wide, the "
+                "forecast's bands use the draws that agree",
+            )
+        )
     if diagnostics.wall_density > WALL_DENSITY:
-        found.append(Finding(f"the density at the edge of the fit's box reaches {diagnostics.wall_density:.2g}",
-                             "calibration", "the box may hold the tumor back", Severity.ASSUMED))
+        found.append(
+            Finding(
+                f"the density at the edge of the fit's box reaches {diagnostics.wall_density:.2g}",
+                "calibration",
+                "the box may hold the tumor back",
+                Severity.ASSUMED,
+            )
+        )
     return tuple(found)

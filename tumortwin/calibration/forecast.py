@@ -97,8 +97,9 @@ class Score:
     @property
     def beats_last_scan(self) -> bool:
         """Whether it is closer than the last scan carried forward, in overlap or in volume."""
-        return (self.dice > self.last_scan_dice
-                or abs(self.volume_error_percent) < abs(self.last_scan_volume_error_percent))
+        return self.dice > self.last_scan_dice or abs(self.volume_error_percent) < abs(
+            self.last_scan_volume_error_percent
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +177,10 @@ class Forecast:
             If the scan was used, or the forecast has no field on its day.
         """
         if observation.day <= self.start:
-            raise InputError(f"the scan of day {observation.day:.1f} is not after those used to calibrate (up to day "
-                             f"{self.start:.1f}): a forecast is scored on a later one")
+            raise InputError(
+                f"the scan of day {observation.day:.1f} is not after those used to calibrate (up to day "
+                f"{self.start:.1f}): a forecast is scored on a later one"
+            )
         field = self.field(observation.day)
         at = int(np.argmin(np.abs(self.days - observation.day)))
         last, seen = self.history[-1], observation.seen
@@ -187,7 +190,12 @@ class Forecast:
             region = contour_share(observation, quantity) * seen
             past = [contour_ml(o, quantity) for o in self.history]
             scores[quantity] = Score(
-                quantity, observation.day, observed, float(band.median[at]), float(band.p05[at]), float(band.p95[at]),
+                quantity,
+                observation.day,
+                observed,
+                float(band.median[at]),
+                float(band.p05[at]),
+                float(band.p95[at]),
                 dice((field.probability[quantity] > 0.5).astype(np.float32) * seen, region),
                 volume_error_percent(float(band.median[at]), observed),
                 bool(band.p05[at] <= observed <= band.p95[at]),
@@ -200,10 +208,16 @@ class Forecast:
     def rows(self) -> list[dict[str, str | float]]:
         """The curves as rows for a table: day, date, and for each quantity the median, 5 % and 95 % in mL."""
         return [
-            {"day": round(float(day), 4), "date": self.date(float(day)).isoformat(timespec="minutes"),
-             "forecast": "yes" if day > self.start else "no",
-             **{f"{q}_{name}_ml": round(float(getattr(band, name)[i]), 4)
-                for q, band in self.volumes.items() for name in ("median", "p05", "p95")}}
+            {
+                "day": round(float(day), 4),
+                "date": self.date(float(day)).isoformat(timespec="minutes"),
+                "forecast": "yes" if day > self.start else "no",
+                **{
+                    f"{q}_{name}_ml": round(float(getattr(band, name)[i]), 4)
+                    for q, band in self.volumes.items()
+                    for name in ("median", "p05", "p95")
+                },
+            }
             for i, day in enumerate(self.days)
         ]
 
@@ -217,7 +231,8 @@ class Forecast:
         return archive.load(path, cls, passphrase=passphrase)
 
     def __repr__(self) -> str:
-        ends = ", ".join(f"{q} {b.median[-1]:.1f} ({b.p05[-1]:.1f} to {b.p95[-1]:.1f}) mL"
-                         for q, b in self.volumes.items())
+        ends = ", ".join(
+            f"{q} {b.median[-1]:.1f} ({b.p05[-1]:.1f} to {b.p95[-1]:.1f}) mL" for q, b in self.volumes.items()
+        )
         span = f"day {self.start:.0f} to {self.days[-1]:.0f}"
         return f"Forecast({self.patient_id}, {span}: {ends}; {self.samples} samples)"

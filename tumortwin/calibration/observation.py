@@ -82,8 +82,9 @@ class Regions:
         odds = logit(np.clip(density, 1e-6, 1 - 1e-6).astype(np.float32))[self._nearest]
         return odds, np.sqrt(sum(g**2 for g in np.gradient(odds, *self._spacing)) + FLAT**2)
 
-    def inside(self, odds: tuple[NDArray[np.float32], NDArray[np.float32]], threshold: float,
-               outward: float = 0.0) -> NDArray[np.float32]:
+    def inside(
+        self, odds: tuple[NDArray[np.float32], NDArray[np.float32]], threshold: float, outward: float = 0.0
+    ) -> NDArray[np.float32]:
         """Share of each voxel inside the contour at a threshold of the log-odds, moved outward by some mm.
 
         A voxel that the contour passes through counts by the part inside: by its log-odds above the threshold over
@@ -129,8 +130,9 @@ class Channel:
     told: NDArray[np.bool_] | None = None
 
 
-def residuals(channels: Sequence[Channel], visible: Sequence[NDArray[np.floating]], values: Mapping[str, float],
-              regions: Regions) -> list[NDArray[np.float64]]:
+def residuals(
+    channels: Sequence[Channel], visible: Sequence[NDArray[np.floating]], values: Mapping[str, float], regions: Regions
+) -> list[NDArray[np.float64]]:
     """(prediction - data) / sigma of each channel.
 
     Parameters
@@ -176,8 +178,12 @@ def contour_ml(observation: Observation, kind: str) -> float:
     return volumes["whole"] if kind == "whole" else volumes["enhancing"] + volumes.get("necrosis", 0.0)
 
 
-def channels(observations: Sequence[Observation], mask: NDArray[np.bool_], spacing: Sequence[float],
-             fractions: Sequence[float] = ()) -> tuple[Channel, ...]:
+def channels(
+    observations: Sequence[Observation],
+    mask: NDArray[np.bool_],
+    spacing: Sequence[float],
+    fractions: Sequence[float] = (),
+) -> tuple[Channel, ...]:
     """What of the observations is compared with the model.
 
     Parameters
@@ -234,8 +240,10 @@ def reweighted(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float
     squares: dict[str, list[NDArray[np.float64]]] = {}
     for channel, residual in zip(channels, residuals, strict=True):
         squares.setdefault(channel.kind, []).append(residual[informative(channel, residual)] ** 2)
-    factors = {kind: float(np.sqrt(np.mean(np.concatenate(parts)))) if sum(map(len, parts)) else 1.0
-               for kind, parts in squares.items()}
+    factors = {
+        kind: float(np.sqrt(np.mean(np.concatenate(parts)))) if sum(map(len, parts)) else 1.0
+        for kind, parts in squares.items()
+    }
     # a close fit is no proof of good data where it may be chance (few voxels), or where an offset and a scale are
     # fitted to an error of whole regions (density)
     least = {"density": 1.0}
@@ -247,5 +255,8 @@ def informative(channel: Channel, residual: NDArray[np.float64]) -> NDArray[np.b
     if channel.kind == "density":
         return np.ones(residual.shape, bool)
     predicted = residual * channel.sigma + channel.data
-    return ((channel.data > 0.05) & (channel.data < 0.95)) | ((predicted > 0.05) & (predicted < 0.95)) | (
-        np.abs(predicted - channel.data) > 0.05)
+    return (
+        ((channel.data > 0.05) & (channel.data < 0.95))
+        | ((predicted > 0.05) & (predicted < 0.95))
+        | (np.abs(predicted - channel.data) > 0.05)
+    )

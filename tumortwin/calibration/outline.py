@@ -25,8 +25,10 @@ def tumor_box(twin: Twin, used: Sequence[Observation], margin: float) -> Box:
     """
     tumor = np.any([contour_share(o, kind) > 0.5 for o in used for kind in QUANTITIES], axis=0) & twin.domain.mask
     if not tumor.any():
-        raise InputError(f"none of the {len(used)} visits chosen shows a tumor inside the domain: "
-                         "choose others, or check the contours")
+        raise InputError(
+            f"none of the {len(used)} visits chosen shows a tumor inside the domain: "
+            "choose others, or check the contours"
+        )
     box = []
     for axis, (n, h) in enumerate(zip(tumor.shape, twin.domain.grid.spacing, strict=True)):
         there = np.nonzero(tumor.any(axis=tuple(a for a in range(3) if a != axis)))[0]

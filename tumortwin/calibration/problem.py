@@ -40,8 +40,17 @@ class Problem:
         Called after each solution of the growth equation; raises to cancel.
     """
 
-    def __init__(self, course: Course, window: Window, days: Sequence[float], channels: Sequence[Channel],
-                 unknowns: Sequence[Unknown], varied: Sequence[str], threads: int, tick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        course: Course,
+        window: Window,
+        days: Sequence[float],
+        channels: Sequence[Channel],
+        unknowns: Sequence[Unknown],
+        varied: Sequence[str],
+        threads: int,
+        tick: Callable[[], None],
+    ) -> None:
         self.course, self.days, self.channels = course, days, tuple(channels)
         self.unknowns, self.threads, self.tick = tuple(unknowns), threads, tick
         self.varied = tuple(u for u in unknowns if u.name in set(varied))
@@ -132,4 +141,3 @@ def cost(parts: Sequence[Vector], theta: Vector, problem: Problem, weight: float
     """Half the sum of squares of the residuals and of the priors' with their weight: what is minimised."""
     prior = weight * problem.prior_precision * (theta - problem.prior_mean) ** 2
     return 0.5 * float(sum(r @ r for r in parts) + prior.sum())
-

@@ -32,8 +32,12 @@ def best_start(problem: Problem, start: Vector, weight: float) -> Vector:
     """The best of a few starts: the rates and the radiosensitivity move the cost most, and over decades."""
     at = {u.name: k for k, u in enumerate(problem.varied)}
     best, lowest = start, cost(problem.residuals(start), start, problem, weight)
-    for name, steps in (("proliferation_rate", (-1.0, 1.0)), ("alpha", (-1.5, -0.75, 0.75)),
-                        ("diffusivity", (-1.0, 1.0)), ("proliferation_rate", (-0.5, 0.5))):
+    for name, steps in (
+        ("proliferation_rate", (-1.0, 1.0)),
+        ("alpha", (-1.5, -0.75, 0.75)),
+        ("diffusivity", (-1.0, 1.0)),
+        ("proliferation_rate", (-0.5, 0.5)),
+    ):
         if name not in at:
             continue
         center = best
@@ -74,5 +78,6 @@ def descend(problem: Problem, start: Vector, weight: float, budget: Budget, tole
         return budget.spent
 
     result = Minimizer(residual, parameters, iter_cb=watch, scale_covar=False, calc_covar=False).minimize(
-        method="leastsq", Dfun=derivative, col_deriv=0, ftol=tolerance, xtol=tolerance, max_nfev=10 * len(start))
+        method="leastsq", Dfun=derivative, col_deriv=0, ftol=tolerance, xtol=tolerance, max_nfev=10 * len(start)
+    )
     return best, bool(result.success) and not result.aborted

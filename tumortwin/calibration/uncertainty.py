@@ -89,8 +89,13 @@ def correlated(channel: Channel, columns: NDArray[np.float64], lengths: NDArray[
     return out
 
 
-def covariance(channels: Sequence[Channel], jacobians: Sequence[NDArray[np.float64]], prior: NDArray[np.float64],
-               lengths: NDArray[np.float64], repeated: float = 1.0) -> tuple[Matrix, Matrix]:
+def covariance(
+    channels: Sequence[Channel],
+    jacobians: Sequence[NDArray[np.float64]],
+    prior: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    repeated: float = 1.0,
+) -> tuple[Matrix, Matrix]:
     """Covariance of the unknowns about the maximum of the posterior, and the curvature there.
 
     Parameters

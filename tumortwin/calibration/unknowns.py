@@ -93,54 +93,118 @@ Z90 = 1.6448536269514722
 SHAPES = tuple(f"seed_shape_{i}" for i in range(1, 6))
 
 DIFFUSIVITY = Unknown(
-    "diffusivity", "D", "mm^2/day", Scale.LOG, 0.1, 1.0,
+    "diffusivity",
+    "D",
+    "mm^2/day",
+    Scale.LOG,
+    0.1,
+    1.0,
     "Harpold, Alvord & Swanson 2007 (doi:10.1093/jnen/66.1.1): high-grade glioma, about 6 to 150 mm^2/year",
 )
 PROLIFERATION = Unknown(
-    "proliferation_rate", "rho", "1/day", Scale.LOG, 0.03, 0.7,
+    "proliferation_rate",
+    "rho",
+    "1/day",
+    Scale.LOG,
+    0.03,
+    0.7,
     "Harpold, Alvord & Swanson 2007 (doi:10.1093/jnen/66.1.1): high-grade glioma, about 3 to 30 per year",
 )
 ALPHA = Unknown(
-    "alpha", "alpha", "1/Gy", Scale.LOG, 0.06, 0.7,
+    "alpha",
+    "alpha",
+    "1/Gy",
+    Scale.LOG,
+    0.06,
+    0.7,
     "between Qi 2006 (0.04 +- 0.06) and Pedicini 2014 (0.12), commonly quoted; the spread covers both",
 )
 TEMOZOLOMIDE = Unknown(
-    "temozolomide", "s_TMZ", "1/(mg/m2)", Scale.LOG, GrowthParameters().drug_sensitivity["temozolomide"], 0.8,
+    "temozolomide",
+    "s_TMZ",
+    "1/(mg/m2)",
+    Scale.LOG,
+    GrowthParameters().drug_sensitivity["temozolomide"],
+    0.8,
     SOURCES["drug_sensitivity"] + "; from next to nothing (MGMT not methylated) to several times that",
 )
 EARLY_GROWTH = Unknown(
-    "early_growth", "q", "1", Scale.LINEAR, 0.0, 0.35,
+    "early_growth",
+    "q",
+    "1",
+    Scale.LINEAR,
+    0.0,
+    0.35,
     "growth before the first scan may have differed: D exp(q), rho exp(-q)",
 )
 FRONT_WIDTH = Unknown("front_width", "w", "mm", Scale.LOG, 4.0, 0.4, "width of the seed's edge: a few mm, assumed")
 WHOLE = Unknown(
-    "threshold_whole", "u_FLAIR", "1", Scale.LOGIT, 0.25, 0.6,
+    "threshold_whole",
+    "u_FLAIR",
+    "1",
+    Scale.LOGIT,
+    0.25,
+    0.6,
     "density at the edge of the FLAIR abnormality, commonly quoted as 0.16 to 0.35; wider, because edema is in it too",
     solves=False,
 )
 ENHANCING = Unknown(
-    "threshold_enhancing", "u_T1Gd", "1", Scale.LOGIT, 0.7, 0.6,
+    "threshold_enhancing",
+    "u_T1Gd",
+    "1",
+    Scale.LOGIT,
+    0.7,
+    0.6,
     "density at the edge of enhancement, commonly quoted as 0.6 to 0.8; wider, because it is a convention",
     solves=False,
 )
 READER_WHOLE = Unknown(
-    "reader_whole", "r_FLAIR", "mm", Scale.LINEAR, 0.0, 1.5,
-    "an algorithm's FLAIR contour lies that far outside a person's; readers differ by 1 to 2 mm", solves=False,
+    "reader_whole",
+    "r_FLAIR",
+    "mm",
+    Scale.LINEAR,
+    0.0,
+    1.5,
+    "an algorithm's FLAIR contour lies that far outside a person's; readers differ by 1 to 2 mm",
+    solves=False,
 )
 READER_ENHANCING = Unknown(
-    "reader_enhancing", "r_T1Gd", "mm", Scale.LINEAR, 0.0, 1.5,
-    "an algorithm's T1Gd contour lies that far outside a person's; readers differ by 1 to 2 mm", solves=False,
+    "reader_enhancing",
+    "r_T1Gd",
+    "mm",
+    Scale.LINEAR,
+    0.0,
+    1.5,
+    "an algorithm's T1Gd contour lies that far outside a person's; readers differ by 1 to 2 mm",
+    solves=False,
 )
 ADC_OFFSET = Unknown(
-    "adc_offset", "a", "1", Scale.LINEAR, 0.0, 0.1,
-    "edema raises and healthy tissue lowers ADC: density from ADC is off by a constant", solves=False,
+    "adc_offset",
+    "a",
+    "1",
+    Scale.LINEAR,
+    0.0,
+    0.1,
+    "edema raises and healthy tissue lowers ADC: density from ADC is off by a constant",
+    solves=False,
 )
 ADC_SCALE = Unknown(
-    "adc_scale", "b", "1", Scale.LOG, 1.0, 0.2,
-    "the ADC of densest tumor is not known for the patient: density from ADC is off by a factor", solves=False,
+    "adc_scale",
+    "b",
+    "1",
+    Scale.LOG,
+    1.0,
+    0.2,
+    "the ADC of densest tumor is not known for the patient: density from ADC is off by a factor",
+    solves=False,
 )
 CLEARANCE = Unknown(
-    "clearance", "t_half", "day", Scale.LOG, 30.0, 0.7,
+    "clearance",
+    "t_half",
+    "day",
+    Scale.LOG,
+    30.0,
+    0.7,
     "assumed: killed cells stay visible and are cleared over weeks to months, as pseudoprogression fades",
     solves=False,
 )

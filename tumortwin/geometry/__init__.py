@@ -1,27 +1,28 @@
 """Where the tumor is: registration, brain, tissue and tumor, cell density, and the domain it grows in."""
 
-from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
-from tumortwin.geometry.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
-from tumortwin.geometry.consistency import hold_over_visits, smooth_over_visits
-from tumortwin.geometry.deformation import Deformation, deform
+from tumortwin.geometry.brain.atlas import AtlasOnHead, lay_atlas
+from tumortwin.geometry.brain.tissue import Tissue, classify
+from tumortwin.geometry.displacement import Deformation
 from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
-from tumortwin.geometry.drawn import drawn_tumor
-from tumortwin.geometry.edges import SmallMotion, small_motion
-from tumortwin.geometry.editing import Edited, Stroke
+from tumortwin.geometry.editing.hints import Hinted, segment_from_box, segment_from_click
+from tumortwin.geometry.editing.refinement import Refinement, refine
+from tumortwin.geometry.editing.strokes import Edited, Stroke
 from tumortwin.geometry.head import Head, normalized, read_head
-from tumortwin.geometry.hints import Hinted, segment_from_box, segment_from_click
-from tumortwin.geometry.lesions import Lesion, Lesions, measure_lesions
-from tumortwin.geometry.outline_density import Cellularity, Front, density_from_both, density_from_outlines
-from tumortwin.geometry.plausibility import check_drawn
+from tumortwin.geometry.measures.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
+from tumortwin.geometry.measures.lesions import Lesion, Lesions, measure_lesions
+from tumortwin.geometry.measures.outline_density import Cellularity, Front, density_from_both, density_from_outlines
+from tumortwin.geometry.measures.response import Response, measure
 from tumortwin.geometry.pose import Aligned, given_pose, one_frame, pose_of
-from tumortwin.geometry.refinement import Refinement, refine
-from tumortwin.geometry.regions import Region, drawn_regions
-from tumortwin.geometry.registration import Registration, register
-from tumortwin.geometry.response import Response, measure
+from tumortwin.geometry.registration.deformation import deform
+from tumortwin.geometry.registration.rigid import Registration, register
+from tumortwin.geometry.registration.small_motion import SmallMotion, small_motion
+from tumortwin.geometry.registration.transform_file import read_transform
 from tumortwin.geometry.sampling import average, covered
-from tumortwin.geometry.tissue import Tissue, classify
-from tumortwin.geometry.transform_file import read_transform
-from tumortwin.geometry.tumor import Normalized, TumorMasks, find_tumor
+from tumortwin.geometry.segmentation.consistency import hold_over_visits, smooth_over_visits
+from tumortwin.geometry.segmentation.drawn import drawn_tumor
+from tumortwin.geometry.segmentation.plausibility import check_drawn
+from tumortwin.geometry.segmentation.regions import Region, drawn_regions
+from tumortwin.geometry.segmentation.tumor import Normalized, TumorMasks, find_tumor
 
 __all__ = [
     "ADC_WATER",

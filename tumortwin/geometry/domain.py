@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.compartments import Compartments, Part, barrier
+from tumortwin.geometry.brain.compartments import Compartments, Part, barrier
+from tumortwin.geometry.brain.tissue import Tissue
 from tumortwin.geometry.sampling import average
-from tumortwin.geometry.tissue import Tissue
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import index_map
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -56,11 +56,15 @@ class Domain:
                 raise InputError(f"the domain's {name} has shape {array.shape}, its grid {self.grid.shape}")
             object.__setattr__(self, name, array)
             if name != "mask" and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1 + 1e-4):
-                raise InputError(f"the domain's share of {name} is 0..1, not {array.min():.3g} to {array.max():.3g}: "
-                                 "set unknown tissue to 0")
+                raise InputError(
+                    f"the domain's share of {name} is 0..1, not {array.min():.3g} to {array.max():.3g}: "
+                    "set unknown tissue to 0"
+                )
         if (self.white + self.grey + self.csf).max() > 1 + 1e-3:
-            raise InputError("the domain's shares of white, grey and CSF sum to at most 1, not "
-                             f"{(self.white + self.grey + self.csf).max():.3g}")
+            raise InputError(
+                "the domain's shares of white, grey and CSF sum to at most 1, not "
+                f"{(self.white + self.grey + self.csf).max():.3g}"
+            )
         if not self.mask.any():
             raise InputError("the domain's mask has no voxels: nothing can grow anywhere")
 
@@ -82,13 +86,14 @@ class Domain:
         return Domain(self.grid.cropped(box), self.mask[box], self.white[box], self.grey[box], self.csf[box])
 
 
-def brain_domain(tissue: Tissue, spacing: float, tumor: Mask | None = None,
-                 where: str = "") -> tuple[Domain, list[Finding]]:
+def brain_domain(
+    tissue: Tissue, spacing: float, tumor: Mask | None = None, where: str = ""
+) -> tuple[Domain, list[Finding]]:
     """The brain's white and grey matter on a cubic, axis-aligned grid, parted by falx, tentorium and ventricles.
 
     Voxels that are mostly CSF hold no cells, so ventricles and sulci are walls. Where gyri of the two hemispheres, or
     the cerebrum and the cerebellum, touch on this grid, a layer of voxels is taken out between them (see
-    :func:`~tumortwin.geometry.compartments.barrier`); callosum, commissures and brainstem stay passages.
+    :func:`~tumortwin.geometry.brain.compartments.barrier`); callosum, commissures and brainstem stay passages.
 
     Parameters
     ----------
@@ -118,13 +123,22 @@ def brain_domain(tissue: Tissue, spacing: float, tumor: Mask | None = None,
     white, grey, csf = white / total, grey / total, csf / total
     solid = white + grey > 0.5
     if tissue.compartments is None:
-        findings.append(Finding("no atlas says where falx and tentorium are", where,
-                                "no barrier but CSF: cells can cross where the hemispheres touch", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "no atlas says where falx and tentorium are",
+                where,
+                "no barrier but CSF: cells can cross where the hemispheres touch",
+                Severity.ASSUMED,
+            )
+        )
     else:
         matrix = index_map(tissue.grid, grid)
-        part, passage = (ndimage.affine_transform(a.astype(np.uint8), matrix[:3, :3], matrix[:3, 3], order=0,
-                                                  output_shape=grid.shape, mode="nearest")
-                         for a in (tissue.compartments.part, tissue.compartments.passage))
+        part, passage = (
+            ndimage.affine_transform(
+                a.astype(np.uint8), matrix[:3, :3], matrix[:3, 3], order=0, output_shape=grid.shape, mode="nearest"
+            )
+            for a in (tissue.compartments.part, tissue.compartments.passage)
+        )
         laid = Compartments(part, passage > 0)
         solid &= ~barrier(laid, white + grey, solid, grid.spacing)
         findings += _doubts(laid, solid, None if tumor is None else average(tumor, grid) > 0.5, where)
@@ -132,8 +146,7 @@ def brain_domain(tissue: Tissue, spacing: float, tumor: Mask | None = None,
     return Domain(grid, mask, white, grey, csf), findings + found
 
 
-def organ_domain(mask: Mask, spacing: float, *, largest: bool = False,
-                 where: str = "") -> tuple[Domain, list[Finding]]:
+def organ_domain(mask: Mask, spacing: float, *, largest: bool = False, where: str = "") -> tuple[Domain, list[Finding]]:
     """Any organ (breast, prostate, liver) as one tissue, from a mask on any grid.
 
     A voxel is in the domain if more than half of it lies in the mask. Of an organ so thin that this would change its
@@ -171,10 +184,15 @@ def organ_domain(mask: Mask, spacing: float, *, largest: bool = False,
         order = np.argsort(-share, axis=None, kind="stable")[:count]
         inside = np.zeros(grid.shape, bool)
         inside.flat[order] = True
-        findings.append(Finding(
-            f"the organ is thin or small for voxels of {spacing:g} mm", where,
-            f"voxels from a share of {share.flat[order[-1]]:.2f} on count as inside, which keeps its volume of "
-            f"{mask.volume_ml:.3g} mL; choose a finer spacing", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                f"the organ is thin or small for voxels of {spacing:g} mm",
+                where,
+                f"voxels from a share of {share.flat[order[-1]]:.2f} on count as inside, which keeps its volume of "
+                f"{mask.volume_ml:.3g} mL; choose a finer spacing",
+                Severity.ASSUMED,
+            )
+        )
     kept, found = _pieces(inside, grid, "the organ", where, largest=largest)
     return Domain.uniform(grid, kept), findings + found
 
@@ -201,8 +219,10 @@ def cubic_grid(mask: Mask, spacing: float) -> Grid:
     size = np.ceil((high - low) / spacing - 1e-6).astype(int) + 2 * PADDING
     count = float(np.prod(size.astype(float)))
     if count > TOO_MANY_VOXELS:
-        raise InputError(f"a grid of {spacing:g} mm around {mask.name or 'the mask'} has {count:.2g} voxels, more than "
-                         "memory holds: choose a larger spacing")
+        raise InputError(
+            f"a grid of {spacing:g} mm around {mask.name or 'the mask'} has {count:.2g} voxels, more than "
+            "memory holds: choose a larger spacing"
+        )
     origin = low + (0.5 - PADDING) * spacing
     return Grid.regular((int(size[2]), int(size[1]), int(size[0])), spacing, origin, mask.frame)
 
@@ -225,41 +245,64 @@ def resolution_findings(grid: Grid, tumors: Iterable[Mask], where: str = "") -> 
     across = (6 * min(volumes) / np.pi) ** (1 / 3)
     if across >= FEW_ACROSS * grid.spacing[0]:
         return []
-    return [Finding(f"the smallest tumor ({min(volumes) / 1000:.2g} mL) is {across / grid.spacing[0]:.1f} voxels of "
-                    f"{grid.spacing[0]:g} mm across", where,
-                    "its volume is uncertain by a layer of voxels: choose a spacing of "
-                    f"{across / FEW_ACROSS:.1f} mm or less", Severity.NOTE)]
+    return [
+        Finding(
+            f"the smallest tumor ({min(volumes) / 1000:.2g} mL) is {across / grid.spacing[0]:.1f} voxels of "
+            f"{grid.spacing[0]:g} mm across",
+            where,
+            f"its volume is uncertain by a layer of voxels: choose a spacing of {across / FEW_ACROSS:.1f} mm or less",
+            Severity.NOTE,
+        )
+    ]
 
 
 def _size_findings(grid: Grid, where: str) -> list[Finding]:
     count = int(np.prod(grid.shape))
     if count <= MANY_VOXELS:
         return []
-    return [Finding(f"the grid has {count / 1e6:.0f} million voxels", where,
-                    f"used all the same: a solve will need about {count * 1e-7:.0f} GB; a larger spacing needs less",
-                    Severity.NOTE)]
+    return [
+        Finding(
+            f"the grid has {count / 1e6:.0f} million voxels",
+            where,
+            f"used all the same: a solve will need about {count * 1e-7:.0f} GB; a larger spacing needs less",
+            Severity.NOTE,
+        )
+    ]
 
 
-def _doubts(compartments: Compartments, solid: NDArray[np.bool_], tumor: NDArray[np.bool_] | None,
-            where: str) -> list[Finding]:
+def _doubts(
+    compartments: Compartments, solid: NDArray[np.bool_], tumor: NDArray[np.bool_] | None, where: str
+) -> list[Finding]:
     """What speaks against barriers where the atlas put them."""
     findings = []
     left, right = (int((solid & (compartments.part == side)).sum()) for side in (Part.LEFT, Part.RIGHT))
     if max(left, right) > 1.25 * min(left, right):
-        findings.append(Finding(f"the atlas gives {left / (left + right):.0%} of the cerebrum to the left side", where,
-                                "the falx was put there all the same: look at the overlay", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                f"the atlas gives {left / (left + right):.0%} of the cerebrum to the left side",
+                where,
+                "the falx was put there all the same: look at the overlay",
+                Severity.ASSUMED,
+            )
+        )
     if tumor is not None and tumor.any():
         beyond = sorted((tumor & (compartments.part == part)).sum() / tumor.sum() for part in Part)[-2]
         if beyond > 0.1 and not (tumor & compartments.passage & solid).any():
-            findings.append(Finding(
-                f"the tumor lies on both sides of the falx or the tentorium ({beyond:.0%} beyond it) and in no passage "
-                "between them", where, "cells cannot cross there in the model: it may be displaced, or grown through",
-                Severity.NOTE))
+            findings.append(
+                Finding(
+                    f"the tumor lies on both sides of the falx or the tentorium ({beyond:.0%} beyond it) "
+                    "and in no passage between them",
+                    where,
+                    "cells cannot cross there in the model: it may be displaced, or grown through",
+                    Severity.NOTE,
+                )
+            )
     return findings
 
 
-def _pieces(inside: NDArray[np.bool_], grid: Grid, what: str, where: str, *,
-            largest: bool) -> tuple[NDArray[np.bool_], list[Finding]]:
+def _pieces(
+    inside: NDArray[np.bool_], grid: Grid, what: str, where: str, *, largest: bool
+) -> tuple[NDArray[np.bool_], list[Finding]]:
     """A mask without crumbs, and what was dropped or is in pieces."""
     labels, count = ndimage.label(inside)
     if count <= 1:
@@ -272,11 +315,23 @@ def _pieces(inside: NDArray[np.bool_], grid: Grid, what: str, where: str, *,
     kept = keep[labels]
     findings = []
     if keep.sum() > 1:
-        findings.append(Finding(f"{what} is in {keep.sum()} pieces that do not touch", where,
-                                "all kept: no cell passes from one to another", Severity.NOTE))
+        findings.append(
+            Finding(
+                f"{what} is in {keep.sum()} pieces that do not touch",
+                where,
+                "all kept: no cell passes from one to another",
+                Severity.NOTE,
+            )
+        )
     lost = 1 - kept.sum() / inside.sum()
     if lost > PIECE_SHARE:
-        findings.append(Finding(f"{what} has {count - keep.sum()} further pieces, {lost:.1%} of its volume "
-                                f"({(inside.sum() - kept.sum()) * grid.voxel_volume / 1000:.2g} mL)", where,
-                                "left out", Severity.LEFT_OUT))
+        findings.append(
+            Finding(
+                f"{what} has {count - keep.sum()} further pieces, {lost:.1%} of its volume "
+                f"({(inside.sum() - kept.sum()) * grid.voxel_volume / 1000:.2g} mL)",
+                where,
+                "left out",
+                Severity.LEFT_OUT,
+            )
+        )
     return kept, findings

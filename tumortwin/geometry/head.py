@@ -10,24 +10,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.bias import flatten
-from tumortwin.geometry.brain import AtlasOnHead, lay_atlas
-from tumortwin.geometry.brain_check import check_brain
-from tumortwin.geometry.plausibility import check_drawn
-from tumortwin.geometry.regions import Region, united
+from tumortwin.geometry.brain.atlas import AtlasOnHead, lay_atlas
+from tumortwin.geometry.brain.bias import flatten
+from tumortwin.geometry.brain.check import check_brain
+from tumortwin.geometry.brain.tissue import Tissue, classify
 from tumortwin.geometry.sampling import average, box_slices
-from tumortwin.geometry.tissue import Tissue, classify
-from tumortwin.geometry.tumor import Normalized, TumorMasks, find_tumor
+from tumortwin.geometry.segmentation.plausibility import check_drawn
+from tumortwin.geometry.segmentation.regions import Region, united
+from tumortwin.geometry.segmentation.tumor import Normalized, TumorMasks, find_tumor
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, TISSUE_ORDER, Sequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
-POSE_ORDER = (Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC, Sequence.DWI)
-"""Which image stands for a visit's pose."""
-TISSUE_ORDER = (Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.T2)
-"""Which image tells the tissues."""
-NORMALIZED = (Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.T2)
 GUARD_MM = 3.0
 """The tumor and this much around it are kept out of what is fitted to normal tissue."""
 
@@ -60,13 +55,14 @@ class Head:
     prior: AtlasOnHead | None = None
 
 
-def first_of(order: tuple[Sequence, ...], images: Mapping[Sequence, Volume]) -> Sequence | None:
-    """The first sequence of an order that is among the images."""
-    return next((sequence for sequence in order if sequence in images), None)
-
-
-def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], where: str = "", *,
-              after_resection: bool = False, brain: Mask | None = None) -> Head:
+def read_head(
+    images: Mapping[Sequence, Volume],
+    drawn: Mapping[Region, Mask],
+    where: str = "",
+    *,
+    after_resection: bool = False,
+    brain: Mask | None = None,
+) -> Head:
     """Find brain, tissue and tumor in the reference visit.
 
     Parameters
@@ -90,12 +86,20 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
     key = first_of(TISSUE_ORDER, images)
     if key is None:
         held = ", ".join(images) or "no images"
-        raise InputError(f"{where}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, the visit has {held}: "
-                         "choose another reference visit")
+        raise InputError(
+            f"{where}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, the visit has {held}: "
+            "choose another reference visit"
+        )
     findings = []
     if key is not Sequence.T1:
-        findings.append(Finding(f"no T1 image without contrast agent at the reference visit: tissue is told from {key}",
-                                where, "white and grey matter are less certain", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                f"no T1 image without contrast agent at the reference visit: tissue is told from {key}",
+                where,
+                "white and grey matter are less certain",
+                Severity.ASSUMED,
+            )
+        )
     image = images[key]
     known = united(*drawn.values()) if drawn else None
     if brain is not None and not brain.array.any():
@@ -105,11 +109,17 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
     if brain is not None:
         given = average(brain, prior.grid) > 0.5
         if not given.any():
-            raise InputError(f"{where}: the mask {brain.name or 'brain'!r} is empty where {key} is: draw it again, or "
-                             "leave it out")
-        findings.append(Finding(f"the brain is that of the mask {brain.name or 'brain'!r} ({brain.volume_ml:.0f} mL)",
-                                where, "used instead of looking for it: leave the mask out to have it found",
-                                Severity.NOTE))
+            raise InputError(
+                f"{where}: the mask {brain.name or 'brain'!r} is empty where {key} is: draw it again, or leave it out"
+            )
+        findings.append(
+            Finding(
+                f"the brain is that of the mask {brain.name or 'brain'!r} ({brain.volume_ml:.0f} mL)",
+                where,
+                "used instead of looking for it: leave the mask out to have it found",
+                Severity.NOTE,
+            )
+        )
     near = np.zeros(prior.grid.shape, bool) if known is None else _guard(known, prior.grid)
     # twice: a lesion that is not drawn disturbs the tissue it is told from
     for _ in range(1 if drawn.keys() & {Region.WHOLE, Region.EDEMA} else 2):
@@ -120,14 +130,20 @@ def read_head(images: Mapping[Sequence, Volume], drawn: Mapping[Region, Mask], w
     tissue = classify(image, prior, near, given)
     findings += check_drawn(normalized(images, tissue, near), drawn, where) if drawn else []
     findings += check_brain(image, tissue, prior, near, where, t1=key in (Sequence.T1, Sequence.T1GD))
-    even = {s: flatten(v, tissue.grid, tissue.white, tissue.grey, near) if s in NORMALIZED else v
-            for s, v in images.items()}
+    even = {
+        s: flatten(v, tissue.grid, tissue.white, tissue.grey, near) if s in NORMALIZED else v for s, v in images.items()
+    }
     return Head(even, tissue, tumor, near, (*findings, *tumor.findings), prior)
 
 
-def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArray[np.bool_],
-               transform: NDArray[np.float64] | None = None, prior: AtlasOnHead | None = None,
-               where: str = "") -> Normalized:
+def normalized(
+    images: Mapping[Sequence, Volume],
+    tissue: Tissue,
+    exclude: NDArray[np.bool_],
+    transform: NDArray[np.float64] | None = None,
+    prior: AtlasOnHead | None = None,
+    where: str = "",
+) -> Normalized:
     """Bring a visit's images onto one grid and into units of white matter's signal.
 
     Parameters
@@ -165,8 +181,10 @@ def normalized(images: Mapping[Sequence, Volume], tissue: Tissue, exclude: NDArr
         adc = resample(images[Sequence.ADC], grid).array
         ready[Sequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
     back = np.asarray(np.linalg.inv(matrix), np.float64)
-    brain, white, grey = (resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array
-                          for a in (tissue.brain, tissue.white, tissue.grey))
+    brain, white, grey = (
+        resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array
+        for a in (tissue.brain, tissue.white, tissue.grey)
+    )
     usual = None
     if prior is not None:
         usual = resample(Volume(prior.white + prior.grey, prior.grid), grid, back).array

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.bias import flatten
-from tumortwin.geometry.deformation import Deformation, deform
-from tumortwin.geometry.edges import small_motion
-from tumortwin.geometry.head import NORMALIZED, POSE_ORDER, Head, first_of
-from tumortwin.geometry.registration import Registration, quality, register, without_tumor
+from tumortwin.geometry.brain.bias import flatten
+from tumortwin.geometry.displacement import Deformation
+from tumortwin.geometry.head import Head
+from tumortwin.geometry.registration.deformation import deform
+from tumortwin.geometry.registration.rigid import Registration, quality, register, without_tumor
+from tumortwin.geometry.registration.small_motion import small_motion
 from tumortwin.geometry.sampling import isotropic
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, Sequence, first_of
 from tumortwin.imaging.volume import Mask, Volume
 
 AnyVolume = TypeVar("AnyVolume", bound=Volume)
@@ -33,8 +34,10 @@ DOUBTFUL_MM = 3.0
 LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 """A motion within a visit beyond these is doubtful."""
 
-def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "", *,
-            tumor: Mask | None = None) -> Registration:
+
+def pose_of(
+    head: Head, images: Mapping[Sequence, Volume], where: str = "", *, tumor: Mask | None = None
+) -> Registration:
     """How another visit's head lies: register it to the reference on the best image both have.
 
     The brain and 4 mm around it are compared, without the reference's tumor and, as far as it is known, the visit's:
@@ -61,8 +64,12 @@ def pose_of(head: Head, images: Mapping[Sequence, Volume], where: str = "", *,
     still, mover = compared_images(head.images, images, where)
     reference = [v.grid for v in head.images.values()]
     if not images.keys() & set(NORMALIZED) and any(images[mover].grid.matches(g) for g in reference):
-        finding = Finding(f"{mover} alone, on the voxels and in the frame of reference of the reference visit", where,
-                          "taken as aligned with it, as the files claim: not registered", Severity.ASSUMED)
+        finding = Finding(
+            f"{mover} alone, on the voxels and in the frame of reference of the reference visit",
+            where,
+            "taken as aligned with it, as the files claim: not registered",
+            Severity.ASSUMED,
+        )
         return Registration(np.eye(4), np.nan, 1.0, 0.0, (finding,))
     tissue = head.tissue
 
@@ -82,16 +89,26 @@ def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, wh
     if not np.isfinite(last.residual_mm) or last.similarity <= last.before:
         return found
     if last.moved_mm > DOUBTFUL_MM:
-        return replace(found, findings=(*found.findings, Finding(
-            f"registration is doubtful: by its edges the head would lie {last.moved_mm:.1f} mm elsewhere", where,
-            "used as mutual information has it: look at the overlay", Severity.ASSUMED)))
+        return replace(
+            found,
+            findings=(
+                *found.findings,
+                Finding(
+                    f"registration is doubtful: by its edges the head would lie {last.moved_mm:.1f} mm elsewhere",
+                    where,
+                    "used as mutual information has it: look at the overlay",
+                    Severity.ASSUMED,
+                ),
+            ),
+        )
     transform = found.transform @ last.transform
     similarity, overlap = quality(fixed, moving, mask, transform)
     return Registration(transform, similarity, overlap, last.residual_mm, found.findings)
 
 
-def given_pose(head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np.float64], source: str,
-               where: str = "") -> Registration:
+def given_pose(
+    head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np.float64], source: str, where: str = ""
+) -> Registration:
     """A pose that was given, with the same measures of quality as one that was found.
 
     Parameters
@@ -122,17 +139,32 @@ def given_pose(head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np
     similarity, overlap = quality(fixed, moving, mask, matrix)
     off = small_motion(fixed, placed(moving, matrix, fixed.frame), mask)
     doubtful = off.moved_mm > max(DOUBTFUL_MM, CLEAR_TIMES * off.residual_mm) or not np.isfinite(off.residual_mm)
-    said = f"{still} and {mover} lie {off.moved_mm:.1f} mm apart with it" if np.isfinite(off.residual_mm) else \
-        "too little of the brain is in both images to check it"
-    return Registration(matrix, similarity, overlap, off.moved_mm, (Finding(
-        f"the pose is given by {source}; {said} (normalized mutual information {similarity:.3f}, overlap "
-        f"{overlap:.0%})", where, "used instead of a registration" + (", but doubtful: look at the overlay, and at the "
-                                                                      "transform's direction" if doubtful else ""),
-        Severity.ASSUMED if doubtful else Severity.NOTE),))
+    said = (
+        f"{still} and {mover} lie {off.moved_mm:.1f} mm apart with it"
+        if np.isfinite(off.residual_mm)
+        else "too little of the brain is in both images to check it"
+    )
+    return Registration(
+        matrix,
+        similarity,
+        overlap,
+        off.moved_mm,
+        (
+            Finding(
+                f"the pose is given by {source}; {said} (normalized mutual information {similarity:.3f}, overlap "
+                f"{overlap:.0%})",
+                where,
+                "used instead of a registration"
+                + (", but doubtful: look at the overlay, and at the transform's direction" if doubtful else ""),
+                Severity.ASSUMED if doubtful else Severity.NOTE,
+            ),
+        ),
+    )
 
 
-def bend(head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: NDArray[np.float64],
-         where: str = "") -> Deformation:
+def bend(
+    head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: NDArray[np.float64], where: str = ""
+) -> Deformation:
     """How the brain deformed since the reference visit, away from both visits' tumors.
 
     Parameters
@@ -151,7 +183,7 @@ def bend(head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: 
     Raises
     ------
     InputError
-        As :func:`~tumortwin.geometry.deformation.deform`.
+        As :func:`~tumortwin.geometry.registration.deformation.deform`.
     """
     still, mover = compared_images(head.images, images, where)
     tissue = head.tissue
@@ -160,12 +192,14 @@ def bend(head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: 
         image = flatten(image, tissue.grid, tissue.white, tissue.grey, head.near_tumor, transform)
     there = resample(tumor, tissue.grid, transform).array
     around = ndimage.distance_transform_edt(~tissue.brain, sampling=tissue.grid.spacing) <= 4
-    return deform(head.images[still], image, Mask(around, tissue.grid), Mask(head.near_tumor | there, tissue.grid),
-                  transform)
+    return deform(
+        head.images[still], image, Mask(around, tissue.grid), Mask(head.near_tumor | there, tissue.grid), transform
+    )
 
 
-def compared_images(reference: Mapping[Sequence, Volume], images: Mapping[Sequence, Volume],
-                    where: str) -> tuple[Sequence, Sequence]:
+def compared_images(
+    reference: Mapping[Sequence, Volume], images: Mapping[Sequence, Volume], where: str
+) -> tuple[Sequence, Sequence]:
     """The image of the reference and the visit's that are compared: the same sequence if there is one.
 
     Raises
@@ -232,8 +266,9 @@ def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
     """Bring a visit's images to where its pose image shows the head.
 
     Within one frame of reference the scanner's coordinates are nearly right, but people move by a millimeter or three
-    between series. That motion is estimated (:func:`~tumortwin.geometry.edges.small_motion`), and undone where it is
-    clear: farther than half a millimeter and than twice the estimate's residual, and the images agree better with it.
+    between series. That motion is estimated
+    (:func:`~tumortwin.geometry.registration.small_motion.small_motion`), and undone where it is clear:
+    farther than half a millimeter and than twice the estimate's residual, and the images agree better with it.
     All else stays where the file has it. Maps and weighted images on the same voxels move together. An image of another
     frame of reference is registered from several starts.
 
@@ -259,8 +294,15 @@ def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
         elif image.frame != still.frame:
             found = register(still, image, where=f"{where}, {sequence}")
             motions[sequence] = found.transform
-            findings += [Finding(f"{sequence} has another frame of reference than {key}", where, "registered to it",
-                                 Severity.REPAIRED), *found.findings]
+            findings += [
+                Finding(
+                    f"{sequence} has another frame of reference than {key}",
+                    where,
+                    "registered to it",
+                    Severity.REPAIRED,
+                ),
+                *found.findings,
+            ]
         elif np.ptp(image.array) > 0 and np.ptp(still.array) > 0:
             head = upper_head(still) if head is None else head
             motions[sequence], found_too = _within(still, image, head, f"{sequence} lies", key, where)
@@ -270,8 +312,9 @@ def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
     return Aligned(moved, motions, tuple(findings))
 
 
-def _within(still: Volume, image: Volume, head: Mask, what: str, key: Sequence,
-            where: str) -> tuple[NDArray[np.float64], list[Finding]]:
+def _within(
+    still: Volume, image: Volume, head: Mask, what: str, key: Sequence, where: str
+) -> tuple[NDArray[np.float64], list[Finding]]:
     """The motion between two series of a visit, if it is clear, and a finding that says it."""
     found = small_motion(still, image, head, enough_mm=CLEAR_MM)
     clear = found.moved_mm > max(CLEAR_MM, CLEAR_TIMES * found.residual_mm) and found.similarity > found.before
@@ -279,9 +322,14 @@ def _within(still: Volume, image: Volume, head: Mask, what: str, key: Sequence,
         return np.eye(4), []
     size = f"{what} {found.moved_mm:.1f} mm and {found.degrees:.1f} degrees off {key} (+- {found.residual_mm:.1f} mm)"
     if found.moved_mm > LARGE_MM or found.degrees > LARGE_DEGREES:
-        return found.transform, [Finding(
-            f"{size}: much for a head that moves between series, the motion is doubtful", where,
-            "moved back all the same: look at the overlay", Severity.ASSUMED)]
+        return found.transform, [
+            Finding(
+                f"{size}: much for a head that moves between series, the motion is doubtful",
+                where,
+                "moved back all the same: look at the overlay",
+                Severity.ASSUMED,
+            )
+        ]
     return found.transform, [Finding(f"{size}: the head moved between series", where, "moved back", Severity.REPAIRED)]
 
 

@@ -13,7 +13,7 @@ from tumortwin.imaging.resampling import index_map
 from tumortwin.imaging.volume import Grid, Volume
 
 if TYPE_CHECKING:
-    from tumortwin.geometry.deformation import Deformation
+    from tumortwin.geometry.displacement import Deformation
 
 
 def to_itk(volume: Volume) -> sitk.Image:
@@ -26,8 +26,14 @@ def to_itk(volume: Volume) -> sitk.Image:
     return image
 
 
-def average(volume: Volume, grid: Grid, transform: NDArray[np.float64] | None = None, *,
-            fill: float = 0.0, displacement: Deformation | None = None) -> NDArray[np.float32]:
+def average(
+    volume: Volume,
+    grid: Grid,
+    transform: NDArray[np.float64] | None = None,
+    *,
+    fill: float = 0.0,
+    displacement: Deformation | None = None,
+) -> NDArray[np.float32]:
     """Mean of a volume over each voxel of a grid; of a mask, the share of the voxel that lies inside.
 
     The volume is interpolated linearly at points spaced no wider than its own voxels and averaged, so a fine mask keeps
@@ -91,8 +97,9 @@ def box_slices(start: ArrayLike, stop: ArrayLike) -> tuple[slice, slice, slice]:
     return slice(a, d), slice(b, e), slice(c, f)
 
 
-def _average(array: NDArray, matrix: NDArray[np.float64], target: tuple[int, int, int],
-             fill: float) -> NDArray[np.float32]:
+def _average(
+    array: NDArray, matrix: NDArray[np.float64], target: tuple[int, int, int], fill: float
+) -> NDArray[np.float32]:
     points = _points_per_voxel(matrix)
     # index of sub-point s of target voxel i is i + (s + 1/2) / n - 1/2
     fine = matrix.copy()
@@ -100,8 +107,14 @@ def _average(array: NDArray, matrix: NDArray[np.float64], target: tuple[int, int
     fine[:3, 3] = matrix[:3, 3] + matrix[:3, :3] @ (0.5 / points - 0.5)
     shape = tuple(int(n * k) for n, k in zip(target, points, strict=True))
     values = ndimage.affine_transform(
-        array.astype(np.float32), fine[:3, :3], fine[:3, 3], output_shape=shape, order=1, mode="grid-constant",
-        cval=fill, output=np.float32,
+        array.astype(np.float32),
+        fine[:3, :3],
+        fine[:3, 3],
+        output_shape=shape,
+        order=1,
+        mode="grid-constant",
+        cval=fill,
+        output=np.float32,
     )
     z, y, x = target
     a, b, c = points
@@ -113,8 +126,9 @@ def _points_per_voxel(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.clip(np.ceil(np.abs(matrix[:3, :3]).max(0) - 0.01), 1, 6).astype(int)
 
 
-def _bent_average(array: NDArray, matrix: NDArray[np.float64], grid: Grid, fill: float,
-                  displacement: Deformation) -> NDArray[np.float32]:
+def _bent_average(
+    array: NDArray, matrix: NDArray[np.float64], grid: Grid, fill: float, displacement: Deformation
+) -> NDArray[np.float32]:
     """As `_average`, with points displaced first; one set of points within the voxels after the other."""
     steps = [(np.arange(n) + 0.5) / n - 0.5 for n in _points_per_voxel(matrix)]
     index = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in grid.shape], indexing="ij"), axis=-1)
@@ -126,13 +140,15 @@ def _bent_average(array: NDArray, matrix: NDArray[np.float64], grid: Grid, fill:
     offsets = [(a, b, c) for a in steps[0] for b in steps[1] for c in steps[2]]
     for offset in offsets:
         there = (index + offset) @ matrix[:3, :3].T + matrix[:3, 3]
-        total += ndimage.map_coordinates(values, np.moveaxis(there, -1, 0), order=1, mode="grid-constant", cval=fill,
-                                         output=np.float32)
+        total += ndimage.map_coordinates(
+            values, np.moveaxis(there, -1, 0), order=1, mode="grid-constant", cval=fill, output=np.float32
+        )
     return total / np.float32(len(offsets))
 
 
-def covered(source: Grid, grid: Grid, transform: NDArray[np.float64] | None = None,
-            displacement: Deformation | None = None) -> NDArray[np.bool_]:
+def covered(
+    source: Grid, grid: Grid, transform: NDArray[np.float64] | None = None, displacement: Deformation | None = None
+) -> NDArray[np.bool_]:
     """Voxels of `grid` whose centre lies inside the field of view of `source`."""
     matrix = index_map(source, grid, transform)
     inside = np.ones(grid.shape, bool)

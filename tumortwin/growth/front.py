@@ -69,8 +69,10 @@ def front_of(diffusivity: float, proliferation_rate: float, spacing: float = 0.0
     """
     d, rho, h = float(diffusivity), float(proliferation_rate), float(spacing)
     if not (0 < d < math.inf and 0 < rho < math.inf and 0 <= h < math.inf):
-        raise InputError("a front needs a diffusivity > 0 mm^2/day, a proliferation rate > 0 /day and a spacing "
-                         f">= 0 mm, not {diffusivity}, {proliferation_rate} and {spacing}")
+        raise InputError(
+            "a front needs a diffusivity > 0 mm^2/day, a proliferation rate > 0 /day and a spacing "
+            f">= 0 mm, not {diffusivity}, {proliferation_rate} and {spacing}"
+        )
     resolution = rho * h * h / d
     # what follows loses digits on fine grids, where the grid's excess is below rounding
     if resolution < 1e-6:

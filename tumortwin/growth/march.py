@@ -79,8 +79,18 @@ class March:
         What was done.
     """
 
-    def __init__(self, model: Model, stepper: ReferenceStepper | KernelStepper, density: NDArray[np.floating],
-                 start: float, stop: float, dt: float | None, rtol: float, eps: float, progress: Progress) -> None:
+    def __init__(
+        self,
+        model: Model,
+        stepper: ReferenceStepper | KernelStepper,
+        density: NDArray[np.floating],
+        start: float,
+        stop: float,
+        dt: float | None,
+        rtol: float,
+        eps: float,
+        progress: Progress,
+    ) -> None:
         rate, capacity, kill = model.parameters.proliferation_rate, model.parameters.capacity, model.kill
         rates = model.rates
         fastest = rate if rates is None else rate * (rates.levels[-1] if rate > 0 else rates.levels[0])
@@ -89,8 +99,10 @@ class March:
         stepper.eps = self._negligible(start)
         stepper.load(density)
         self._flow: Callable[[float, float], Flow] = (
-            (lambda t0, t1: model.law.flow(rate, t0, t1, kill, capacity)) if rates is None else
-            (lambda t0, t1: rates.flow(model.law, rate, t0, t1, kill, capacity)))
+            (lambda t0, t1: model.law.flow(rate, t0, t1, kill, capacity))
+            if rates is None
+            else (lambda t0, t1: rates.flow(model.law, rate, t0, t1, kill, capacity))
+        )
         self._companion, self._parameters, self._kill = model.companion, model.parameters, kill
         self._stepper, self._progress = stepper, progress
         self._start, self._stop, self._dt, self._budget = start, stop, dt, _AIM * rtol
@@ -137,9 +149,11 @@ class March:
         for i, step in enumerate(steps):
             upto = end if i == len(steps) - 1 else day + step.share * length
             if (upto - day) * self._stepper.rate > stage_limit(step.stages):
-                raise InputError(f"the plan's {step.stages} stages are too few for a step of {upto - day:.3g} days: "
-                                 f"diffusion is more than {1 / SAFETY - 1:.0%} faster than where the plan was made; "
-                                 "make a new plan")
+                raise InputError(
+                    f"the plan's {step.stages} stages are too few for a step of {upto - day:.3g} days: "
+                    f"diffusion is more than {1 / SAFETY - 1:.0%} faster than where the plan was made; "
+                    "make a new plan"
+                )
             yield _Leg(day, upto, step.stages, box=step.box)
             day = upto
 

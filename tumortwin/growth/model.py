@@ -72,8 +72,10 @@ class Model:
             object.__setattr__(self, name, events)
         for given in self.administrations:
             if not (np.isfinite(given.amount) and given.amount >= 0):
-                raise InputError(f"the dose of {given.drug} at day {given.day} is a finite amount >= 0 {given.unit}, "
-                                 f"not {given.amount}")
+                raise InputError(
+                    f"the dose of {given.drug} at day {given.day} is a finite amount >= 0 {given.unit}, "
+                    f"not {given.amount}"
+                )
         checked: set[int] = set()
         for fraction in self.irradiations:
             if id(fraction.dose) not in checked:
@@ -99,8 +101,10 @@ class Model:
     def _check_map(self, values: object, high: float, what: str, wanted: str) -> None:
         array = np.asarray(values)
         if array.ndim and array.shape != self.domain.grid.shape:
-            raise InputError(f"{what} has shape {array.shape}, the domain's grid {self.domain.grid.shape}: "
-                             "resample it to the domain's grid")
+            raise InputError(
+                f"{what} has shape {array.shape}, the domain's grid {self.domain.grid.shape}: "
+                "resample it to the domain's grid"
+            )
         wrong = array[~(np.isfinite(array) & (array >= 0) & (array <= high))]
         if wrong.size:
             raise InputError(f"{what} is {wanted} everywhere, not {wrong[0]}")
@@ -114,13 +118,24 @@ class Model:
         """What a reader of this model's results should know."""
         found = []
         for drug in sorted({d.drug for d in self.administrations} - set(self.parameters.drug_sensitivity)):
-            found.append(Finding(f"no sensitivity to {drug} is given", "growth",
-                                 "its doses have no effect in the model", Severity.ASSUMED))
+            found.append(
+                Finding(
+                    f"no sensitivity to {drug} is given",
+                    "growth",
+                    "its doses have no effect in the model",
+                    Severity.ASSUMED,
+                )
+            )
         if self.resolution > 0.5:
             rho, d = self.parameters.proliferation_rate, self.parameters.diffusivity
-            found.append(Finding(
-                f"rho h^2 / D = {self.resolution:.2g} is above 0.5: along the grid, fronts run more than 2 % too fast",
-                "growth", f"use voxels of {np.sqrt(0.5 * d / rho):.2g} mm, or fit and forecast on this same grid"))
+            found.append(
+                Finding(
+                    f"rho h^2 / D = {self.resolution:.2g} is above 0.5: along the grid, fronts run "
+                    "more than 2 % too fast",
+                    "growth",
+                    f"use voxels of {np.sqrt(0.5 * d / rho):.2g} mm, or fit and forecast on this same grid",
+                )
+            )
         return tuple(found)
 
     @property
@@ -132,10 +147,16 @@ class Model:
         return p.proliferation_rate * max(edges, default=0.0) ** 2 / p.diffusivity if p.diffusivity > 0 else 0.0
 
 
-def model_of(twin: Twin, parameters: GrowthParameters | None = None, *, until: float | None = None,
-             irradiations: Iterable[Irradiation] | None = None,
-             administrations: Iterable[Administration] | None = None, law: GrowthLaw | None = None,
-             diffusion: DiffusionTerm | TensorDiffusion | None = None) -> Model:
+def model_of(
+    twin: Twin,
+    parameters: GrowthParameters | None = None,
+    *,
+    until: float | None = None,
+    irradiations: Iterable[Irradiation] | None = None,
+    administrations: Iterable[Administration] | None = None,
+    law: GrowthLaw | None = None,
+    diffusion: DiffusionTerm | TensorDiffusion | None = None,
+) -> Model:
     """The growth equation of a twin with its own treatment, or another.
 
     Parameters
@@ -155,7 +176,11 @@ def model_of(twin: Twin, parameters: GrowthParameters | None = None, *, until: f
     given = twin.irradiations if irradiations is None else irradiations
     drugs = twin.administrations if administrations is None else administrations
     return Model(
-        twin.domain, parameters or GrowthParameters(), law or Logistic(), diffusion or TissueDiffusion(),
-        tuple(e for e in given if e.day <= last), tuple(e for e in drugs if e.day <= last),
+        twin.domain,
+        parameters or GrowthParameters(),
+        law or Logistic(),
+        diffusion or TissueDiffusion(),
+        tuple(e for e in given if e.day <= last),
+        tuple(e for e in drugs if e.day <= last),
         tuple(e for e in twin.removals if e.day <= last),
     )

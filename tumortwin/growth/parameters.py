@@ -45,11 +45,14 @@ class GrowthParameters:
     """
 
     diffusivity: float = _parameter(
-        0.1, "mm^2/day", "within 6-324 mm^2/year of glioblastomas (Harpold 2007, doi:10.1097/nen.0b013e31802d9000)")
+        0.1, "mm^2/day", "within 6-324 mm^2/year of glioblastomas (Harpold 2007, doi:10.1097/nen.0b013e31802d9000)"
+    )
     proliferation_rate: float = _parameter(
-        0.03, "1/day", "within 1-32 /year of glioblastomas (Harpold 2007, doi:10.1097/nen.0b013e31802d9000)")
+        0.03, "1/day", "within 1-32 /year of glioblastomas (Harpold 2007, doi:10.1097/nen.0b013e31802d9000)"
+    )
     grey_ratio: float = _parameter(
-        0.2, "1", "five times faster in white than in grey matter (Swanson 2000, doi:10.1046/j.1365-2184.2000.00177.x)")
+        0.2, "1", "five times faster in white than in grey matter (Swanson 2000, doi:10.1046/j.1365-2184.2000.00177.x)"
+    )
     alpha: float = _parameter(0.12, "1/Gy", "glioblastoma, 0.10-0.14 (Pedicini 2014, doi:10.1007/s00066-014-0638-9)")
     alpha_beta: float = _parameter(8.0, "Gy", "glioblastoma, 5-10.8 (Pedicini 2014, doi:10.1007/s00066-014-0638-9)")
     drug_sensitivity: Mapping[str, float] = field(
@@ -60,7 +63,8 @@ class GrowthParameters:
         },
     )
     capacity: float = _parameter(
-        1.0, "1", "by definition: densities are given over the one at which growth stops, unless another is chosen")
+        1.0, "1", "by definition: densities are given over the one at which growth stops, unless another is chosen"
+    )
 
     def __post_init__(self) -> None:
         for name, low in (("diffusivity", 0.0), ("grey_ratio", 0.0), ("alpha", 0.0), ("proliferation_rate", -math.inf)):

@@ -80,8 +80,13 @@ def rkl2_step(u: NDArray[np.floating], faces: Faces, tau: float, stages: int) ->
     before, last = u, u + real(coefficients[0].e * tau) * divergence(u, faces)
     first = last
     for a, b, d, e in coefficients[1:]:
-        new = (u + real(a) * (last - u) + real(b) * (before - u) + real(d) * (first - u)
-               + real(e * tau) * divergence(last, faces))
+        new = (
+            u
+            + real(a) * (last - u)
+            + real(b) * (before - u)
+            + real(d) * (first - u)
+            + real(e * tau) * divergence(last, faces)
+        )
         before, last = last, new
     return last
 
@@ -89,8 +94,16 @@ def rkl2_step(u: NDArray[np.floating], faces: Faces, tau: float, stages: int) ->
 class ReferenceStepper:
     """State and steps of a solve on the whole grid, in NumPy. The kernel's stepper has the same methods."""
 
-    def __init__(self, relative: NDArray[np.float64], mask: NDArray[np.bool_], spacing: tuple[float, float, float],
-                 diffusivity: float, dtype: type[np.floating], eps: float = 0.0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        relative: NDArray[np.float64],
+        mask: NDArray[np.bool_],
+        spacing: tuple[float, float, float],
+        diffusivity: float,
+        dtype: type[np.floating],
+        eps: float = 0.0,
+        threads: int = 1,
+    ) -> None:
         faces = face_coefficients(relative * diffusivity, spacing)
         if dtype == np.float32:
             faces = quantized(faces)

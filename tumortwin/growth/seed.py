@@ -13,8 +13,19 @@ from tumortwin.errors import InputError
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.volume import Grid
 
-SEED_NUMBERS = ("center_x", "center_y", "center_z", "radius", "shape_xx", "shape_yy", "shape_xy", "shape_xz",
-                "shape_yz", "width", "peak")
+SEED_NUMBERS = (
+    "center_x",
+    "center_y",
+    "center_z",
+    "radius",
+    "shape_xx",
+    "shape_yy",
+    "shape_xy",
+    "shape_xz",
+    "shape_yz",
+    "width",
+    "peak",
+)
 """Names of the numbers of :func:`ellipsoid_seed`."""
 
 
@@ -50,8 +61,15 @@ def ellipsoid_distance(grid: Grid, center: ArrayLike, shape: ArrayLike = (0, 0, 
     return np.sqrt(sum(part**2 for part in _undone(grid, center, expm(-shape_matrix(shape)))))
 
 
-def ellipsoid_seed(domain: Domain, center: ArrayLike, radius: float, *, shape: ArrayLike = (0, 0, 0, 0, 0),
-                   width: float = 2.0, peak: float = 1.0) -> NDArray[np.float64]:
+def ellipsoid_seed(
+    domain: Domain,
+    center: ArrayLike,
+    radius: float,
+    *,
+    shape: ArrayLike = (0, 0, 0, 0, 0),
+    width: float = 2.0,
+    peak: float = 1.0,
+) -> NDArray[np.float64]:
     """Density of an ellipsoid with a logistic front: peak / (1 + exp((r - radius) / width)).
 
     It is a smooth function of all its numbers. r is the distance from the center after undoing the shape: |exp(-A) x|,
@@ -87,9 +105,16 @@ def ellipsoid_seed(domain: Domain, center: ArrayLike, radius: float, *, shape: A
     return peak * expit((radius - ellipsoid_distance(domain.grid, center, shape)) / width) * domain.mask
 
 
-def ellipsoid_seed_tangents(domain: Domain, center: ArrayLike, radius: float, *, shape: ArrayLike = (0, 0, 0, 0, 0),
-                            width: float = 2.0, peak: float = 1.0,
-                            by: Sequence[str] = SEED_NUMBERS) -> dict[str, NDArray[np.float64]]:
+def ellipsoid_seed_tangents(
+    domain: Domain,
+    center: ArrayLike,
+    radius: float,
+    *,
+    shape: ArrayLike = (0, 0, 0, 0, 0),
+    width: float = 2.0,
+    peak: float = 1.0,
+    by: Sequence[str] = SEED_NUMBERS,
+) -> dict[str, NDArray[np.float64]]:
     """Derivatives of :func:`ellipsoid_seed` by its numbers, as `initial_tangents` of a solve.
 
     At the center itself, where the distance has no derivative by place, that by the center is 0.
@@ -130,8 +155,10 @@ def ellipsoid_seed_tangents(domain: Domain, center: ArrayLike, radius: float, *,
         if name.startswith("shape"):
             unit = np.eye(5)[SEED_NUMBERS.index(name) - SEED_NUMBERS.index("shape_xx")]
             change = expm_frechet(-matrix, -shape_matrix(unit), compute_expm=False) @ expm(matrix)
-            return -by_radius * sum(n * sum(c * part for c, part in zip(row, parts, strict=True))
-                                    for n, row in zip(outward, change, strict=True))
+            return -by_radius * sum(
+                n * sum(c * part for c, part in zip(row, parts, strict=True))
+                for n, row in zip(outward, change, strict=True)
+            )
         if name == "width":
             return by_radius * (distance - radius) / width
         return by_radius if name == "radius" else inside
@@ -153,5 +180,7 @@ def _check(center: ArrayLike, radius: float, shape: ArrayLike, width: float, pea
         raise InputError(f"a seed has 3 numbers as center and 5 as shape, not {np.size(center)} and {np.size(shape)}")
     numbers = np.array([*np.ravel(center), radius, *np.ravel(shape), width, peak], float)
     if not np.isfinite(numbers).all() or radius <= 0 or width <= 0 or not 0 <= peak <= 1:
-        raise InputError("a seed has finite numbers, radius > 0 and width > 0 in mm and a peak of 0..1, not "
-                         f"center {center!r}, radius {radius}, shape {shape!r}, width {width}, peak {peak}")
+        raise InputError(
+            "a seed has finite numbers, radius > 0 and width > 0 in mm and a peak of 0..1, not "
+            f"center {center!r}, radius {radius}, shape {shape!r}, width {width}, peak {peak}"
+        )

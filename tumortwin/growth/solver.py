@@ -103,10 +103,22 @@ class Simulation:
         return np.array([np.count_nonzero(f > threshold) for f in self.fields]) * (self.grid.voxel_volume / 1000)
 
 
-def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: float, *, save_at: Iterable[float] = (),
-             dt: float | None = None, rtol: float = 1e-3, dtype: type[np.floating] = np.float32, threads: int = 1,
-             eps: float = 1e-6, plan: StepPlan | None = None, progress: Progress = silent,
-             keep_cancelled: bool = False) -> Simulation:
+def simulate(
+    model: Model,
+    initial: NDArray[np.floating],
+    start: float,
+    stop: float,
+    *,
+    save_at: Iterable[float] = (),
+    dt: float | None = None,
+    rtol: float = 1e-3,
+    dtype: type[np.floating] = np.float32,
+    threads: int = 1,
+    eps: float = 1e-6,
+    plan: StepPlan | None = None,
+    progress: Progress = silent,
+    keep_cancelled: bool = False,
+) -> Simulation:
     """Solve the growth equation from `start` to `stop`.
 
     Irradiations and removals at times in (start, stop] take place, each at its own time; those outside do not, and are
@@ -186,8 +198,10 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
     events = sorted((e for e in events if start < e.day <= stop), key=lambda e: e.day)
     stops = sorted({e.day for e in events} | {t for t in saves if t > start})
     if plan is not None and len(plan.segments) != len(stops):
-        raise InputError(f"the plan has {len(plan.segments)} segments, this solve {len(stops)} (one up to each "
-                         "event and save): make a plan with the same events and saves")
+        raise InputError(
+            f"the plan has {len(plan.segments)} segments, this solve {len(stops)} (one up to each "
+            "event and save): make a plan with the same events and saves"
+        )
     factors: dict[int, NDArray[np.floating]] = {}  # fractions of one plan share one map
     fields, companions = list[NDArray[np.floating]](), list[NDArray[np.floating]]()
 
@@ -228,25 +242,54 @@ def simulate(model: Model, initial: NDArray[np.floating], start: float, stop: fl
         if day in saves:
             save()
     if not np.isfinite(fields[-1]).all():
-        raise InputError(f"the density is not finite at day {stop}: a rate times a step is too large "
-                         f"(proliferation_rate {model.parameters.proliferation_rate}/day); use a smaller dt")
+        raise InputError(
+            f"the density is not finite at day {stop}: a rate times a step is too large "
+            f"(proliferation_rate {model.parameters.proliferation_rate}/day); use a smaller dt"
+        )
     findings = [*model.findings(), *outside(model, start, stop), *findings]
     stuck = ~moving & (density > UNDERSHOOT) & domain.mask
     if stuck.any() and diffusivity > 0:
         share = float(np.sum(density[stuck], dtype=float) / np.sum(density[domain.mask], dtype=float))
-        findings.append(Finding(f"{np.count_nonzero(stuck)} voxels hold {share:.2%} of the initial cells, but have no "
-                                "white or grey matter for them to move in", "growth",
-                                "cells grow and die there, but do not leave"))
+        findings.append(
+            Finding(
+                f"{np.count_nonzero(stuck)} voxels hold {share:.2%} of the initial cells, but have no "
+                "white or grey matter for them to move in",
+                "growth",
+                "cells grow and die there, but do not leave",
+            )
+        )
     if cancelled:
-        findings.append(Finding(f"the solve was cancelled; it was to end at day {stop:g}", "growth",
-                                f"what was saved until day {saves[len(fields) - 1]:g} is returned", Severity.LEFT_OUT))
+        findings.append(
+            Finding(
+                f"the solve was cancelled; it was to end at day {stop:g}",
+                "growth",
+                f"what was saved until day {saves[len(fields) - 1]:g} is returned",
+                Severity.LEFT_OUT,
+            )
+        )
     if march.lowest < -UNDERSHOOT:
-        findings.append(Finding(f"the density falls to {march.lowest:.2g} somewhere", "growth",
-                                "rough data at this step length: use a smaller rtol or dt"))
+        findings.append(
+            Finding(
+                f"the density falls to {march.lowest:.2g} somewhere",
+                "growth",
+                "rough data at this step length: use a smaller rtol or dt",
+            )
+        )
     steps = StepPlan(tuple(march.segments), march.time_error if plan is None else plan.time_error)
-    return Simulation(domain.grid, np.array(saves[: len(fields)]), tuple(fields), steps.steps, stepper.sweeps,
-                      steps.time_error, march.lowest, steps, tuple(findings), tuple(companions), cancelled,
-                      model.resolution)
+    return Simulation(
+        domain.grid,
+        np.array(saves[: len(fields)]),
+        tuple(fields),
+        steps.steps,
+        stepper.sweeps,
+        steps.time_error,
+        march.lowest,
+        steps,
+        tuple(findings),
+        tuple(companions),
+        cancelled,
+        model.resolution,
+    )
 
 
 def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
@@ -262,14 +305,20 @@ def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[f
 def outside(model: Model, start: float, stop: float) -> list[Finding]:
     """Treatment of the model that has no effect on a solve from `start` to `stop`."""
     found = []
-    for what, events in (("irradiations", model.irradiations), ("resections", model.removals),
-                         ("drug doses", model.administrations)):
+    for what, events in (
+        ("irradiations", model.irradiations),
+        ("resections", model.removals),
+        ("drug doses", model.administrations),
+    ):
         days = np.array([event.day for event in events])
         # what a drug dose before the start leaves in the body acts
         before, after = days[(days <= start) & (what != "drug doses")], days[days > stop]
         for left_out, where, action in (
-            (before, f"not after day {start:g}, where the solve begins",
-             "they do not take place: the density that is given is taken to be after them"),
+            (
+                before,
+                f"not after day {start:g}, where the solve begins",
+                "they do not take place: the density that is given is taken to be after them",
+            ),
             (after, f"after day {stop:g}, where the solve ends", "they do not take place: solve to a later day"),
         ):
             if left_out.size:
@@ -287,18 +336,28 @@ def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArra
     if not np.isfinite(density).all():
         wrong = np.argwhere(~np.isfinite(density))
         first = tuple(wrong[0].tolist())
-        raise InputError(f"{len(wrong)} values of the initial density are not finite, the first {density[first]} at "
-                         f"voxel (z, y, x) = {first}: give 0 where no density is known")
+        raise InputError(
+            f"{len(wrong)} values of the initial density are not finite, the first {density[first]} at "
+            f"voxel (z, y, x) = {first}: give 0 where no density is known"
+        )
     # what a solve returns may be given to the next: allow for the scheme's own error
     low, high = density.min(), density.max()
     capacity = math.inf if isinstance(model.law, Exponential) else model.parameters.capacity
     if low < -UNDERSHOOT or high > capacity * (1 + UNDERSHOOT):
         allowed = "not negative" if capacity == math.inf else f"within 0..{capacity:g} (capacity)"
-        raise InputError(f"the initial density is {allowed}, but reaches from {low} to {high}: give it as a fraction "
-                         "of the density that u = 1 stands for")
+        raise InputError(
+            f"the initial density is {allowed}, but reaches from {low} to {high}: give it as a fraction "
+            "of the density that u = 1 stands for"
+        )
     outside = np.count_nonzero(density[~mask])
     if not outside:
         return density, []
     share = float(np.sum(density[~mask], dtype=float) / np.sum(density, dtype=float))
-    return density, [Finding(f"{outside} voxels outside the domain hold {share:.2%} of the initial cells", "growth",
-                             "they were set to 0", Severity.LEFT_OUT)]
+    return density, [
+        Finding(
+            f"{outside} voxels outside the domain hold {share:.2%} of the initial cells",
+            "growth",
+            "they were set to 0",
+            Severity.LEFT_OUT,
+        )
+    ]

@@ -58,8 +58,16 @@ class KernelStepper:
         May be changed between steps.
     """
 
-    def __init__(self, relative: NDArray[np.float64], mask: NDArray[np.bool_], spacing: tuple[float, float, float],
-                 diffusivity: float, dtype: type[np.floating], eps: float, threads: int = 1) -> None:
+    def __init__(
+        self,
+        relative: NDArray[np.float64],
+        mask: NDArray[np.bool_],
+        spacing: tuple[float, float, float],
+        diffusivity: float,
+        dtype: type[np.floating],
+        eps: float,
+        threads: int = 1,
+    ) -> None:
         self._shape = mask.shape
         self._crop = _extents(mask)
         # whole blocks of voxels in a row
@@ -73,8 +81,10 @@ class KernelStepper:
         coefficient = np.uint16 if dtype == np.float32 else np.float64
         fz, fy, fx = self._faces = tuple(aligned_zeros(inside.shape, coefficient) for _ in range(3))
         padded = np.pad(relative[self._crop], margin)
-        self._units = tuple(_kernel.faces(padded, axis, face) / h**2
-                            for axis, (face, h) in enumerate(zip(self._faces, spacing, strict=True)))
+        self._units = tuple(
+            _kernel.faces(padded, axis, face) / h**2
+            for axis, (face, h) in enumerate(zip(self._faces, spacing, strict=True))
+        )
         del padded
         self._diffusivity = diffusivity
         self.rate = _kernel.largest_sum(fz, fy, fx, self._units) * diffusivity
@@ -161,10 +171,12 @@ class KernelStepper:
             If it is not inside the domain, or does not hold the box so far.
         """
         for axis, n in enumerate(self._u.shape):
-            begin, end = box[2 * axis:2 * axis + 2]
+            begin, end = box[2 * axis : 2 * axis + 2]
             if not (1 <= begin <= self.box[2 * axis] and self.box[2 * axis + 1] <= end <= n - 1):
-                raise InputError("the plan was made for another domain, or for a tumor that is elsewhere or smaller: "
-                                 f"it sweeps {box}, the density needs {self.box}; make a new plan")
+                raise InputError(
+                    "the plan was made for another domain, or for a tumor that is elsewhere or smaller: "
+                    f"it sweeps {box}, the density needs {self.box}; make a new plan"
+                )
         self.box = box
 
     def react(self, flow: Flow) -> None:
@@ -223,9 +235,30 @@ class KernelStepper:
         sweeps = [(low, high, int(low > z0), -int(high < z1)) for low, high in pairwise(edges)]
         between = [(edge, edge, -1, 1) for edge in edges[1:-1]] if stages > 1 else []
         for part in (sweeps, between):
-            self._lowest = min(self._lowest, *self._parallel(
-                _kernel.diffuse, [(self._u, self._odd, self._even, *self._faces, self._lo, self._hi, self.box,
-                                   coefficients, units, strip, *planes, *numbers) for planes in part]), 0.0)
+            self._lowest = min(
+                self._lowest,
+                *self._parallel(
+                    _kernel.diffuse,
+                    [
+                        (
+                            self._u,
+                            self._odd,
+                            self._even,
+                            *self._faces,
+                            self._lo,
+                            self._hi,
+                            self.box,
+                            coefficients,
+                            units,
+                            strip,
+                            *planes,
+                            *numbers,
+                        )
+                        for planes in part
+                    ],
+                ),
+                0.0,
+            )
 
     @property
     def pair(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

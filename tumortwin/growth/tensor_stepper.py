@@ -26,8 +26,9 @@ class TensorStepper(ReferenceStepper):
         Of the density and the matrix.
     """
 
-    def __init__(self, coupling: sp.csr_array, mask: NDArray[np.bool_], diffusivity: float,
-                 dtype: type[np.floating]) -> None:
+    def __init__(
+        self, coupling: sp.csr_array, mask: NDArray[np.bool_], diffusivity: float, dtype: type[np.floating]
+    ) -> None:
         super().__init__(np.zeros(mask.shape), mask, (1.0, 1.0, 1.0), 0.0, dtype)
         total = coupling.sum(axis=1)
         self.rate = float(total.max()) * diffusivity

@@ -12,13 +12,23 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging import segmentations, structures
-from tumortwin.imaging.diffusion import check_adc_unit, compute_adc, load_adc
-from tumortwin.imaging.doses import DosePart, read_dose, total_doses
-from tumortwin.imaging.filling import fill
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import Instance, read_whole, warnings_as_findings
-from tumortwin.imaging.inventory import (
+from tumortwin.imaging.frame_links import FrameLink
+from tumortwin.imaging.objects import segmentations, structures
+from tumortwin.imaging.objects.doses import DosePart, read_dose, total_doses
+from tumortwin.imaging.objects.filling import fill
+from tumortwin.imaging.objects.radiotherapy import (
+    Delivered,
+    Plan,
+    deliveries,
+    read_plan,
+    read_record,
+)
+from tumortwin.imaging.objects.spatial_registration import read_registration
+from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
+from tumortwin.imaging.reading.diffusion import check_adc_unit, compute_adc, load_adc
+from tumortwin.imaging.reading.headers import Instance, read_whole, warnings_as_findings
+from tumortwin.imaging.reading.inventory import (
     DOSE,
     PLAN,
     RECORD,
@@ -29,17 +39,8 @@ from tumortwin.imaging.inventory import (
     Reading,
     take_inventory,
 )
-from tumortwin.imaging.pixels import load
-from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
-from tumortwin.imaging.radiotherapy import (
-    Delivered,
-    Plan,
-    deliveries,
-    read_plan,
-    read_record,
-)
+from tumortwin.imaging.reading.pixels import load
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.spatial_registration import FrameLink, read_registration
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, AcquiredPoint, SeriesInfo, Study
 from tumortwin.imaging.volume import Grid, TotalDose
 from tumortwin.progress import Progress, silent

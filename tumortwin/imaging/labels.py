@@ -37,5 +37,6 @@ def scheme_named(name: str) -> LabelScheme:
     for scheme in LabelScheme:
         if name.strip().lower() == scheme.value.lower():
             return scheme
-    raise InputError(f"no label scheme is called {name!r}: there are {', '.join(LabelScheme)}, or give a table of "
-                     "label and name")
+    raise InputError(
+        f"no label scheme is called {name!r}: there are {', '.join(LabelScheme)}, or give a table of label and name"
+    )

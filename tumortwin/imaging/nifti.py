@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 AnyDose = TypeVar("AnyDose", bound=Dose)
 
 
-def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = None, factor: float = 1.0,
-               findings: list[Finding] | None = None) -> Volume:
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    unit: str,
+    frame: str | None = None,
+    factor: float = 1.0,
+    findings: list[Finding] | None = None,
+) -> Volume:
     """Read a 3D image.
 
     Parameters
@@ -54,8 +60,13 @@ def read_image(path: str | os.PathLike[str], *, unit: str, frame: str | None = N
     return Volume(_single(path, array, factor), grid, unit, Path(path).name, (str(path),))
 
 
-def read_mask(path: str | os.PathLike[str], *, label: int | None = None, frame: str | None = None,
-              findings: list[Finding] | None = None) -> Mask:
+def read_mask(
+    path: str | os.PathLike[str],
+    *,
+    label: int | None = None,
+    frame: str | None = None,
+    findings: list[Finding] | None = None,
+) -> Mask:
     """Read a mask: the voxels of one label, or of a file that holds zeros and one other value.
 
     Parameters
@@ -84,8 +95,13 @@ def read_mask(path: str | os.PathLike[str], *, label: int | None = None, frame: 
     return Mask(array == label, grid, name=f"{Path(path).name} label {label}", source=(str(path),))
 
 
-def read_labels(path: str | os.PathLike[str], labels: LabelScheme | Mapping[int, str], *, frame: str | None = None,
-                findings: list[Finding] | None = None) -> dict[str, Mask]:
+def read_labels(
+    path: str | os.PathLike[str],
+    labels: LabelScheme | Mapping[int, str],
+    *,
+    frame: str | None = None,
+    findings: list[Finding] | None = None,
+) -> dict[str, Mask]:
     """Read a file of several labels as one mask for each that occurs.
 
     Parameters
@@ -111,8 +127,10 @@ def read_labels(path: str | os.PathLike[str], labels: LabelScheme | Mapping[int,
     unknown = [v for v in values if v not in names]
     if unknown:
         known = ", ".join(f"{v} {n}" for v, n in sorted(names.items()))
-        raise ReadError(f"{path} holds the value {unknown[0]:g}, which {said} does not know ({known}): name the scheme "
-                        "it was made with")
+        raise ReadError(
+            f"{path} holds the value {unknown[0]:g}, which {said} does not know ({known}): name the scheme "
+            "it was made with"
+        )
     by_name: dict[str, NDArray[np.bool_]] = {}
     for value in values:
         name = names[int(value)]
@@ -120,8 +138,13 @@ def read_labels(path: str | os.PathLike[str], labels: LabelScheme | Mapping[int,
     return {name: Mask(inside, grid, name=name, source=(str(path),)) for name, inside in by_name.items()}
 
 
-def read_dose_map(path: str | os.PathLike[str], kind: type[AnyDose], *, frame: str | None = None,
-                  findings: list[Finding] | None = None) -> AnyDose:
+def read_dose_map(
+    path: str | os.PathLike[str],
+    kind: type[AnyDose],
+    *,
+    frame: str | None = None,
+    findings: list[Finding] | None = None,
+) -> AnyDose:
     """Read a dose map in Gy.
 
     Parameters
@@ -160,13 +183,14 @@ def _values(path: str | os.PathLike[str], array: NDArray[Any]) -> NDArray[Any]:
     values = np.unique(array)
     values = values[values != 0]
     if len(values) > 1 and not np.equal(np.mod(values, 1), 0).all():
-        raise ReadError(f"{path} holds {len(values)} values that are no whole numbers: a mask that was interpolated? "
-                        "Give the mask itself, or cut it at one half")
+        raise ReadError(
+            f"{path} holds {len(values)} values that are no whole numbers: a mask that was interpolated? "
+            "Give the mask itself, or cut it at one half"
+        )
     return values
 
 
-def _read(path: str | os.PathLike[str], frame: str | None,
-          findings: list[Finding] | None) -> tuple[NDArray[Any], Grid]:
+def _read(path: str | os.PathLike[str], frame: str | None, findings: list[Finding] | None) -> tuple[NDArray[Any], Grid]:
     file = Path(path)
     if not file.is_file():
         raise ReadError(f"{path} is no file: give a NIfTI, NRRD or MetaImage file")
@@ -189,8 +213,10 @@ def _read(path: str | os.PathLike[str], frame: str | None,
             "value a voxel"
         )
     if file.suffix.lower() in (".nrrd", ".nhdr") and "NRRD_space" not in image.GetMetaDataKeys():
-        raise ReadError(f"{path} does not say its space, so that left and right are not told: set it "
-                        "(left-posterior-superior or another anatomical one)")
+        raise ReadError(
+            f"{path} does not say its space, so that left and right are not told: set it "
+            "(left-posterior-superior or another anatomical one)"
+        )
     direction = np.array(image.GetDirection()).reshape(3, 3)
     affine = np.eye(4)
     affine[:3, :3] = (direction * np.array(image.GetSpacing()))[:, ::-1]

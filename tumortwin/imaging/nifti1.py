@@ -100,13 +100,15 @@ def _layout(path: Path, raw: bytes, order: str) -> _Layout:
     offset, slope, inter = struct.unpack_from(order + "3f", raw, 108)
     sizes = sizes[: max(count, 0)]
     if not 3 <= count <= 7 or min(sizes) < 1 or any(n > 1 for n in sizes[3:]) or code not in _TYPES:
-        raise ReadError(f"{path} is of {' x '.join(map(str, sizes))} voxels, data type {code}: give a 3D image of one "
-                        "value a voxel")
+        raise ReadError(
+            f"{path} is of {' x '.join(map(str, sizes))} voxels, data type {code}: give a 3D image of one value a voxel"
+        )
     start = int(offset) if np.isfinite(offset) and 352 <= offset < 2**31 else 352
     # a slope of 0 means that there is none
     scaled = np.isfinite(slope) and np.isfinite(inter) and slope != 0 and (slope, inter) != (1, 0)
-    return _Layout(np.dtype(order + _TYPES[code]), (sizes[2], sizes[1], sizes[0]), start,
-                   (slope, inter) if scaled else None)
+    return _Layout(
+        np.dtype(order + _TYPES[code]), (sizes[2], sizes[1], sizes[0]), start, (slope, inter) if scaled else None
+    )
 
 
 def _values(path: Path, raw: bytes, layout: _Layout) -> NDArray[Any]:
@@ -126,8 +128,11 @@ def _affine(path: Path, raw: bytes, order: str, findings: list[Finding] | None) 
     q_code, s_code = struct.unpack_from(order + "2h", raw, 252)
     to_mm = _TO_MM.get(raw[123] & 7, 1.0)
     q = _qform(struct.unpack_from(order + "6f", raw, 256), pixdim) if q_code > 0 else None
-    s = np.vstack([np.reshape(struct.unpack_from(order + "12f", raw, 280), (3, 4)), (0, 0, 0, 1)]) if s_code > 0 \
+    s = (
+        np.vstack([np.reshape(struct.unpack_from(order + "12f", raw, 280), (3, 4)), (0, 0, 0, 1)])
+        if s_code > 0
         else None
+    )
 
     def doubt(what: str, believed: str, remedy: str) -> None:
         if findings is None:
@@ -145,8 +150,11 @@ def _affine(path: Path, raw: bytes, order: str, findings: list[Finding] | None) 
         placeholder = np.abs(np.abs(chosen[:3, :3]) - np.eye(3)).max() < 1e-6
         if not placeholder or edges.min() <= 0:
             raise ReadError(f"{path} contradicts itself: {sizes} by pixdim: mend the header (pixdim is mostly right)")
-        doubt(f"{sizes} by pixdim", "pixdim is believed: an affine of ones is what writers leave that know none; its "
-              "directions are kept", "mend the header (pixdim is mostly right)")
+        doubt(
+            f"{sizes} by pixdim",
+            "pixdim is believed: an affine of ones is what writers leave that know none; its directions are kept",
+            "mend the header (pixdim is mostly right)",
+        )
         chosen, s = chosen @ np.diag([*edges, 1.0]), None
     if s is not None and q is not None:
         _compare(path, s, q, struct.unpack_from(order + "8h", raw, 40)[1:4], doubt)
@@ -165,28 +173,36 @@ def _qform(values: tuple[float, ...], pixdim: NDArray[np.float64]) -> NDArray[np
     """The affine of a quaternion (nifti1.h, method 2)."""
     b, c, d = values[:3]
     a = np.sqrt(max(0.0, 1 - b * b - c * c - d * d))
-    turn = np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-    ])
+    turn = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
     affine = np.eye(4)
     affine[:3, :3] = turn * pixdim[1:4] * (1, 1, -1 if pixdim[0] < 0 else 1)
     affine[:3, 3] = values[3:]
     return affine
 
 
-def _compare(path: Path, s: NDArray[np.float64], q: NDArray[np.float64], shape: tuple[int, ...],
-             doubt: Callable[[str, str, str], None]) -> None:
+def _compare(
+    path: Path,
+    s: NDArray[np.float64],
+    q: NDArray[np.float64],
+    shape: tuple[int, ...],
+    doubt: Callable[[str, str, str], None],
+) -> None:
     corners = np.array(np.meshgrid(*[(0, max(n, 1) - 1) for n in shape])).reshape(3, -1)
     apart = float(np.linalg.norm((s - q)[:3] @ np.vstack([corners, np.ones(8)]), axis=0).max())
     if apart <= 0.1:
         return
     if np.sign(np.linalg.det(s[:3, :3])) != np.sign(np.linalg.det(q[:3, :3])):
-        raise ReadError(f"{path}: its qform and sform are mirror images of each other, so that left and right are not "
-                        "told: mend the header")
-    doubt(f"its sform and qform put voxels up to {apart:.3g} mm apart", "the sform is believed",
-          "set both alike")
+        raise ReadError(
+            f"{path}: its qform and sform are mirror images of each other, so that left and right are not "
+            "told: mend the header"
+        )
+    doubt(f"its sform and qform put voxels up to {apart:.3g} mm apart", "the sform is believed", "set both alike")
 
 
 def _mm(values: NDArray[np.float64]) -> str:

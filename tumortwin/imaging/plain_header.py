@@ -72,8 +72,11 @@ def read_plain_header(content: bytes | mmap, tags: Iterable[int]) -> PlainHeader
     except (KeyError, UnicodeDecodeError):
         return None
     syntax = file_meta.TransferSyntaxUID
-    if syntax in (ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian) or not syntax.is_transfer_syntax or (
-            syntax.is_private):
+    if (
+        syntax in (ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+        or not syntax.is_transfer_syntax
+        or (syntax.is_private)
+    ):
         return None
     implicit = syntax == ImplicitVRLittleEndian
     found = find_elements(content, start, implicit, _wanted(tuple(tags)))

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.decoding import NATIVE
-from tumortwin.imaging.headers import Instance, Plane, items, number, planes, text, value
-from tumortwin.imaging.stacks import axes_of
+from tumortwin.imaging.reading.attributes import items, number, text, value
+from tumortwin.imaging.reading.decoding import NATIVE
+from tumortwin.imaging.reading.headers import Instance, Plane, planes
+from tumortwin.imaging.reading.stacks import axes_of
 from tumortwin.imaging.volume import Grid, Mask
 
 OFF_VOXEL = 0.05

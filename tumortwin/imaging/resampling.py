@@ -39,8 +39,9 @@ def index_map(source: Grid, target: Grid, transform: NDArray[np.float64] | None 
     return np.linalg.inv(source.affine) @ transform @ target.affine
 
 
-def resample(volume: AnyVolume, grid: Grid, transform: NDArray[np.float64] | None = None, *, order: int = 1,
-             fill: float = 0.0) -> AnyVolume:
+def resample(
+    volume: AnyVolume, grid: Grid, transform: NDArray[np.float64] | None = None, *, order: int = 1, fill: float = 0.0
+) -> AnyVolume:
     """Interpolate a volume on another grid.
 
     A mask is interpolated as its indicator function and cut at one half, so that its edge moves by less than a voxel.
@@ -70,7 +71,13 @@ def resample(volume: AnyVolume, grid: Grid, transform: NDArray[np.float64] | Non
     # "grid-constant" blends into the fill over the last voxel; "constant" would drop the outermost voxels whenever
     # rounding puts them 1e-12 outside
     values = ndimage.affine_transform(
-        volume.array.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape,
-        order=order, mode="grid-constant", cval=fill, output=np.float32,
+        volume.array.astype(np.float32),
+        matrix[:3, :3],
+        matrix[:3, 3],
+        output_shape=grid.shape,
+        order=order,
+        mode="grid-constant",
+        cval=fill,
+        output=np.float32,
     )
     return volume.with_array(values >= 0.5 if is_mask else values, grid=grid)

@@ -52,8 +52,9 @@ class Grid:
         object.__setattr__(self, "affine", affine)
 
     @classmethod
-    def regular(cls, shape: tuple[int, int, int], spacing: ArrayLike = 1.0, origin: ArrayLike = 0.0,
-                frame: str | None = None) -> Self:
+    def regular(
+        cls, shape: tuple[int, int, int], spacing: ArrayLike = 1.0, origin: ArrayLike = 0.0, frame: str | None = None
+    ) -> Self:
         """An axis-aligned grid.
 
         Parameters

@@ -4,10 +4,10 @@ An extra: ``pip install 'tumortwin[network]'``. Nothing here reads pixels; what 
 :func:`tumortwin.read_patient`.
 """
 
-from tumortwin.network.link import RemoteSeries
 from tumortwin.network.peers import DicomWeb, DimsePeer, Peer, Tls, parse_peer
 from tumortwin.network.pulling import Pulled, echo, find_series, pull_patient
 from tumortwin.network.pushing import Pushed, push
+from tumortwin.network.remote import RemoteSeries
 
 __all__ = [
     "DicomWeb",

@@ -13,8 +13,8 @@ from typing import Any
 from pydicom.uid import UID
 
 from tumortwin.errors import InputError, NetworkError
-from tumortwin.network.link import MISSING_EXTRA
 from tumortwin.network.peers import DimsePeer
+from tumortwin.network.remote import MISSING_EXTRA
 
 try:
     from pynetdicom import AE, evt

@@ -15,9 +15,9 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 from tumortwin.errors import InputError, NetworkError
 from tumortwin.network.association import BROKEN, Contexts, Watch, associate
 from tumortwin.network.landing import Landing
-from tumortwin.network.link import MISSING_EXTRA, Answer, Outgoing, RemoteInstance
 from tumortwin.network.peers import DimsePeer
 from tumortwin.network.reception import Reception, listening
+from tumortwin.network.remote import MISSING_EXTRA, Answer, Outgoing, RemoteInstance
 from tumortwin.network.syntaxes import decodable
 
 try:

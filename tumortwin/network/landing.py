@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 
 from tumortwin.errors import InputError, NetworkError
-from tumortwin.network.link import RemoteInstance, word
+from tumortwin.network.remote import RemoteInstance, word
 from tumortwin.outputs import new_file
 from tumortwin.progress import Progress
 

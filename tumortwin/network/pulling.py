@@ -11,8 +11,9 @@ from pathlib import Path
 from tumortwin.errors import InputError, NetworkError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.network.landing import Landing
-from tumortwin.network.link import Answer, Link, RemoteInstance, RemoteSeries, connect, uid, word
+from tumortwin.network.link import Link, connect
 from tumortwin.network.peers import Peer
+from tumortwin.network.remote import Answer, RemoteInstance, RemoteSeries, uid, word
 from tumortwin.progress import Progress, silent
 
 

@@ -13,8 +13,9 @@ import pydicom
 
 from tumortwin.errors import Cancelled, InputError, NetworkError
 from tumortwin.imaging.findings import Finding
-from tumortwin.network.link import Link, Outgoing, connect, word
+from tumortwin.network.link import Link, connect
 from tumortwin.network.peers import Peer
+from tumortwin.network.remote import Outgoing, word
 from tumortwin.progress import Progress, silent
 
 DICOMDIR = "1.2.840.10008.1.3.10"

@@ -11,8 +11,8 @@ from typing import Any
 from tumortwin.errors import InputError, NetworkError
 from tumortwin.network.association import Watch
 from tumortwin.network.landing import Landing
-from tumortwin.network.link import MISSING_EXTRA, Answer, RemoteInstance
 from tumortwin.network.peers import DimsePeer
+from tumortwin.network.remote import MISSING_EXTRA, Answer, RemoteInstance
 from tumortwin.network.syntaxes import decodable
 
 try:

@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset
 
 from tumortwin.errors import InputError, NetworkError
 from tumortwin.network.landing import Landing
-from tumortwin.network.link import MISSING_EXTRA, Answer, Outgoing, RemoteInstance, word
 from tumortwin.network.peers import DicomWeb
+from tumortwin.network.remote import MISSING_EXTRA, Answer, Outgoing, RemoteInstance, word
 from tumortwin.network.syntaxes import decodable, transfer_syntax
 
 try:

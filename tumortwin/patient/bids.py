@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.diffusion import parse_unit
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
+from tumortwin.imaging.reading.diffusion import parse_unit
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.image_files import ImageFiles, Session
@@ -58,8 +58,13 @@ def is_bids(folder: Path) -> bool:
     return folder.name.startswith("sub-") and any(_images(folder))
 
 
-def read_bids(path: Path, *, sequences: Mapping[str, Sequence] | None = None, adc_unit: float | None = None,
-              labels: LabelScheme | Mapping[int, str] | None = None) -> Study:
+def read_bids(
+    path: Path,
+    *,
+    sequences: Mapping[str, Sequence] | None = None,
+    adc_unit: float | None = None,
+    labels: LabelScheme | Mapping[int, str] | None = None,
+) -> Study:
     """Read one subject.
 
     Parameters
@@ -82,8 +87,11 @@ def read_bids(path: Path, *, sequences: Mapping[str, Sequence] | None = None, ad
     subject, root = _subject(path)
     files = ImageFiles(root)
     dates = _table(subject / f"{subject.name}_sessions.tsv", "session_id")
-    homes = [subject, *sorted(root.glob(f"derivatives/{subject.name}")),
-             *sorted(root.glob(f"derivatives/*/{subject.name}"))]
+    homes = [
+        subject,
+        *sorted(root.glob(f"derivatives/{subject.name}")),
+        *sorted(root.glob(f"derivatives/*/{subject.name}")),
+    ]
     by_session: dict[str, list[_Name]] = {}
     for home in homes:
         for image in _images(home):
@@ -95,16 +103,24 @@ def read_bids(path: Path, *, sequences: Mapping[str, Sequence] | None = None, ad
         called = f"{subject.name} {f'ses-{label}' if label else 'only session'}"
         session = Session(called, f"BIDS {called}", date)
         if date is None:
-            files.findings.append(Finding(f"{session.name}: {why}", subject.name, "left out: write the date into "
-                                          f"{subject.name}_sessions.tsv (acq_time)", Severity.LEFT_OUT))
+            files.findings.append(
+                Finding(
+                    f"{session.name}: {why}",
+                    subject.name,
+                    f"left out: write the date into {subject.name}_sessions.tsv (acq_time)",
+                    Severity.LEFT_OUT,
+                )
+            )
             for name in names:
                 files.leave_out(name.path, session, "no date", say=False)
             continue
         dated += 1
         _read_session(files, names, session, root, sequences or {}, adc_unit, labels)
     if not dated:
-        raise ReadError(f"{subject}: no session has a date: write it into {subject.name}_sessions.tsv (columns "
-                        "session_id and acq_time, as 2024-02-05T08:00:00)")
+        raise ReadError(
+            f"{subject}: no session has a date: write it into {subject.name}_sessions.tsv (columns "
+            "session_id and acq_time, as 2024-02-05T08:00:00)"
+        )
     return files.study(subject.name.removeprefix("sub-"))
 
 
@@ -120,8 +136,13 @@ def _subject(path: Path) -> tuple[Path, Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz"))
-                  and p.name.startswith("sub-")) if folder.is_dir() else []
+    return (
+        sorted(
+            p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz")) and p.name.startswith("sub-")
+        )
+        if folder.is_dir()
+        else []
+    )
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -156,9 +177,15 @@ def _date(subject: Path, label: str, sessions: Mapping[str, Mapping[str, str]]) 
     return None, wrong or "no acq_time in the sessions' or scans' table"
 
 
-def _read_session(files: ImageFiles, names: Iterable[_Name], session: Session, root: Path,
-                  sequences: Mapping[str, Sequence], adc_unit: float | None,
-                  labels: LabelScheme | Mapping[int, str] | None) -> None:
+def _read_session(
+    files: ImageFiles,
+    names: Iterable[_Name],
+    session: Session,
+    root: Path,
+    sequences: Mapping[str, Sequence],
+    adc_unit: float | None,
+    labels: LabelScheme | Mapping[int, str] | None,
+) -> None:
     masks = []
     for name in names:
         space = name.entities.get("space", "")
@@ -190,9 +217,11 @@ def _read_session(files: ImageFiles, names: Iterable[_Name], session: Session, r
             continue
         table = _labels_beside(name.path, root) or labels
         if table is None:
-            raise ReadError(f"{name.path} has no table of its labels ({_stem(name.path)}.tsv or {root / 'dseg.tsv'}, "
-                            f"columns index and name): write one, or name the scheme (labels=, one of "
-                            f"{', '.join(LabelScheme)})")
+            raise ReadError(
+                f"{name.path} has no table of its labels ({_stem(name.path)}.tsv or {root / 'dseg.tsv'}, "
+                f"columns index and name): write one, or name the scheme (labels=, one of "
+                f"{', '.join(LabelScheme)})"
+            )
         files.add_labels(name.path, table, session, of, "labels")
 
 

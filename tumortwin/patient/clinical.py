@@ -58,11 +58,18 @@ def read_clinical(path: Path) -> ClinicalFile:
     if (schema := top.text("schema")) != SCHEMA:
         top.refuse("schema", schema, f"write {SCHEMA!r}; another version needs another tumortwin")
     clinical = Clinical(
-        weight_kg=top.number("weight_kg", 2, 400), height_m=top.number("height_m", 0.3, 2.5),
-        age_years=top.number("age_years", 0, 130), mgmt_methylated=top.flag("mgmt_methylated"),
-        idh_mutant=top.flag("idh_mutant"), diagnosis=top.text("diagnosis"),
-        steroids=tuple(sorted((entry.time("from"), entry.required_number("dexamethasone_mg_per_day", 0, 200))
-                              for entry in top.objects("steroids"))),
+        weight_kg=top.number("weight_kg", 2, 400),
+        height_m=top.number("height_m", 0.3, 2.5),
+        age_years=top.number("age_years", 0, 130),
+        mgmt_methylated=top.flag("mgmt_methylated"),
+        idh_mutant=top.flag("idh_mutant"),
+        diagnosis=top.text("diagnosis"),
+        steroids=tuple(
+            sorted(
+                (entry.time("from"), entry.required_number("dexamethasone_mg_per_day", 0, 200))
+                for entry in top.objects("steroids")
+            )
+        ),
     )
     patient_id = top.text("patient_id")
     identity_removed = top.flag("identity_removed") or False
@@ -76,8 +83,13 @@ def read_clinical(path: Path) -> ClinicalFile:
         unit = DoseUnit(entry.one_of("unit", [u.value for u in DoseUnit]))
         treatments += [DrugDose(time, drug, amount, unit, path.name) for time in entry.times("times")]
         if drug not in DRUGS:
-            findings.append(Finding(f"the half-life of {drug} is not known here", f"{path.name}, {entry.where}",
-                                    "it is shown on the timeline but its effect cannot be simulated"))
+            findings.append(
+                Finding(
+                    f"the half-life of {drug} is not known here",
+                    f"{path.name}, {entry.where}",
+                    "it is shown on the timeline but its effect cannot be simulated",
+                )
+            )
     top.report_unknown()
     treatments.sort(key=lambda t: t.time)
     return ClinicalFile(clinical, tuple(treatments), patient_id, tuple(findings), identity_removed)

@@ -52,8 +52,13 @@ def courses(treatments: Iterable[Treatment]) -> tuple[Course, ...]:
     for (row, what), runs in groups.items():
         for run in runs:
             n = len(run)
-            label = f"{n} {what}{'s' if n != 1 else ''}" if row == "radiotherapy" else \
-                what if row == "surgery" else f"{what} x {n}"
+            label = (
+                f"{n} {what}{'s' if n != 1 else ''}"
+                if row == "radiotherapy"
+                else what
+                if row == "surgery"
+                else f"{what} x {n}"
+            )
             found.append(Course(row, label, tuple(run)))
     return tuple(sorted(found, key=lambda c: c.times[0]))
 
@@ -62,13 +67,19 @@ def text_timeline(patient: Patient) -> str:
     """The timeline as lines of text, in time order."""
     lines: list[tuple[datetime, str]] = []
     for i, visit in enumerate(patient.visits):
-        lines.append((visit.date, f"{visit.date:%Y-%m-%d}  visit {i}{f' ({visit.label})' if visit.label else ''}: "
-                                  f"{_contents(visit)}"))
+        lines.append(
+            (
+                visit.date,
+                f"{visit.date:%Y-%m-%d}  visit {i}{f' ({visit.label})' if visit.label else ''}: {_contents(visit)}",
+            )
+        )
     for course in courses(patient.treatments):
         extra = _planned(patient) if course.row == "radiotherapy" else ""
         lines.append((course.times[0], f"{course.dates}  {course.row}: {course.label}{extra}"))
-    head = f"Patient {patient.id}: {len(patient.visits)} visit(s), {len(patient.treatments)} treatment(s), " \
-           f"{len(patient.structures)} structure(s), {len(patient.findings)} finding(s)"
+    head = (
+        f"Patient {patient.id}: {len(patient.visits)} visit(s), {len(patient.treatments)} treatment(s), "
+        f"{len(patient.structures)} structure(s), {len(patient.findings)} finding(s)"
+    )
     return "\n".join([head, *(f"  {line}" for _, line in sorted(lines))])
 
 
@@ -112,8 +123,10 @@ def html_timeline(patient: Patient) -> str:
     marks = _axis(first, last, x, bottom)
     for row in shown:
         y = middle[row]
-        marks.append(f'<text x="{LEFT - 14}" y="{y + 4:.1f}" text-anchor="end" fill="{colors[row]}" font-weight="600">'
-                     f"{escape(row)}</text>")
+        marks.append(
+            f'<text x="{LEFT - 14}" y="{y + 4:.1f}" text-anchor="end" fill="{colors[row]}" font-weight="600">'
+            f"{escape(row)}</text>"
+        )
         marks.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e4e4"/>')
     for course in found:
         marks += _course(course, x, middle[course.row], colors[course.row], pixels)
@@ -124,14 +137,24 @@ def html_timeline(patient: Patient) -> str:
     marks += _labels([(x(v.date), name) for v, name in zip(patient.visits, names, strict=True)], middle["visits"] - 11)
     for visit, text in zip(patient.visits, names, strict=True):
         at, y = x(visit.date), middle["visits"]
-        marks.append(f'<circle cx="{at:.1f}" cy="{y:.1f}" r="6" fill="{colors["visits"]}"><title>{visit.date:%Y-%m-%d} '
-                     f"{escape(text)}: {escape(_contents(visit))}</title></circle>")
+        marks.append(
+            f'<circle cx="{at:.1f}" cy="{y:.1f}" r="6" fill="{colors["visits"]}"><title>{visit.date:%Y-%m-%d} '
+            f"{escape(text)}: {escape(_contents(visit))}</title></circle>"
+        )
     for i, (time, amount) in enumerate(steroids):
         until = steroids[i + 1][0] if i + 1 < len(steroids) else last
         begin, end = max(x(time), LEFT), min(x(until), WIDTH - RIGHT)
         if end > begin and amount > 0:
-            marks.append(_bar(begin, end, middle["steroids"], colors["steroids"],
-                              f"dexamethasone {amount:g} mg a day", 0.2 + 0.4 * amount / max(a for _, a in steroids)))
+            marks.append(
+                _bar(
+                    begin,
+                    end,
+                    middle["steroids"],
+                    colors["steroids"],
+                    f"dexamethasone {amount:g} mg a day",
+                    0.2 + 0.4 * amount / max(a for _, a in steroids),
+                )
+            )
             marks += _labels([((begin + end) / 2, f"{amount:g} mg/d")], middle["steroids"] - 9)
     height = bottom + 26
     notes = f"{len(patient.findings)} finding(s). {NOTICE}"
@@ -154,8 +177,9 @@ def _axis(first: datetime, last: datetime, x: Callable[[datetime], float], botto
         time = datetime(first.year + month // 12, month % 12 + 1, 1)
         if (month % 12) % min(step, 12) == 0 and (time.year % max(step // 12, 1) == 0):
             marks.append(f'<line x1="{x(time):.1f}" x2="{x(time):.1f}" y1="{TOP}" y2="{bottom:.1f}" stroke="#efefef"/>')
-            marks.append(f'<text x="{x(time):.1f}" y="{bottom + 14:.1f}" text-anchor="middle" fill="#555">'
-                         f"{time:%Y-%m}</text>")
+            marks.append(
+                f'<text x="{x(time):.1f}" y="{bottom + 14:.1f}" text-anchor="middle" fill="#555">{time:%Y-%m}</text>'
+            )
     marks.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom:.1f}" y2="{bottom:.1f}" stroke="#999"/>')
     return marks
 
@@ -168,14 +192,19 @@ def _course(course: Course, x: Callable[[datetime], float], y: float, color: str
         shape = [f'<polygon points="{points}" fill="{color}"><title>{escape(title)}</title></polygon>']
     else:
         shape = [_bar(begin, end + pixels, y, color, title, 0.28)]
-        shape += [f'<rect x="{x(t):.1f}" y="{y - 6:.1f}" width="{max(min(pixels * 0.6, 3), 0.6):.2f}" height="12" '
-                  f'fill="{color}"/>' for t in course.times]
+        shape += [
+            f'<rect x="{x(t):.1f}" y="{y - 6:.1f}" width="{max(min(pixels * 0.6, 3), 0.6):.2f}" height="12" '
+            f'fill="{color}"/>'
+            for t in course.times
+        ]
     return shape
 
 
 def _bar(begin: float, end: float, y: float, color: str, title: str, opacity: float) -> str:
-    return (f'<rect x="{begin:.1f}" y="{y - 6:.1f}" width="{max(end - begin, 1):.1f}" height="12" fill="{color}" '
-            f'opacity="{opacity}"><title>{escape(title)}</title></rect>')
+    return (
+        f'<rect x="{begin:.1f}" y="{y - 6:.1f}" width="{max(end - begin, 1):.1f}" height="12" fill="{color}" '
+        f'opacity="{opacity}"><title>{escape(title)}</title></rect>'
+    )
 
 
 def _labels(centered: list[tuple[float, str]], y: float) -> list[str]:

@@ -8,16 +8,21 @@ from datetime import datetime
 from typing import TypeVar
 
 from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.frame_links import FrameLink, links_from
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.spatial_registration import FrameLink, links_from
 from tumortwin.imaging.volume import Volume
 from tumortwin.patient.timeline import Visit
 
 AnyVolume = TypeVar("AnyVolume", bound=Volume)
 
 
-def ways_to_visits(frames: Iterable[str | None], visits: Iterable[Visit], links: Iterable[FrameLink],
-                   when: datetime | None, findings: list[Finding]) -> dict[str, FrameLink]:
+def ways_to_visits(
+    frames: Iterable[str | None],
+    visits: Iterable[Visit],
+    links: Iterable[FrameLink],
+    when: datetime | None,
+    findings: list[Finding],
+) -> dict[str, FrameLink]:
     """How planning objects get from their frames to an MR visit's.
 
     Parameters
@@ -49,8 +54,13 @@ def ways_to_visits(frames: Iterable[str | None], visits: Iterable[Visit], links:
             continue
         way = min(found, key=lambda w: abs(dates[w.target] - (when or dates[w.target])))
         ways[frame] = way
-        findings.append(Finding(f"planned in another frame of reference than the MR ({frame})", way.name,
-                                f"brought to the visit of {dates[way.target]:%Y-%m-%d} by this Spatial Registration"))
+        findings.append(
+            Finding(
+                f"planned in another frame of reference than the MR ({frame})",
+                way.name,
+                f"brought to the visit of {dates[way.target]:%Y-%m-%d} by this Spatial Registration",
+            )
+        )
     return ways
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.diffusion import in_mm2_per_s
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
 from tumortwin.imaging.nifti import read_dose_map, read_image, read_labels, read_mask
+from tumortwin.imaging.reading.diffusion import in_mm2_per_s
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, SeriesInfo, Study
 from tumortwin.imaging.volume import Dose, Mask, TotalDose, Volume
@@ -75,8 +75,9 @@ class ImageFiles:
         self.sources[self.name(path)] = found
         return found
 
-    def add_image(self, path: Path, sequence: Sequence, session: Session, why: str,
-                  adc_unit: tuple[float, str] | None = None) -> AcquiredImage:
+    def add_image(
+        self, path: Path, sequence: Sequence, session: Session, why: str, adc_unit: tuple[float, str] | None = None
+    ) -> AcquiredImage:
         """Read an image; an ADC map is brought to mm^2/s by its stated unit, else by the one that fits."""
         assert session.date is not None
         self.digest(path)
@@ -102,8 +103,9 @@ class ImageFiles:
         self._add(path, {name: mask}, session, of, why)
         return mask
 
-    def add_labels(self, path: Path, labels: LabelScheme | Mapping[int, str], session: Session, of: str | None,
-                   why: str) -> None:
+    def add_labels(
+        self, path: Path, labels: LabelScheme | Mapping[int, str], session: Session, of: str | None, why: str
+    ) -> None:
         """Read a file of several labels, named by a scheme or a table."""
         self.digest(path)
         found: list[Finding] = []
@@ -136,9 +138,17 @@ class ImageFiles:
     def study(self, patient: str) -> Study:
         """All that was read, as if it came from a DICOM folder."""
         order = sorted(self.lines, key=lambda line: (line.date or datetime.max, line.uid))
-        return Study(str(self.folder), (patient,), tuple(order), tuple(sorted(self.images, key=lambda i: i.date)),
-                     tuple(self.masks), tuple(self.structures), tuple(self.doses), findings=tuple(self.findings),
-                     sources=dict(sorted(self.sources.items())))
+        return Study(
+            str(self.folder),
+            (patient,),
+            tuple(order),
+            tuple(sorted(self.images, key=lambda i: i.date)),
+            tuple(self.masks),
+            tuple(self.structures),
+            tuple(self.doses),
+            findings=tuple(self.findings),
+            sources=dict(sorted(self.sources.items())),
+        )
 
     def _add(self, path: Path, masks: Mapping[str, Mask], session: Session, of: str | None, why: str) -> None:
         for name, mask in masks.items():
@@ -158,6 +168,19 @@ class ImageFiles:
             size = f"{x} x {y} x {z}, {dx:.3g} x {dy:.3g} x {dz:.3g} mm"
         stored = "NIfTI" if ".nii" in path.name.lower() else path.suffix[1:].upper()
         modality = "" if sequence is None else "CT" if sequence is Sequence.CT else "MR"
-        self.lines.append(SeriesInfo(self.name(path), session.name, self.name(path), modality, sequence, session.date,
-                                     session.frame, 1, size=size, transfer_syntax=stored, used=volume is not None,
-                                     why=why))
+        self.lines.append(
+            SeriesInfo(
+                self.name(path),
+                session.name,
+                self.name(path),
+                modality,
+                sequence,
+                session.date,
+                session.frame,
+                1,
+                size=size,
+                transfer_syntax=stored,
+                used=volume is not None,
+                why=why,
+            )
+        )

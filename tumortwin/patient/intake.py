@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tumortwin.errors import InputError, ReadError
-from tumortwin.imaging.diffusion import check_adc_unit
 from tumortwin.imaging.folder import read_folder, scan_folder
-from tumortwin.imaging.headers import CLINICAL_NAME
 from tumortwin.imaging.labels import LabelScheme, scheme_named
+from tumortwin.imaging.reading.diffusion import check_adc_unit
+from tumortwin.imaging.reading.headers import CLINICAL_NAME
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.bids import is_bids, read_bids
@@ -28,8 +28,13 @@ _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 Labels = LabelScheme | str | Mapping[int, str]
 
 
-def scan_patient(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] | None = None,
-                 labels: Labels | None = None, progress: Progress = silent) -> Study:
+def scan_patient(
+    path: str | os.PathLike[str],
+    *,
+    sequences: Mapping[str, Sequence] | None = None,
+    labels: Labels | None = None,
+    progress: Progress = silent,
+) -> Study:
     """Say what is there. Of DICOM only the headers are read; other images are read whole.
 
     Raises
@@ -42,10 +47,15 @@ def scan_patient(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequen
     return take_in(path, sequences=sequences, labels=labels, progress=progress)[0]
 
 
-def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] | None = None,
-            adc_unit: float | None = None, labels: Labels | None = None,
-            image_dir: str | os.PathLike[str] | None = None,
-            progress: Progress = silent) -> tuple[Study, ClinicalFile | None]:
+def take_in(
+    path: str | os.PathLike[str],
+    *,
+    sequences: Mapping[str, Sequence] | None = None,
+    adc_unit: float | None = None,
+    labels: Labels | None = None,
+    image_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+) -> tuple[Study, ClinicalFile | None]:
     """Read what a path holds, whatever its kind; see :func:`~tumortwin.patient.reading.read_patient`."""
     check_adc_unit(adc_unit)
     place = Path(path)
@@ -58,8 +68,9 @@ def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] |
             raise ReadError(f"{file} is {packed} give the patient's folder, or a patient file (.json, see {MANUAL})")
         if sequences:
             raise InputError(f"{file} says itself what each image shows: correct it there, and leave out sequences")
-        study, treated = read_patient_file(file, image_dir=None if image_dir is None else Path(image_dir),
-                                           adc_unit=adc_unit, labels=named)
+        study, treated = read_patient_file(
+            file, image_dir=None if image_dir is None else Path(image_dir), adc_unit=adc_unit, labels=named
+        )
         study, clinical = _with_clinical(study, place)
         if clinical is not None:
             treated = replace(clinical, treatments=(*clinical.treatments, *treated.treatments))
@@ -68,7 +79,8 @@ def take_in(path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] |
         study = read_bids(place, sequences=sequences, adc_unit=adc_unit, labels=named)
     else:
         study = _or_other_images(
-            place, lambda: read_folder(path, sequences=sequences, adc_unit=adc_unit, progress=progress))
+            place, lambda: read_folder(path, sequences=sequences, adc_unit=adc_unit, progress=progress)
+        )
     return _with_clinical(study, place)
 
 
@@ -93,5 +105,7 @@ def _or_other_images(place: Path, read: Callable[[], Study]) -> Study:
         others = sorted(p for p in place.rglob("*") if p.name.lower().endswith(IMAGE_ENDINGS)) if place.is_dir() else []
         if not others or "no DICOM file" not in str(error):
             raise
-        raise ReadError(f"{place} holds no DICOM but {len(others)} image(s) ({others[0].name}, ...): say what each of "
-                        f"them is in a {PATIENT_NAME} (see {MANUAL}), or name them as BIDS does") from error
+        raise ReadError(
+            f"{place} holds no DICOM but {len(others)} image(s) ({others[0].name}, ...): say what each of "
+            f"them is in a {PATIENT_NAME} (see {MANUAL}), or name them as BIDS does"
+        ) from error

@@ -62,9 +62,14 @@ class JsonObject:
         for child in self.children:
             child.report_unknown()
         for name in sorted(self._content.keys() - self._asked):
-            self._findings.append(Finding(f"unknown field {name!r}", f"{self._path.name}, {self.where}",
-                                          f"it was not used; see {self._manual} for the known fields",
-                                          Severity.LEFT_OUT))
+            self._findings.append(
+                Finding(
+                    f"unknown field {name!r}",
+                    f"{self._path.name}, {self.where}",
+                    f"it was not used; see {self._manual} for the known fields",
+                    Severity.LEFT_OUT,
+                )
+            )
 
     def has(self, name: str) -> bool:
         """Whether a field is there (and not null)."""
@@ -156,8 +161,10 @@ class JsonObject:
             return []
         if not isinstance(value, list):
             self.refuse(name, value, "give a list of objects")
-        made = [JsonObject(one, f"{self._field(name)}[{i}]", self._path, self._findings, self._manual)
-                for i, one in enumerate(value)]
+        made = [
+            JsonObject(one, f"{self._field(name)}[{i}]", self._path, self._findings, self._manual)
+            for i, one in enumerate(value)
+        ]
         self.children += made
         return made
 

@@ -33,8 +33,13 @@ WHOLE_PATIENT = (("T1_post", Sequence.T1GD), ("T1_pre", Sequence.T1), ("T2_flair
 UNNAMED_DRUG = "chemotherapy (drug not named)"
 
 
-def read_patient_file(path: Path, *, image_dir: Path | None = None, adc_unit: float | None = None,
-                      labels: LabelScheme | Mapping[int, str] | None = None) -> tuple[Study, ClinicalFile]:
+def read_patient_file(
+    path: Path,
+    *,
+    image_dir: Path | None = None,
+    adc_unit: float | None = None,
+    labels: LabelScheme | Mapping[int, str] | None = None,
+) -> tuple[Study, ClinicalFile]:
     """Read a patient file and all images that it lists.
 
     Parameters
@@ -62,8 +67,15 @@ def read_patient_file(path: Path, *, image_dir: Path | None = None, adc_unit: fl
 class _Reader:
     """One patient file while it is read."""
 
-    def __init__(self, top: JsonObject, path: Path, files: ImageFiles, image_dir: Path | None, adc_unit: float | None,
-                 labels: LabelScheme | Mapping[int, str] | None) -> None:
+    def __init__(
+        self,
+        top: JsonObject,
+        path: Path,
+        files: ImageFiles,
+        image_dir: Path | None,
+        adc_unit: float | None,
+        labels: LabelScheme | Mapping[int, str] | None,
+    ) -> None:
         self.top, self.path, self.files, self.labels = top, path, files, labels
         stated = top.text("image_dir")
         self.image_dir = image_dir or (path.parent / stated if stated else path.parent)
@@ -83,8 +95,10 @@ class _Reader:
             self.top.refuse("visits", None, "list at least one visit with its time")
         entries.sort(key=lambda entry: entry[0])
         aligned = self.top.flag("aligned") is not False
-        sessions = [Session(f"{self.path.name}, {e.where}", self.frame if aligned else f"{self.frame}, {e.where}", time)
-                    for time, e in entries]
+        sessions = [
+            Session(f"{self.path.name}, {e.where}", self.frame if aligned else f"{self.frame}, {e.where}", time)
+            for time, e in entries
+        ]
         self._whole_patient(sessions[0])
         before: list[AcquiredImage] = []
         for session, (_, entry) in zip(sessions, entries, strict=True):
@@ -110,16 +124,18 @@ class _Reader:
         if not self.timed:
             self.timed, self.zone = True, time.tzinfo
             if self.zone is not None:
-                self._say(f"times have an offset from UTC ({self.zone})", "local times at that offset are used",
-                          Severity.NOTE)
+                self._say(
+                    f"times have an offset from UTC ({self.zone})", "local times at that offset are used", Severity.NOTE
+                )
         return time if self.zone is None else time.astimezone(self.zone).replace(tzinfo=None)
 
     def _file(self, owner: JsonObject, key: str, given: str) -> Path:
         path = Path(given.replace(IMAGE_DIR, str(self.image_dir)))
         path = path if path.is_absolute() else self.image_dir / path
         if not path.is_file():
-            owner.refuse(key, given, f"there is no file {path}; correct the path, or say where the images are "
-                         "(image_dir)")
+            owner.refuse(
+                key, given, f"there is no file {path}; correct the path, or say where the images are (image_dir)"
+            )
         return path
 
     def _optional(self, owner: JsonObject, key: str) -> Path | None:
@@ -162,11 +178,21 @@ class _Reader:
         for key, given in entry.texts("images").items():
             if key not in Sequence._value2member_map_ or key == Sequence.OTHER:
                 entry.refuse("images", key, f"give one of {', '.join(s for s in Sequence if s is not Sequence.OTHER)}")
-            self._image(self._file(entry, f"images.{key}", given), Sequence(key), session, f"{where}.images.{key}",
-                        self.given_unit or self.stated_unit)
+            self._image(
+                self._file(entry, f"images.{key}", given),
+                Sequence(key),
+                session,
+                f"{where}.images.{key}",
+                self.given_unit or self.stated_unit,
+            )
         path = self._optional(entry, "adc")
-        adc = None if path is None else self._image(path, Sequence.ADC, session, f"{where}.adc",
-                                                    self.given_unit or self.stated_unit or ADC_UNIT)
+        adc = (
+            None
+            if path is None
+            else self._image(
+                path, Sequence.ADC, session, f"{where}.adc", self.given_unit or self.stated_unit or ADC_UNIT
+            )
+        )
         of = next((i.series_uid for i in self.files.images if i.study_uid == session.name), None)
         drawn = []
         for key, name in (("roi_enhance", "enhancing"), ("roi_nonenhance", "edema")):
@@ -184,8 +210,12 @@ class _Reader:
                 continue
             drawn.append(mask)
             if key == "roi_nonenhance":
-                self._say("roi_nonenhance", "taken as the edema and infiltration around the enhancing tumor",
-                          Severity.NOTE, self.files.name(path))
+                self._say(
+                    "roi_nonenhance",
+                    "taken as the edema and infiltration around the enhancing tumor",
+                    Severity.NOTE,
+                    self.files.name(path),
+                )
         for name, given in entry.texts("masks").items():
             self.files.add_mask(self._file(entry, f"masks.{name}", given), name, session, of, f"mask {name}")
         labels = entry.object("labels")
@@ -198,8 +228,9 @@ class _Reader:
             self._blank_stale(adc, drawn[0].array if len(drawn) == 1 else drawn[0].array | drawn[1].array, before)
         return [adc]
 
-    def _image(self, path: Path, sequence: Sequence, session: Session, role: str,
-               unit: tuple[float, str] | None) -> AcquiredImage | None:
+    def _image(
+        self, path: Path, sequence: Sequence, session: Session, role: str, unit: tuple[float, str] | None
+    ) -> AcquiredImage | None:
         if other := self._again(path, role):
             self.files.leave_out(path, session, f"{role} is the same image as {other}: no new observation")
             return None
@@ -211,11 +242,16 @@ class _Reader:
             try:
                 return {int(value): name for value, name in table.items()}
             except ValueError:
-                entry.refuse("table", table, "give whole numbers and names, as {\"1\": \"necrosis\"}")
+                entry.refuse("table", table, 'give whole numbers and names, as {"1": "necrosis"}')
         name = entry.text("scheme")
         if name is None:
-            return self.labels if self.labels is not None else entry.refuse(
-                "scheme", None, f"name one of {', '.join(LabelScheme)}, or give a table of label and name")
+            return (
+                self.labels
+                if self.labels is not None
+                else entry.refuse(
+                    "scheme", None, f"name one of {', '.join(LabelScheme)}, or give a table of label and name"
+                )
+            )
         try:
             return scheme_named(name)
         except InputError as error:
@@ -237,12 +273,17 @@ class _Reader:
                 kept = np.where(stale, np.float32(0), array)
                 at = next(i for i, image in enumerate(self.files.images) if image is adc)
                 self.files.images[at] = replace(adc, volume=adc.volume.with_array(kept))
-                self._say(f"{stale.sum()} ADC values outside the drawn regions are those of {earlier.date:%Y-%m-%d}",
-                          "left over from there: set to 0, no value", Severity.REPAIRED, adc.series_uid)
+                self._say(
+                    f"{stale.sum()} ADC values outside the drawn regions are those of {earlier.date:%Y-%m-%d}",
+                    "left over from there: set to 0, no value",
+                    Severity.REPAIRED,
+                    adc.series_uid,
+                )
                 return
 
-    def _radiotherapy(self, planning: Session) -> tuple[list[Treatment], tuple[PlanRecord, ...],
-                                                        tuple[DeliveryRecord, ...]]:
+    def _radiotherapy(
+        self, planning: Session
+    ) -> tuple[list[Treatment], tuple[PlanRecord, ...], tuple[DeliveryRecord, ...]]:
         entries = self.top.objects("radiotherapy")
         given = []
         for entry in entries:
@@ -252,8 +293,11 @@ class _Reader:
         given = self._apart(sorted(given))
         large = [d for _, d in given if d > 25]
         if large:
-            self._say(f"a fraction of {max(large):g} Gy", "used as given: check that it is not the dose of the course",
-                      where=f"{self.path.name}, radiotherapy")
+            self._say(
+                f"a fraction of {max(large):g} Gy",
+                "used as given: check that it is not the dose of the course",
+                where=f"{self.path.name}, radiotherapy",
+            )
         stated = self.top.object("plan")
         prescribed = stated.number("prescribed", 0, 200) if stated else None
         count = stated.number("fractions", 1, 200) if stated else None
@@ -267,8 +311,10 @@ class _Reader:
         if map_ is not None:
             self.files.doses.append(replace(map_, source=(*map_.source, plan.uid)))
         usual = prescribed / fractions if prescribed and fractions else None
-        records = tuple(DeliveryRecord(f"{self.path.name} {n}", plan.uid, time, n, True, dose / usual if usual else 1.0)
-                        for n, (time, dose) in enumerate(given, 1))
+        records = tuple(
+            DeliveryRecord(f"{self.path.name} {n}", plan.uid, time, n, True, dose / usual if usual else 1.0)
+            for n, (time, dose) in enumerate(given, 1)
+        )
         return [], (plan,), records
 
     def _apart(self, given: list[tuple[datetime, float]]) -> list[tuple[datetime, float]]:
@@ -283,8 +329,11 @@ class _Reader:
             apart.append((time + shift, dose))
         if moved:
             hours = BID_INTERVAL.total_seconds() / 3600
-            self._say(f"{moved} fraction(s) at the time of another", f"both are counted, {hours:g} hours apart: leave "
-                      "one out if it is written twice", where=f"{self.path.name}, radiotherapy")
+            self._say(
+                f"{moved} fraction(s) at the time of another",
+                f"both are counted, {hours:g} hours apart: leave one out if it is written twice",
+                where=f"{self.path.name}, radiotherapy",
+            )
         return sorted(apart)
 
     def _dose(self, planning: Session, fractions: float) -> TotalDose | None:
@@ -314,6 +363,9 @@ class _Reader:
             doses.append(DrugDose(time, drug, amount, unit, self.path.name))
             unknown |= {drug} - DRUGS.keys()
         for drug in sorted(unknown):
-            self._say(f"the half-life of {drug} is not known here", "it is shown on the timeline but its effect cannot "
-                      'be simulated; name it, as "drug": "temozolomide"', Severity.NOTE)
+            self._say(
+                f"the half-life of {drug} is not known here",
+                'it is shown on the timeline but its effect cannot be simulated; name it, as "drug": "temozolomide"',
+                Severity.NOTE,
+            )
         return doses

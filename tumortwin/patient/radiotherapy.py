@@ -21,8 +21,9 @@ from tumortwin.therapy.schedule import weekday_times
 ASSUMED_CALENDAR = "assumed: weekday calendar"
 
 
-def radiotherapy_of(study: Study, doses: list[TotalDose],
-                    findings: list[Finding]) -> tuple[PlanRecord | None, TotalDose | None, list[Fraction]]:
+def radiotherapy_of(
+    study: Study, doses: list[TotalDose], findings: list[Finding]
+) -> tuple[PlanRecord | None, TotalDose | None, list[Fraction]]:
     """The course as planned, its dose, and every fraction as delivered (else on an assumed calendar).
 
     Parameters
@@ -39,8 +40,9 @@ def radiotherapy_of(study: Study, doses: list[TotalDose],
     return plan, dose, [f for course in courses for f in course.fractions]
 
 
-def _the_plans(plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...],
-               findings: list[Finding]) -> list[PlanRecord]:
+def _the_plans(
+    plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...], findings: list[Finding]
+) -> list[PlanRecord]:
     """The plans that were delivered, by date; without records the latest."""
     given = Counter(d.plan_uid for d in deliveries)
     ordered = sorted(plans, key=lambda p: p.date or datetime.min)
@@ -48,8 +50,14 @@ def _the_plans(plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, 
     for other in ordered:
         if not any(other is p for p in used):
             what = f"another plan ({other.label or other.uid}), of which no delivery is recorded"
-            findings.append(Finding(what, f"plan {used[0].label or used[0].uid}", "left out: the delivered plans, or "
-                                    "without records the latest, are used", Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    what,
+                    f"plan {used[0].label or used[0].uid}",
+                    "left out: the delivered plans, or without records the latest, are used",
+                    Severity.LEFT_OUT,
+                )
+            )
     return used
 
 
@@ -64,8 +72,9 @@ class _Course:
     """Of the planned fractions that were given (or are assumed)."""
 
 
-def _course(plan: PlanRecord | None, doses: Iterable[TotalDose], deliveries: Iterable[DeliveryRecord],
-            findings: list[Finding]) -> _Course:
+def _course(
+    plan: PlanRecord | None, doses: Iterable[TotalDose], deliveries: Iterable[DeliveryRecord], findings: list[Finding]
+) -> _Course:
     dose = _the_dose(tuple(doses), plan, findings)
     fractions, share = _fractions(plan, dose, tuple(deliveries), findings)
     return _Course(plan, dose, fractions, share)
@@ -78,15 +87,26 @@ def _courses(study: Study, doses: list[TotalDose], findings: list[Finding]) -> l
         plan = plans[0] if plans else None
         records = [d for d in study.deliveries if plan is None or d.plan_uid in (plan.uid, None)]
         if len(records) < len(study.deliveries):
-            findings.append(Finding(
-                f"{len(study.deliveries) - len(records)} records of delivery are of other plans",
-                _plan_name(plan), "left out", Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    f"{len(study.deliveries) - len(records)} records of delivery are of other plans",
+                    _plan_name(plan),
+                    "left out",
+                    Severity.LEFT_OUT,
+                )
+            )
         return [_course(plan, doses, records, findings)]
     known = {p.uid for p in plans}
     stray = [d for d in study.deliveries if d.plan_uid not in known]
     if stray:
-        findings.append(Finding(f"{len(stray)} records of delivery name none of {len(plans)} delivered plans",
-                                "radiotherapy", "left out", Severity.LEFT_OUT))
+        findings.append(
+            Finding(
+                f"{len(stray)} records of delivery name none of {len(plans)} delivered plans",
+                "radiotherapy",
+                "left out",
+                Severity.LEFT_OUT,
+            )
+        )
     own = {p.uid: [d for d in doses if known.intersection(d.source) == {p.uid}] for p in plans}
     shared = [d for d in doses if known.issubset(d.source)]
     records = [d for d in study.deliveries if d.plan_uid in known]
@@ -100,8 +120,13 @@ def _joined(plans: list[PlanRecord], shares: list[float]) -> PlanRecord:
     prescribed = [s * p.prescribed for p, s in zip(plans, shares, strict=True) if p.prescribed is not None]
     fractions = [s * p.fractions for p, s in zip(plans, shares, strict=True) if p.fractions is not None]
     whole = len(prescribed) == len(fractions) == len(plans)
-    return PlanRecord(plans[0].uid, " + ".join(p.label or p.uid for p in plans), sum(prescribed) if whole else None,
-                      round(sum(fractions)) if whole else None, plans[0].date)
+    return PlanRecord(
+        plans[0].uid,
+        " + ".join(p.label or p.uid for p in plans),
+        sum(prescribed) if whole else None,
+        round(sum(fractions)) if whole else None,
+        plans[0].date,
+    )
 
 
 def _as_one(courses: list[_Course], findings: list[Finding]) -> tuple[PlanRecord | None, TotalDose | None]:
@@ -110,12 +135,23 @@ def _as_one(courses: list[_Course], findings: list[Finding]) -> tuple[PlanRecord
         return courses[0].plan, courses[0].dose
     plan = _joined([c.plan for c in courses if c.plan is not None], [c.share for c in courses])
     names = plan.label
-    findings.append(Finding(f"{len(courses)} plans were delivered", f"plans {names}",
-                            "taken as one course: each fraction with the dose of its plan"))
+    findings.append(
+        Finding(
+            f"{len(courses)} plans were delivered",
+            f"plans {names}",
+            "taken as one course: each fraction with the dose of its plan",
+        )
+    )
     with_dose = [(c, c.dose) for c in courses if c.dose is not None]
     if len(with_dose) < len(courses) or len({d.frame for _, d in with_dose}) > 1:
-        findings.append(Finding("not all plans have a dose in one frame of reference", f"plans {names}",
-                                "no dose of the whole course; the fractions keep theirs", Severity.LEFT_OUT))
+        findings.append(
+            Finding(
+                "not all plans have a dose in one frame of reference",
+                f"plans {names}",
+                "no dose of the whole course; the fractions keep theirs",
+                Severity.LEFT_OUT,
+            )
+        )
         return plan, None
     grid = min((d.grid for _, d in with_dose), key=lambda g: g.voxel_volume)
     array = sum(np.float32(c.share) * (d if d.grid.matches(grid) else resample(d, grid)).array for c, d in with_dose)
@@ -133,13 +169,20 @@ def _the_dose(doses: tuple[TotalDose, ...], plan: PlanRecord | None, findings: l
     fitting = own or [d for d in doses if plan is None or len(d.source) < 2]
     for other in doses:
         if not fitting or other is not fitting[0]:
-            findings.append(Finding(f"a dose map of {'the same' if other in own else 'another or no'} plan",
-                                    f"dose {other.name}", "left out: one dose map a plan is used", Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    f"a dose map of {'the same' if other in own else 'another or no'} plan",
+                    f"dose {other.name}",
+                    "left out: one dose map a plan is used",
+                    Severity.LEFT_OUT,
+                )
+            )
     return fitting[0] if fitting else None
 
 
-def _fractions(plan: PlanRecord | None, dose: TotalDose | None, records: tuple[DeliveryRecord, ...],
-               findings: list[Finding]) -> tuple[list[Fraction], float]:
+def _fractions(
+    plan: PlanRecord | None, dose: TotalDose | None, records: tuple[DeliveryRecord, ...], findings: list[Finding]
+) -> tuple[list[Fraction], float]:
     """Dated fractions, and their share of the planned ones.
 
     Of the records of delivery, else on an assumed weekday calendar from the plan's date.
@@ -149,28 +192,50 @@ def _fractions(plan: PlanRecord | None, dose: TotalDose | None, records: tuple[D
     number = plan.fractions if plan else None
     if number is None and given:
         number = len(given)
-        findings.append(Finding("the number of planned fractions is not given", where,
-                                f"the {number} delivered ones are taken for all", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "the number of planned fractions is not given",
+                where,
+                f"the {number} delivered ones are taken for all",
+                Severity.ASSUMED,
+            )
+        )
     whole = _dose_of_a_fraction(plan, dose, number)
     if number is None or whole is None:
         if plan is not None or dose is not None or given:
-            findings.append(Finding("dose or number of fractions is unknown", where, "no fraction could be dated",
-                                    Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    "dose or number of fractions is unknown", where, "no fraction could be dated", Severity.LEFT_OUT
+                )
+            )
         return [], 0.0
     if not given:
         if plan is None or plan.date is None:
-            findings.append(Finding("neither records of delivery nor a date of the plan", where,
-                                    "no fraction could be dated", Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    "neither records of delivery nor a date of the plan",
+                    where,
+                    "no fraction could be dated",
+                    Severity.LEFT_OUT,
+                )
+            )
             return [], 0.0
         times = weekday_times(plan.date, number)
-        findings.append(Finding("no records of delivery", where,
-                                f"{number} fractions on weekdays from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} "
-                                "are assumed, starting on the plan's date", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "no records of delivery",
+                where,
+                f"{number} fractions on weekdays from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} "
+                "are assumed, starting on the plan's date",
+                Severity.ASSUMED,
+            )
+        )
         return [Fraction(time, whole, ASSUMED_CALENDAR) for time in times], 1.0
     total = sum(share for _, share, _ in given)
     if abs(total - number) > 0.005 * number:
-        findings.append(Finding(f"{total:.4g} of {number} planned fractions were delivered", where,
-                                "as delivered is simulated"))
+        findings.append(
+            Finding(f"{total:.4g} of {number} planned fractions were delivered", where, "as delivered is simulated")
+        )
     return [Fraction(time, _share_of(whole, share), source) for time, share, source in given], total / number
 
 
@@ -187,13 +252,20 @@ def _sittings(records: list[DeliveryRecord], where: str, findings: list[Finding]
             if share > 0:
                 sittings.append((same[0].time, share, same[0].uid))
     if several:
-        findings.append(Finding(f"{several} fractions have several records on a day (one a beam, or resumed)", where,
-                                "each is counted as one fraction, at most whole", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                f"{several} fractions have several records on a day (one a beam, or resumed)",
+                where,
+                "each is counted as one fraction, at most whole",
+                Severity.ASSUMED,
+            )
+        )
     return sorted(sittings)
 
 
-def _dose_of_a_fraction(plan: PlanRecord | None, dose: TotalDose | None,
-                        number: int | None) -> FractionDose | float | None:
+def _dose_of_a_fraction(
+    plan: PlanRecord | None, dose: TotalDose | None, number: int | None
+) -> FractionDose | float | None:
     if not number:
         return None
     if dose is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
-from tumortwin.imaging.headers import CLINICAL_NAME
+from tumortwin.imaging.reading.headers import CLINICAL_NAME
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
@@ -28,11 +28,20 @@ SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
 
 
-def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress: Progress = silent,
-                 sequences: Mapping[str, Sequence] | None = None, adc_unit: float | None = None,
-                 labels: Labels | None = None, image_dir: str | os.PathLike[str] | None = None,
-                 deidentify: bool = False, key: bytes | None = None, keep_characteristics: bool = False,
-                 log: Log | None = None) -> Patient:
+def read_patient(
+    path: str | os.PathLike[str],
+    *,
+    strict: bool = False,
+    progress: Progress = silent,
+    sequences: Mapping[str, Sequence] | None = None,
+    adc_unit: float | None = None,
+    labels: Labels | None = None,
+    image_dir: str | os.PathLike[str] | None = None,
+    deidentify: bool = False,
+    key: bytes | None = None,
+    keep_characteristics: bool = False,
+    log: Log | None = None,
+) -> Patient:
     """Read one patient: DICOM, BIDS, or a patient file that lists NIfTI or NRRD images.
 
     Parameters
@@ -79,31 +88,46 @@ def read_patient(path: str | os.PathLike[str], *, strict: bool = False, progress
     StrictError
         With ``strict=True``, for findings.
     """
+
     def read(place: str | os.PathLike[str]) -> Patient:
-        study, clinical = take_in(place, sequences=sequences, adc_unit=adc_unit, labels=labels, image_dir=image_dir,
-                                  progress=progress)
+        study, clinical = take_in(
+            place, sequences=sequences, adc_unit=adc_unit, labels=labels, image_dir=image_dir, progress=progress
+        )
         return patient_of(study, clinical)
 
     patient = _read_deidentified(path, key, keep_characteristics, progress, read) if deidentify else read(path)
     if strict:
         refuse_findings(patient.findings)
     if log is not None:
-        log.write("read_patient", inputs=patient.sources.values(), identity_removed=patient.identity_removed,
-                  deidentified_now=deidentify, visits=len(patient.visits), findings=len(patient.findings))
+        log.write(
+            "read_patient",
+            inputs=patient.sources.values(),
+            identity_removed=patient.identity_removed,
+            deidentified_now=deidentify,
+            visits=len(patient.visits),
+            findings=len(patient.findings),
+        )
     return patient
 
 
-def _read_deidentified(folder: str | os.PathLike[str], key: bytes | None, keep_characteristics: bool,
-                       progress: Progress, read: Callable[[Path], Patient]) -> Patient:
+def _read_deidentified(
+    folder: str | os.PathLike[str],
+    key: bytes | None,
+    keep_characteristics: bool,
+    progress: Progress,
+    read: Callable[[Path], Patient],
+) -> Patient:
     """Read a de-identified copy that is gone afterwards."""
     if key is None:
-        raise InputError("deidentify=True needs a key: key=tumortwin.vault.read_key(FILE), which `tumortwin new-key "
-                         "FILE` makes")
+        raise InputError(
+            "deidentify=True needs a key: key=tumortwin.vault.read_key(FILE), which `tumortwin new-key FILE` makes"
+        )
     from tumortwin.imaging.deidentification import deidentify as write_deidentified  # with all writers of DICOM
 
     with tempfile.TemporaryDirectory(prefix="tumortwin-") as place:
-        report = write_deidentified(folder, Path(place) / "out", key=key, keep_characteristics=keep_characteristics,
-                                    progress=progress)
+        report = write_deidentified(
+            folder, Path(place) / "out", key=key, keep_characteristics=keep_characteristics, progress=progress
+        )
         if len(report.patients) > 1:
             raise ReadError(f"{folder} holds {len(report.patients)} patients: give the folder of one of them")
         (copy,) = report.patients.values()
@@ -129,8 +153,10 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     clinical = clinical or ClinicalFile(Clinical())
     identity = study.patients[0]
     if clinical.patient_id is not None and clinical.patient_id != identity:
-        raise ReadError(f"{study.folder}/{CLINICAL_NAME} is of patient {clinical.patient_id!r}, the images are of "
-                        f"{identity!r}: correct its patient_id, or leave it out")
+        raise ReadError(
+            f"{study.folder}/{CLINICAL_NAME} is of patient {clinical.patient_id!r}, the images are of "
+            f"{identity!r}: correct its patient_id, or leave it out"
+        )
     findings = [*study.findings, *clinical.findings]
     visits, used = [], []
     for group in _sessions(study.images):
@@ -148,10 +174,17 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     plan, dose, fractions = radiotherapy_of(study, [moved(d, ways) for d in study.doses], findings)
     treatments = [*fractions, *clinical.treatments]
     return Patient(
-        id=identity, visits=tuple(visits), treatments=tuple(sorted(treatments, key=lambda t: t.time)),
-        structures=_named(structures, "structures", findings), dose=dose, plan=plan, clinical=clinical.clinical,
-        findings=tuple(findings), sources=study.sources,
-        identity_removed=study.identity_removed or clinical.identity_removed, links=study.links,
+        id=identity,
+        visits=tuple(visits),
+        treatments=tuple(sorted(treatments, key=lambda t: t.time)),
+        structures=_named(structures, "structures", findings),
+        dose=dose,
+        plan=plan,
+        clinical=clinical.clinical,
+        findings=tuple(findings),
+        sources=study.sources,
+        identity_removed=study.identity_removed or clinical.identity_removed,
+        links=study.links,
     )
 
 
@@ -179,9 +212,14 @@ def _one_frame(group: list[AcquiredImage], findings: list[Finding]) -> list[Acqu
     for images in frames.values():
         if images is not best:
             names = ", ".join(i.volume.name or i.sequence for i in images)
-            findings.append(Finding(
-                f"{names}: another frame of reference than the rest of the visit (the patient was repositioned)",
-                _when(group[0].date), "left out: only one pose a visit is used", Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    f"{names}: another frame of reference than the rest of the visit (the patient was repositioned)",
+                    _when(group[0].date),
+                    "left out: only one pose a visit is used",
+                    Severity.LEFT_OUT,
+                )
+            )
     return best
 
 
@@ -193,22 +231,33 @@ def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[S
         if not found:
             continue
         # the largest voxel edge decides: thick slices blur a tumor's outline most
-        best = min(found, key=lambda i: (-(i.b_value or 0), round(max(i.volume.grid.spacing), 2),
-                                         round(i.volume.grid.voxel_volume, 2), -i.volume.array.size,
-                                         -i.date.timestamp()))
+        best = min(
+            found,
+            key=lambda i: (
+                -(i.b_value or 0),
+                round(max(i.volume.grid.spacing), 2),
+                round(i.volume.grid.voxel_volume, 2),
+                -i.volume.array.size,
+                -i.date.timestamp(),
+            ),
+        )
         chosen[sequence] = best.volume
         alike = [best, *(i for i in found if i is not best and i.b_value == best.b_value)]
         if len(alike) > 1:
             names = [f"{i.volume.name or i.series_uid} ({_spacing(i.volume)})" for i in alike]
             if names[0] in names[1:]:
                 names = [f"{name} of {i.date:%H:%M:%S}" for name, i in zip(names, alike, strict=True)]
-            findings.append(Finding(f"{len(alike)} {sequence} images", _when(best.date),
-                                    f"used {names[0]}, not {', '.join(names[1:])}"))
+            findings.append(
+                Finding(
+                    f"{len(alike)} {sequence} images", _when(best.date), f"used {names[0]}, not {', '.join(names[1:])}"
+                )
+            )
     return chosen
 
 
-def _with_masks(visits: list[Visit], used: list[list[AcquiredImage]], masks: Iterable[AcquiredMask],
-                findings: list[Finding]) -> list[Visit]:
+def _with_masks(
+    visits: list[Visit], used: list[list[AcquiredImage]], masks: Iterable[AcquiredMask], findings: list[Finding]
+) -> list[Visit]:
     """Attach each mask to the visit of the series it was drawn on, else of its frame (nearest in time)."""
     found: list[list[AcquiredMask]] = [[] for _ in visits]
     for mask in masks:
@@ -216,15 +265,23 @@ def _with_masks(visits: list[Visit], used: list[list[AcquiredImage]], masks: Ite
         of_frame = [k for k, images in enumerate(used) if images[0].volume.frame == mask.mask.frame is not None]
         candidates = of_series or of_frame
         if not candidates:
-            findings.append(Finding("drawn on an image that is not in any visit", f"mask {mask.mask.name!r}",
-                                    "left out", Severity.LEFT_OUT))
+            findings.append(
+                Finding(
+                    "drawn on an image that is not in any visit",
+                    f"mask {mask.mask.name!r}",
+                    "left out",
+                    Severity.LEFT_OUT,
+                )
+            )
         elif mask.date is None:
             found[candidates[0]].append(mask)
         else:
             date = mask.date
             found[min(candidates, key=lambda k: abs(visits[k].date - date))].append(mask)
-    return [replace(visit, masks=_named(group, _when(visit.date), findings))
-            for visit, group in zip(visits, found, strict=True)]
+    return [
+        replace(visit, masks=_named(group, _when(visit.date), findings))
+        for visit, group in zip(visits, found, strict=True)
+    ]
 
 
 def _named(masks: Iterable[AcquiredMask], where: str, findings: list[Finding]) -> dict[str, Mask]:
@@ -233,14 +290,17 @@ def _named(masks: Iterable[AcquiredMask], where: str, findings: list[Finding]) -
     for mask in sorted(masks, key=lambda m: m.date or datetime.min):
         name = mask.mask.name or mask.kind or "unnamed"
         if name in named:
-            findings.append(Finding(f"more than one mask is called {name!r}", where, "the latest is used",
-                                    Severity.ASSUMED))
+            findings.append(
+                Finding(f"more than one mask is called {name!r}", where, "the latest is used", Severity.ASSUMED)
+            )
         named[name] = mask.mask
     return named
 
 
-def _split_structures(structures: Iterable[AcquiredMask], doses: Iterable[TotalDose],
-                      ) -> tuple[list[AcquiredMask], list[AcquiredMask]]:
+def _split_structures(
+    structures: Iterable[AcquiredMask],
+    doses: Iterable[TotalDose],
+) -> tuple[list[AcquiredMask], list[AcquiredMask]]:
     """Contours of follow-up scans (which are masks of a visit) apart from the planning structures.
 
     Planning structures share a dose's frame of reference; without one, the frame with most contours.
@@ -248,8 +308,10 @@ def _split_structures(structures: Iterable[AcquiredMask], doses: Iterable[TotalD
     structures = list(structures)
     frames = Counter(s.mask.frame for s in structures)
     planning = {d.frame for d in doses} & frames.keys() or {max(frames, key=lambda f: frames[f], default=None)}
-    return ([s for s in structures if s.mask.frame not in planning],
-            [s for s in structures if s.mask.frame in planning])
+    return (
+        [s for s in structures if s.mask.frame not in planning],
+        [s for s in structures if s.mask.frame in planning],
+    )
 
 
 def _planning_date(study: Study) -> datetime | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import PlanRecord
 from tumortwin.imaging.sequence import Sequence
-from tumortwin.imaging.spatial_registration import FrameLink
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.drawing import html_timeline, text_timeline
 from tumortwin.therapy.events import Treatment

@@ -113,8 +113,9 @@ class Scanner:
         For the texture of enhancement.
     """
 
-    def __init__(self, anatomy: Anatomy, lesion_grid: Grid, tissues: Mapping[str, Tissue],
-                 rng: np.random.Generator) -> None:
+    def __init__(
+        self, anatomy: Anatomy, lesion_grid: Grid, tissues: Mapping[str, Tissue], rng: np.random.Generator
+    ) -> None:
         self.anatomy = anatomy
         self.tissues = tissues
         self._lesion_grid = lesion_grid
@@ -136,8 +137,9 @@ class Scanner:
     def _refined(self, values: Array, grid: Grid) -> Array:
         """A field of the lesion's grid on a part of the head's grid."""
         matrix = np.linalg.inv(self._lesion_grid.affine) @ grid.affine
-        return ndimage.affine_transform(values, np.diag(matrix)[:3], matrix[:3, 3], output_shape=grid.shape, order=1,
-                                        output=np.float32)
+        return ndimage.affine_transform(
+            values, np.diag(matrix)[:3], matrix[:3, 3], output_shape=grid.shape, order=1, output=np.float32
+        )
 
     def _level(self, name: str, kind: str, extra_rate: float = 0.0) -> np.float32:
         """Signal of a pure tissue, in the images' units."""
@@ -154,8 +156,16 @@ class Scanner:
         white, grey = (self.anatomy.tissues[name][box] for name in ("white", "grey"))
         tissue = white + grey
         living, dead, necrosis, edema, leak, cavity = (
-            self._refined(values, grid) for values in
-            (lesion.living, lesion.dead, lesion.necrosis, lesion.edema, lesion.leak * self._texture, lesion.cavity))
+            self._refined(values, grid)
+            for values in (
+                lesion.living,
+                lesion.dead,
+                lesion.necrosis,
+                lesion.edema,
+                lesion.leak * self._texture,
+                lesion.cavity,
+            )
+        )
         # necrosis takes its share first; cells fill the rest as far as there is room
         viable = (1 - necrosis) / np.maximum(living + dead, 1)
         parts = {"living": living * viable, "dead": dead * viable}
@@ -216,8 +226,10 @@ class Scanner:
         regions = {"enhancing": enhancing, "necrosis": necrosis, "whole": whole}
         if lesion.cavity.any():
             regions["cavity"] = self._refined(lesion.cavity, grid) >= 0.5
-        return {name: Mask(averaged(region.astype(np.float32), grid, target, pose) >= 0.5, target, name=name)
-                for name, region in regions.items()}
+        return {
+            name: Mask(averaged(region.astype(np.float32), grid, target, pose) >= 0.5, target, name=name)
+            for name, region in regions.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +272,9 @@ class Protocol:
     plane: str = "axial"
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def grid(self, center: NDArray[np.float64], frame: str,
-             size: tuple[float, float, float] = (176.0, 222.0, 188.0)) -> Grid:
+    def grid(
+        self, center: NDArray[np.float64], frame: str, size: tuple[float, float, float] = (176.0, 222.0, 188.0)
+    ) -> Grid:
         """The grid around a world point, with a field of view of `size` mm (z, y, x)."""
         axes = {"axial": [(0, 0, 1), (0, 1, 0), (1, 0, 0)], "sagittal": [(-1, 0, 0), (0, 0, -1), (0, 1, 0)]}[self.plane]
         extent = {"axial": size, "sagittal": (size[2], size[0], size[1])}[self.plane]
@@ -311,16 +324,19 @@ def averaged(values: Array, grid: Grid, target: Grid, pose: Pose) -> Array:
     to_fine = np.linalg.inv(grid.affine) @ np.linalg.inv(pose.matrix) @ part_of.affine
     for part in range(parts):
         offset = to_fine[:3, :3] @ [(part + 0.5) / parts - 0.5, 0, 0] + to_fine[:3, 3]
-        out[box] += ndimage.affine_transform(values, to_fine[:3, :3], offset, output_shape=part_of.shape, order=1,
-                                             output=np.float32)
+        out[box] += ndimage.affine_transform(
+            values, to_fine[:3, :3], offset, output_shape=part_of.shape, order=1, output=np.float32
+        )
     out /= parts
     return out
 
 
 def bias_field(grid: Grid, rng: np.random.Generator, strength: float = 0.12) -> Array:
     """A coil's smooth shading: exp of a random quadratic in the field of view."""
-    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32).reshape([-1 if k == i else 1 for k in range(3)])
-               for i, n in enumerate(grid.shape))
+    z, y, x = (
+        np.linspace(-1, 1, n, dtype=np.float32).reshape([-1 if k == i else 1 for k in range(3)])
+        for i, n in enumerate(grid.shape)
+    )
     a = (strength * rng.standard_normal(9)).astype(np.float32)
     exponent = a[0] * z + a[1] * y + a[2] * x + a[3] * z * y + a[4] * y * x + a[5] * x * z
     exponent = exponent + a[6] * (z * z - 0.33) + a[7] * (y * y - 0.33) + a[8] * (x * x - 0.33)

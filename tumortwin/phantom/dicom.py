@@ -21,13 +21,13 @@ from pydicom.dataset import Dataset
 
 from tumortwin import archive
 from tumortwin.errors import InputError, OutputExistsError
-from tumortwin.imaging.dicom_header import hashed_uid, item, stamp
-from tumortwin.imaging.rtdose_writer import write_dose
-from tumortwin.imaging.rtplan_writer import write_plan
-from tumortwin.imaging.rtstruct_writer import write_structures
-from tumortwin.imaging.seg_writer import write_segmentation
 from tumortwin.imaging.sequence import Sequence
 from tumortwin.imaging.volume import Mask, Volume
+from tumortwin.imaging.writing.dose import write_dose
+from tumortwin.imaging.writing.header import hashed_uid, item, stamp
+from tumortwin.imaging.writing.plan import write_plan
+from tumortwin.imaging.writing.segmentation import write_segmentation
+from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.outputs import new_file
 from tumortwin.phantom.mr import write_series
 from tumortwin.phantom.synthetic import SyntheticPatient, SyntheticVisit
@@ -42,8 +42,9 @@ NOTICE = "ANATOMY-NOTICE.txt"
 """Name of the licence notice beside a patient's folder: one that no other file is likely to have."""
 
 
-def write_patient(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *, overwrite: bool = False,
-                  progress: Progress = silent) -> Path:
+def write_patient(
+    synthetic: SyntheticPatient, folder: str | os.PathLike[str], *, overwrite: bool = False, progress: Progress = silent
+) -> Path:
     """Write a patient as DICOM, as a scanner, an expert and a planning system would have.
 
     ``<folder>/<id>/<visit>/<series>/IM0001.dcm`` ... are the MR series, with an expert's SEG where there is one;
@@ -88,13 +89,22 @@ def write_patient(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *
                 progress(done, total, "writing DICOM")
                 brightest = max(float(s.volume.array.max()) for s in visit.series if s.sequence is series.sequence)
                 written[series.sequence] = write_series(
-                    series, study, hashed_uid(root, index, number), number,
-                    visit.date + (number - 1) * SERIES_INTERVAL, brightest,
-                    place / _file_name(f"{number:02d}-{series.description}"))
+                    series,
+                    study,
+                    hashed_uid(root, index, number),
+                    number,
+                    visit.date + (number - 1) * SERIES_INTERVAL,
+                    brightest,
+                    place / _file_name(f"{number:02d}-{series.description}"),
+                )
                 done += 1
             if visit.expert:
-                write_segmentation(visit.expert, written[Sequence.T1GD], place / "segmentation" / "SEG.dcm",
-                                   description="Expert segmentation (synthetic)")
+                write_segmentation(
+                    visit.expert,
+                    written[Sequence.T1GD],
+                    place / "segmentation" / "SEG.dcm",
+                    description="Expert segmentation (synthetic)",
+                )
             if index == synthetic.planning_visit:
                 planning = written[Sequence.T1GD]
         progress(done, total, "writing DICOM")
@@ -104,8 +114,9 @@ def write_patient(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *
             file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if not (Path(folder) / NOTICE).exists():
         with new_file(Path(folder) / NOTICE) as file:
-            file.write_text(files("tumortwin.phantom").joinpath("data", "NOTICE.txt").read_text(encoding="utf-8"),
-                            encoding="utf-8")
+            file.write_text(
+                files("tumortwin.phantom").joinpath("data", "NOTICE.txt").read_text(encoding="utf-8"), encoding="utf-8"
+            )
     progress(total, total, "writing DICOM")
     return target
 
@@ -122,8 +133,10 @@ def write_truth(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *, 
         If the folder exists and `overwrite` is false.
     """
     target = Path(folder) / "truth" / synthetic.id
-    numbers = {**synthetic.truth,
-               "transforms": {label: np.asarray(m).tolist() for label, m in synthetic.truth_transforms.items()}}
+    numbers = {
+        **synthetic.truth,
+        "transforms": {label: np.asarray(m).tolist() for label, m in synthetic.truth_transforms.items()},
+    }
     with _new_folder(target, overwrite=overwrite) as temporary:
         with new_file(temporary / "truth.json") as file:
             file.write_text(json.dumps(numbers, indent=1, default=str) + "\n", encoding="utf-8")
@@ -146,8 +159,10 @@ def clinical_json(synthetic: SyntheticPatient) -> dict[str, Any]:
         "patient_id": synthetic.id,
         **synthetic.clinical,
         "surgery": surgery,
-        "drugs": [{"drug": drug, "amount": amount, "unit": unit, "times": times}
-                  for (drug, amount, unit), times in drugs.items()],
+        "drugs": [
+            {"drug": drug, "amount": amount, "unit": unit, "times": times}
+            for (drug, amount, unit), times in drugs.items()
+        ],
     }
 
 
@@ -168,11 +183,17 @@ def _study(synthetic: SyntheticPatient, visit: SyntheticVisit, root: str) -> Dat
     """Patient and study attributes of one visit."""
     clinical = synthetic.clinical
     study = item(
-        SpecificCharacterSet="ISO_IR 192", PatientName=f"Phantom^{synthetic.id}", PatientID=synthetic.id,
-        PatientBirthDate="", PatientSex="O",
+        SpecificCharacterSet="ISO_IR 192",
+        PatientName=f"Phantom^{synthetic.id}",
+        PatientID=synthetic.id,
+        PatientBirthDate="",
+        PatientSex="O",
         PatientComments="Synthetic patient: nobody's data. Research use only.",
-        StudyInstanceUID=hashed_uid(root, visit.label, visit.date), ReferringPhysicianName="", AccessionNumber="",
-        StudyID=visit.label[:16], StudyDescription=f"Synthetic glioblastoma, {visit.label}, research use only"[:64],
+        StudyInstanceUID=hashed_uid(root, visit.label, visit.date),
+        ReferringPhysicianName="",
+        AccessionNumber="",
+        StudyID=visit.label[:16],
+        StudyDescription=f"Synthetic glioblastoma, {visit.label}, research use only"[:64],
     )
     stamp(study, visit.date, "Study")
     if "age_years" in clinical:
@@ -197,9 +218,16 @@ def _write_radiotherapy(synthetic: SyntheticPatient, images: list[Path], folder:
     if not fractions:
         return
     target = next((name for name in ("PTV", "CTV", "GTV") if name in structures), next(iter(structures)))
-    plan = write_plan(synthetic.prescribed, len(fractions), struct, folder / "RTPLAN.dcm", target=target,
-                      label=f"{synthetic.prescribed:g} Gy / {len(fractions)}", isocenter=_middle(structures[target]),
-                      when=drawn + timedelta(days=1))
+    plan = write_plan(
+        synthetic.prescribed,
+        len(fractions),
+        struct,
+        folder / "RTPLAN.dcm",
+        target=target,
+        label=f"{synthetic.prescribed:g} Gy / {len(fractions)}",
+        isocenter=_middle(structures[target]),
+        when=drawn + timedelta(days=1),
+    )
     if synthetic.dose:
         write_dose(synthetic.dose, plan, folder / "RTDOSE.dcm", description="Planned dose")
     header = pydicom.dcmread(plan)

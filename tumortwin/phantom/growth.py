@@ -25,8 +25,9 @@ from tumortwin.errors import InputError
 Field = NDArray[np.floating]
 
 
-def diffusion_matrix(tensor: NDArray, mask: NDArray[np.bool_], spacing: float,
-                     dtype: type = np.float64) -> sparse.csr_array:
+def diffusion_matrix(
+    tensor: NDArray, mask: NDArray[np.bool_], spacing: float, dtype: type = np.float64
+) -> sparse.csr_array:
     """The matrix of div(T grad .) on the voxels of a mask, 1/day.
 
     Parameters
@@ -162,8 +163,15 @@ class Tumor:
         Of the cells; float32 is enough for a phantom.
     """
 
-    def __init__(self, tensor: NDArray, rate: NDArray, mask: NDArray[np.bool_], spacing: float,
-                 clearance_days: float = np.inf, dtype: type = np.float32) -> None:
+    def __init__(
+        self,
+        tensor: NDArray,
+        rate: NDArray,
+        mask: NDArray[np.bool_],
+        spacing: float,
+        clearance_days: float = np.inf,
+        dtype: type = np.float32,
+    ) -> None:
         self.mask = mask
         self.spacing = spacing
         self.decay = np.log(2) / clearance_days
@@ -230,8 +238,14 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float)
     return (noise - noise.mean()) / noise.std()
 
 
-def fiber_tensor(white: NDArray[np.float32], grey: NDArray[np.float32], points: NDArray[np.floating], biology: Biology,
-                 spacing: float, variation: NDArray[np.float32]) -> NDArray[np.float32]:
+def fiber_tensor(
+    white: NDArray[np.float32],
+    grey: NDArray[np.float32],
+    points: NDArray[np.floating],
+    biology: Biology,
+    spacing: float,
+    variation: NDArray[np.float32],
+) -> NDArray[np.float32]:
     """Diffusion tensor (6, z, y, x) in mm^2/day with made-up fibers.
 
     Fibers run within the white matter's sheets (across the gradient of its smoothed share): from side to side near the
@@ -281,8 +295,10 @@ def grow_to(tumor: Tumor, reached: Callable[[Tumor], bool], longest: float = 2.0
     """
     while not reached(tumor):
         if tumor.day > limit:
-            raise InputError(f"the tumor does not reach the size asked for in {limit:.0f} days: ask for a smaller one, "
-                             "or for faster growth")
+            raise InputError(
+                f"the tumor does not reach the size asked for in {limit:.0f} days: ask for a smaller one, "
+                "or for faster growth"
+            )
         tumor.step(longest)
     took, tumor.day = tumor.day, 0.0
     return took

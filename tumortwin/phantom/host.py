@@ -82,8 +82,9 @@ def make_host(anatomy: Anatomy, site: tuple[float, float, float], spacing: float
     return Host(anatomy, grid, points, white, grey, labels == labels[seed], home)
 
 
-def _nearest_white(anatomy: Anatomy, point: NDArray[np.float64],
-                   site: tuple[float, float, float]) -> NDArray[np.float64]:
+def _nearest_white(
+    anatomy: Anatomy, point: NDArray[np.float64], site: tuple[float, float, float]
+) -> NDArray[np.float64]:
     """The nearest place of which the whole neighborhood is white matter."""
     h = anatomy.grid.spacing[0]
     middle = np.round(anatomy.grid.to_index(point)).astype(int)

@@ -89,8 +89,9 @@ class Appearance:
         For the irregularity that makes no two rims alike.
     """
 
-    def __init__(self, grid: Grid, white: Array, tissue: Array, mask: NDArray[np.bool_],
-                 habit: Habit, rng: np.random.Generator) -> None:
+    def __init__(
+        self, grid: Grid, white: Array, tissue: Array, mask: NDArray[np.bool_], habit: Habit, rng: np.random.Generator
+    ) -> None:
         self.habit = habit
         self._h = grid.spacing[0]
         self._white, self._tissue = white, tissue

@@ -15,9 +15,9 @@ from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, JPE
 from pydicom.valuerep import DT
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.dicom_header import decimal, hashed_uid, item, new_instance, stamp, write_instance
-from tumortwin.imaging.planes import Planes, planes_of
 from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.writing.header import decimal, hashed_uid, item, new_instance, stamp, write_instance
+from tumortwin.imaging.writing.planes import Planes, planes_of
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
 
 SIGNAL_RANGE = 1023
@@ -52,8 +52,9 @@ PROTOCOLS: Mapping[Sequence, Protocol] = {
     Sequence.T1: MPRAGE,
     Sequence.T1GD: MPRAGE,
     Sequence.T2: Protocol("T2", ("SE",), ("SK", "SP"), 5000, 100, None, 150, 15, "2D", ("SPIN", "tse2d")),
-    Sequence.FLAIR: Protocol("FLUID_ATTENUATED", ("SE", "IR"), ("SK", "SP"), 9000, 90, 2500, 150, 15, "2D",
-                             ("SPIN", "tir2d")),
+    Sequence.FLAIR: Protocol(
+        "FLUID_ATTENUATED", ("SE", "IR"), ("SK", "SP"), 9000, 90, 2500, 150, 15, "2D", ("SPIN", "tir2d")
+    ),
     Sequence.DWI: EPI,
     Sequence.ADC: EPI,
 }
@@ -84,8 +85,9 @@ def stored_values(series: SyntheticSeries, brightest: float) -> NDArray[np.uint1
     return np.rint(counts).astype(np.uint16)
 
 
-def write_series(series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, brightest: float,
-                 folder: Path) -> list[Path]:
+def write_series(
+    series: SyntheticSeries, study: Dataset, uid: UID, number: int, when: datetime, brightest: float, folder: Path
+) -> list[Path]:
     """Write one series.
 
     Parameters
@@ -177,8 +179,12 @@ def _compress(dataset: Dataset, syntax: UID) -> None:
 def _adc_meaning() -> Dataset:
     """That stored values times 1e-6 are mm^2/s."""
     return item(
-        LUTExplanation="Apparent diffusion coefficient", LUTLabel="ADC", RealWorldValueFirstValueMapped=0,
-        RealWorldValueLastValueMapped=2**BITS - 1, RealWorldValueIntercept=0.0, RealWorldValueSlope=ADC_STEP,
+        LUTExplanation="Apparent diffusion coefficient",
+        LUTLabel="ADC",
+        RealWorldValueFirstValueMapped=0,
+        RealWorldValueLastValueMapped=2**BITS - 1,
+        RealWorldValueIntercept=0.0,
+        RealWorldValueSlope=ADC_STEP,
         MeasurementUnitsCodeSequence=[item(CodeValue="mm2/s", CodingSchemeDesignator="UCUM", CodeMeaning="mm2/s")],
     )
 
@@ -186,8 +192,11 @@ def _adc_meaning() -> Dataset:
 def _single_frame(scan: _Scan, z: int) -> Dataset:
     protocol, series = scan.protocol, scan.series
     dataset = _instance(scan, MRImageStorage, z + 1, scan.values[z])
-    dataset.ImageType = (["DERIVED", "PRIMARY", "DIFFUSION", "ADC"] if series.sequence is Sequence.ADC
-                         else ["ORIGINAL", "PRIMARY", "OTHER"])
+    dataset.ImageType = (
+        ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]
+        if series.sequence is Sequence.ADC
+        else ["ORIGINAL", "PRIMARY", "OTHER"]
+    )
     stamp(dataset, scan.when, "Acquisition")
     dataset.ScanningSequence = list(protocol.scanning)
     dataset.SequenceVariant = list(protocol.variant)
@@ -210,8 +219,12 @@ def _single_frame(scan: _Scan, z: int) -> Dataset:
         dataset.DiffusionBValue = float(series.b_value)
     if series.sequence is Sequence.ADC:
         dataset.RealWorldValueMappingSequence = [_adc_meaning()]
-    _compress(dataset, {Encoding.JPEG_LS: JPEGLSLossless, Encoding.RLE: RLELossless,
-                        Encoding.PLAIN: ExplicitVRLittleEndian}[series.encoding])
+    _compress(
+        dataset,
+        {Encoding.JPEG_LS: JPEGLSLossless, Encoding.RLE: RLELossless, Encoding.PLAIN: ExplicitVRLittleEndian}[
+            series.encoding
+        ],
+    )
     return dataset
 
 
@@ -238,20 +251,30 @@ def _enhanced(scan: _Scan) -> Dataset:
     organization = hashed_uid(scan.uid, "dimensions")
     dataset.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
     dataset.DimensionOrganizationType = "3D"
-    dataset.DimensionIndexSequence = [item(
-        DimensionOrganizationUID=organization, DimensionIndexPointer=0x00209057, FunctionalGroupPointer=0x00209111,
-        DimensionDescriptionLabel="In-Stack Position Number",
-    )]
+    dataset.DimensionIndexSequence = [
+        item(
+            DimensionOrganizationUID=organization,
+            DimensionIndexPointer=0x00209057,
+            FunctionalGroupPointer=0x00209111,
+            DimensionDescriptionLabel="In-Stack Position Number",
+        )
+    ]
     if series.sequence is Sequence.T1GD:
         dataset.ContrastBolusAgentSequence = [_contrast_agent()]
     dataset.SharedFunctionalGroupsSequence = [_shared_groups(scan, dataset.ImageType)]
     dataset.PerFrameFunctionalGroupsSequence = [
         item(
-            FrameContentSequence=[item(
-                StackID="1", InStackPositionNumber=z + 1, DimensionIndexValues=[z + 1], FrameAcquisitionNumber=1,
-                FrameReferenceDateTime=DT(scan.when), FrameAcquisitionDateTime=DT(scan.when),
-                FrameAcquisitionDuration=240000.0,
-            )],
+            FrameContentSequence=[
+                item(
+                    StackID="1",
+                    InStackPositionNumber=z + 1,
+                    DimensionIndexValues=[z + 1],
+                    FrameAcquisitionNumber=1,
+                    FrameReferenceDateTime=DT(scan.when),
+                    FrameAcquisitionDateTime=DT(scan.when),
+                    FrameAcquisitionDuration=240000.0,
+                )
+            ],
             PlanePositionSequence=[item(ImagePositionPatient=[decimal(v) for v in scan.planes.positions[z]])],
         )
         for z in range(len(scan.values))
@@ -263,12 +286,21 @@ def _enhanced(scan: _Scan) -> Dataset:
 def _pulse_sequence(protocol: Protocol) -> Dataset:
     """The MR Pulse Sequence module: of acquired images only, not of derived ones."""
     module = item(
-        PulseSequenceName=protocol.enhanced[1], MRAcquisitionType=protocol.dimensions,
-        EchoPulseSequence=protocol.enhanced[0], MultiPlanarExcitation="NO", PhaseContrast="NO",
-        TimeOfFlightContrast="NO", SteadyStatePulseSequence="NONE",
-        EchoPlanarPulseSequence="YES" if protocol.flavor == "DIFFUSION" else "NO", SaturationRecovery="NO",
-        SpectrallySelectedSuppression="NONE", OversamplingPhase="NONE", GeometryOfKSpaceTraversal="RECTILINEAR",
-        SegmentedKSpaceTraversal="SINGLE", RectilinearPhaseEncodeReordering="LINEAR", NumberOfKSpaceTrajectories=1,
+        PulseSequenceName=protocol.enhanced[1],
+        MRAcquisitionType=protocol.dimensions,
+        EchoPulseSequence=protocol.enhanced[0],
+        MultiPlanarExcitation="NO",
+        PhaseContrast="NO",
+        TimeOfFlightContrast="NO",
+        SteadyStatePulseSequence="NONE",
+        EchoPlanarPulseSequence="YES" if protocol.flavor == "DIFFUSION" else "NO",
+        SaturationRecovery="NO",
+        SpectrallySelectedSuppression="NONE",
+        OversamplingPhase="NONE",
+        GeometryOfKSpaceTraversal="RECTILINEAR",
+        SegmentedKSpaceTraversal="SINGLE",
+        RectilinearPhaseEncodeReordering="LINEAR",
+        NumberOfKSpaceTrajectories=1,
     )
     if protocol.dimensions == "3D":
         module.CoverageOfKSpace = "FULL"
@@ -281,9 +313,14 @@ def _contrast_agent() -> Dataset:
     code = item(CodeValue="418351005", CodingSchemeDesignator="SCT", CodeMeaning="Gadolinium chelate")
     route = item(CodeValue="47625008", CodingSchemeDesignator="SCT", CodeMeaning="Intravenous route")
     return item(
-        CodeValue=code.CodeValue, CodingSchemeDesignator="SCT", CodeMeaning=code.CodeMeaning,
-        ContrastBolusAgentNumber=1, ContrastBolusIngredientCodeSequence=[], ContrastBolusVolume=None,
-        ContrastBolusIngredientConcentration=None, ContrastBolusAdministrationRouteSequence=[route],
+        CodeValue=code.CodeValue,
+        CodingSchemeDesignator="SCT",
+        CodeMeaning=code.CodeMeaning,
+        ContrastBolusAgentNumber=1,
+        ContrastBolusIngredientCodeSequence=[],
+        ContrastBolusVolume=None,
+        ContrastBolusIngredientConcentration=None,
+        ContrastBolusAdministrationRouteSequence=[route],
     )
 
 
@@ -293,40 +330,89 @@ def _shared_groups(scan: _Scan, image_type: Iterable[str]) -> Dataset:
     frames, rows, columns = scan.values.shape
     inversion = {} if protocol.inversion is None else {"InversionTimes": [float(protocol.inversion)]}
     center, width = scan.window
-    timing = item(RepetitionTime=decimal(protocol.repetition), FlipAngle=decimal(protocol.flip),
-                  EchoTrainLength=protocol.train, RFEchoTrainLength=protocol.train, GradientEchoTrainLength=0,
-                  GradientOutputType="DB_DT", GradientOutput=0.0,
-                  OperatingModeSequence=[item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL")],
-                  SpecificAbsorptionRateSequence=[item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY",
-                                                       SpecificAbsorptionRateValue=0.5)])
+    timing = item(
+        RepetitionTime=decimal(protocol.repetition),
+        FlipAngle=decimal(protocol.flip),
+        EchoTrainLength=protocol.train,
+        RFEchoTrainLength=protocol.train,
+        GradientEchoTrainLength=0,
+        GradientOutputType="DB_DT",
+        GradientOutput=0.0,
+        OperatingModeSequence=[item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL")],
+        SpecificAbsorptionRateSequence=[
+            item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY", SpecificAbsorptionRateValue=0.5)
+        ],
+    )
     groups = item(
-        PixelMeasuresSequence=[item(PixelSpacing=[decimal(v) for v in planes.pixel_spacing],
-                                    SliceThickness=decimal(planes.spacing),
-                                    SpacingBetweenSlices=decimal(planes.spacing))],
+        PixelMeasuresSequence=[
+            item(
+                PixelSpacing=[decimal(v) for v in planes.pixel_spacing],
+                SliceThickness=decimal(planes.spacing),
+                SpacingBetweenSlices=decimal(planes.spacing),
+            )
+        ],
         PlaneOrientationSequence=[item(ImageOrientationPatient=[decimal(v) for v in planes.orientation])],
-        FrameAnatomySequence=[item(FrameLaterality="U", AnatomicRegionSequence=[
-            item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")])],
-        MRImageFrameTypeSequence=[item(
-            FrameType=list(image_type), PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
-            VolumeBasedCalculationTechnique="NONE", ComplexImageComponent="MAGNITUDE",
-            AcquisitionContrast=protocol.flavor)],
+        FrameAnatomySequence=[
+            item(
+                FrameLaterality="U",
+                AnatomicRegionSequence=[item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")],
+            )
+        ],
+        MRImageFrameTypeSequence=[
+            item(
+                FrameType=list(image_type),
+                PixelPresentation="MONOCHROME",
+                VolumetricProperties="VOLUME",
+                VolumeBasedCalculationTechnique="NONE",
+                ComplexImageComponent="MAGNITUDE",
+                AcquisitionContrast=protocol.flavor,
+            )
+        ],
         MRTimingAndRelatedParametersSequence=[timing],
-        MRFOVGeometrySequence=[item(
-            InPlanePhaseEncodingDirection="COLUMN", MRAcquisitionFrequencyEncodingSteps=columns,
-            MRAcquisitionPhaseEncodingStepsInPlane=rows, PercentSampling=100, PercentPhaseFieldOfView=100,
-            MRAcquisitionPhaseEncodingStepsOutOfPlane=frames)],
+        MRFOVGeometrySequence=[
+            item(
+                InPlanePhaseEncodingDirection="COLUMN",
+                MRAcquisitionFrequencyEncodingSteps=columns,
+                MRAcquisitionPhaseEncodingStepsInPlane=rows,
+                PercentSampling=100,
+                PercentPhaseFieldOfView=100,
+                MRAcquisitionPhaseEncodingStepsOutOfPlane=frames,
+            )
+        ],
         MREchoSequence=[item(EffectiveEchoTime=float(protocol.echo))],
-        MRModifierSequence=[item(
-            InversionRecovery="NO" if protocol.inversion is None else "YES", FlowCompensation="NONE", Spoiling="RF",
-            T2Preparation="NO", SpectrallySelectedExcitation="NONE", SpatialPresaturation="NONE",
-            PartialFourier="NO", ParallelAcquisition="NO", **inversion)],
-        MRImagingModifierSequence=[item(
-            MagnetizationTransfer="NONE", BloodSignalNulling="NO", Tagging="NONE", TransmitterFrequency=123.2,
-            PixelBandwidth=200.0)],
-        MRReceiveCoilSequence=[item(ReceiveCoilName="HEAD", ReceiveCoilManufacturerName="", ReceiveCoilType="VOLUME",
-                                    QuadratureReceiveCoil="NO")],
-        MRTransmitCoilSequence=[item(TransmitCoilName="BODY", TransmitCoilManufacturerName="",
-                                     TransmitCoilType="BODY")],
+        MRModifierSequence=[
+            item(
+                InversionRecovery="NO" if protocol.inversion is None else "YES",
+                FlowCompensation="NONE",
+                Spoiling="RF",
+                T2Preparation="NO",
+                SpectrallySelectedExcitation="NONE",
+                SpatialPresaturation="NONE",
+                PartialFourier="NO",
+                ParallelAcquisition="NO",
+                **inversion,
+            )
+        ],
+        MRImagingModifierSequence=[
+            item(
+                MagnetizationTransfer="NONE",
+                BloodSignalNulling="NO",
+                Tagging="NONE",
+                TransmitterFrequency=123.2,
+                PixelBandwidth=200.0,
+            )
+        ],
+        MRReceiveCoilSequence=[
+            item(
+                ReceiveCoilName="HEAD",
+                ReceiveCoilManufacturerName="",
+                ReceiveCoilType="VOLUME",
+                QuadratureReceiveCoil="NO",
+            )
+        ],
+        MRTransmitCoilSequence=[
+            item(TransmitCoilName="BODY", TransmitCoilManufacturerName="", TransmitCoilType="BODY")
+        ],
         MRAveragesSequence=[item(NumberOfAverages=1)],
         PixelValueTransformationSequence=[item(RescaleIntercept=0, RescaleSlope=1, RescaleType="US")],
         FrameVOILUTSequence=[item(WindowCenter=center, WindowWidth=width)],
@@ -337,7 +423,12 @@ def _shared_groups(scan: _Scan, image_type: Iterable[str]) -> Dataset:
     if series.sequence is Sequence.ADC:
         groups.RealWorldValueMappingSequence = [_adc_meaning()]
     if series.sequence is Sequence.T1GD:
-        groups.ContrastBolusUsageSequence = [item(
-            ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered="YES", ContrastBolusAgentDetected="",
-            ContrastBolusAgentPhase="")]
+        groups.ContrastBolusUsageSequence = [
+            item(
+                ContrastBolusAgentNumber=1,
+                ContrastBolusAgentAdministered="YES",
+                ContrastBolusAgentDetected="",
+                ContrastBolusAgentPhase="",
+            )
+        ]
     return groups

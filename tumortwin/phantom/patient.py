@@ -38,11 +38,24 @@ SITES: Mapping[str, tuple[float, float, float]] = {
 """Named places in white matter, MNI mm (x to the right, y to the front, z up)."""
 
 
-def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float, float, float] | None = None,
-                 size_ml: float | None = None, visits: Iterable[VisitPlan | int] = VISITS,
-                 prescribed: float = 60.0, fractions: int = 30, radiotherapy_day: int = 28, chemotherapy: bool = True,
-                 resection: bool = False, noise: float = 0.025, biology: Biology | None = None, spacing: float = 1.0,
-                 solver_spacing: float = 1.5, progress: Progress = silent) -> SyntheticPatient:
+def make_patient(
+    seed: int = 1,
+    *,
+    id: str = "TT-0001",
+    site: str | tuple[float, float, float] | None = None,
+    size_ml: float | None = None,
+    visits: Iterable[VisitPlan | int] = VISITS,
+    prescribed: float = 60.0,
+    fractions: int = 30,
+    radiotherapy_day: int = 28,
+    chemotherapy: bool = True,
+    resection: bool = False,
+    noise: float = 0.025,
+    biology: Biology | None = None,
+    spacing: float = 1.0,
+    solver_spacing: float = 1.5,
+    progress: Progress = silent,
+) -> SyntheticPatient:
     """Make a patient that nobody is.
 
     A head (Colin27, warped), a tumor that grew in it from a seed before day 0, its treatment, and what a scanner would
@@ -128,8 +141,10 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
     times: list[datetime] = []
     if prescribed > 0:
         start = (first + timedelta(days=radiotherapy_day)).replace(hour=10, minute=0)
-        times = [t + timedelta(minutes=int(m)) for t, m in
-                 zip(weekdays(start, fractions), calendar.integers(-20, 40, fractions), strict=True)]
+        times = [
+            t + timedelta(minutes=int(m))
+            for t, m in zip(weekdays(start, fractions), calendar.integers(-20, 40, fractions), strict=True)
+        ]
         if chemotherapy:
             treatments += temozolomide(times[0], times[-1], end)
     surgery = first + timedelta(days=7 if resection else 3, hours=2)
@@ -179,10 +194,16 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
             made.append(visit)
             poses.append(pose)
             volumes = {n: round(m.volume_ml, 3) for n, m in masks.items()}
-            visit_truth.append({
-                "label": plan.label, "day": day, "date": time.isoformat(), "frame": frame, "volumes_ml": volumes,
-                "living_cells_ml": round(float(tumor.living.sum()) * solver_spacing**3 / 1000, 4),
-            })
+            visit_truth.append(
+                {
+                    "label": plan.label,
+                    "day": day,
+                    "date": time.isoformat(),
+                    "frame": frame,
+                    "volumes_ml": volumes,
+                    "living_cells_ml": round(float(tumor.living.sum()) * solver_spacing**3 / 1000, 4),
+                }
+            )
             for name in ("living", "dead", "necrosis", "edema"):
                 values = getattr(lesion, name) * (tumor.mask if name in ("living", "dead") else 1)
                 values = np.round(values * 4096) / 4096  # small when compressed, finer than anything is compared
@@ -209,8 +230,20 @@ def make_patient(seed: int = 1, *, id: str = "TT-0001", site: str | tuple[float,
         "visits": visit_truth,
     }
     transforms = {plan.label: pose.matrix for plan, pose in zip(plans, poses, strict=True)}
-    return SyntheticPatient(id, seed, tuple(made), planning, structures, dose, prescribed if dose is not None else 0.0,
-                            tuple(treatments), _clinical(streams("clinical"), first), truth, arrays, transforms)
+    return SyntheticPatient(
+        id,
+        seed,
+        tuple(made),
+        planning,
+        structures,
+        dose,
+        prescribed if dose is not None else 0.0,
+        tuple(treatments),
+        _clinical(streams("clinical"), first),
+        truth,
+        arrays,
+        transforms,
+    )
 
 
 class _Streams:
@@ -224,8 +257,9 @@ class _Streams:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self._seed, word])))
 
 
-def _place(site: str | tuple[float, float, float] | None,
-           rng: np.random.Generator) -> tuple[str, tuple[float, float, float]]:
+def _place(
+    site: str | tuple[float, float, float] | None, rng: np.random.Generator
+) -> tuple[str, tuple[float, float, float]]:
     """A site's name and MNI point; a named or drawn one is moved by a few mm."""
     drawn = str(rng.choice(sorted(SITES)))
     shift = rng.uniform(-4, 4, 3)
@@ -243,34 +277,52 @@ def _place(site: str | tuple[float, float, float] | None,
 def _drawn_biology(rng: np.random.Generator) -> Biology:
     """The default tumor, varied by 8 to 15 per cent."""
     base = Biology()
-    factor = {name: float(np.exp(sd * np.clip(rng.standard_normal(), -2, 2))) for name, sd in
-              (("diffusivity", 0.15), ("proliferation_rate", 0.08), ("alpha", 0.08), ("drug_sensitivity", 0.2),
-               ("clearance_days", 0.12))}
+    factor = {
+        name: float(np.exp(sd * np.clip(rng.standard_normal(), -2, 2)))
+        for name, sd in (
+            ("diffusivity", 0.15),
+            ("proliferation_rate", 0.08),
+            ("alpha", 0.08),
+            ("drug_sensitivity", 0.2),
+            ("clearance_days", 0.12),
+        )
+    }
     return replace(base, **{name: getattr(base, name) * f for name, f in factor.items()})
 
 
 def _drawn_habit(rng: np.random.Generator) -> Habit:
     """The default look, varied by some 10 per cent."""
     base = Habit()
-    return Habit(**{name: value * float(np.exp(0.1 * np.clip(rng.standard_normal(), -2, 2)))
-                    for name, value in asdict(base).items()})
+    return Habit(
+        **{
+            name: value * float(np.exp(0.1 * np.clip(rng.standard_normal(), -2, 2)))
+            for name, value in asdict(base).items()
+        }
+    )
 
 
 def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[Tumor, dict[str, Volume]]:
     """A tumor of some 30 mm^3 at the site, with rates that vary in space; and the maps of the rates."""
     h = host.grid.spacing[0]
-    vary = [np.exp(sd * smooth_noise(rng, host.grid.shape, 8.0 / h))
-            for sd in (biology.variation, biology.variation, biology.alpha_variation)]
+    vary = [
+        np.exp(sd * smooth_noise(rng, host.grid.shape, 8.0 / h))
+        for sd in (biology.variation, biology.variation, biology.alpha_variation)
+    ]
     tensor = fiber_tensor(host.white, host.grey, host.points, biology, h, vary[0])
     rate = (biology.proliferation_rate * vary[1]).astype(np.float32)
     tumor = Tumor(tensor, rate, host.mask, h, biology.clearance_days)
     distance = ((host.points - host.site.astype(np.float32)[:, None, None, None]) ** 2).sum(0)
     tumor.living = (0.5 * np.exp(-distance[host.mask] / (2 * max(1.5, h) ** 2))).astype(np.float32)
     # three digits are enough for truth, and compress
-    maps = (("diffusivity", "mm^2/day", tensor[:3].mean(0)), ("proliferation rate", "1/day", rate),
-            ("alpha", "1/Gy", biology.alpha * vary[2]))
-    return tumor, {name: Volume((values * host.mask).astype(np.float16).astype(np.float32), host.grid, unit, name)
-                   for name, unit, values in maps}
+    maps = (
+        ("diffusivity", "mm^2/day", tensor[:3].mean(0)),
+        ("proliferation rate", "1/day", rate),
+        ("alpha", "1/Gy", biology.alpha * vary[2]),
+    )
+    return tumor, {
+        name: Volume((values * host.mask).astype(np.float16).astype(np.float32), host.grid, unit, name)
+        for name, unit, values in maps
+    }
 
 
 def _cavity(lesion: Lesion, host: Host, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -286,13 +338,20 @@ def _cavity(lesion: Lesion, host: Host, rng: np.random.Generator) -> NDArray[np.
 def _on_host(dose: TotalDose, grid: Grid, pose: Pose) -> NDArray[np.float32]:
     """The dose on the solver's grid, through the pose of the visit it was planned on."""
     matrix = np.linalg.inv(dose.affine) @ pose.matrix @ grid.affine
-    return ndimage.affine_transform(dose.array, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1,
-                                    output=np.float32)
+    return ndimage.affine_transform(
+        dose.array, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, output=np.float32
+    )
 
 
 def _with_units(biology: Biology) -> dict[str, dict[str, Any]]:
-    units = {"diffusivity": "mm^2/day", "proliferation_rate": "1/day", "alpha": "1/Gy", "alpha_beta": "Gy",
-             "drug_sensitivity": "1/(mg/m^2)", "clearance_days": "day"}
+    units = {
+        "diffusivity": "mm^2/day",
+        "proliferation_rate": "1/day",
+        "alpha": "1/Gy",
+        "alpha_beta": "Gy",
+        "drug_sensitivity": "1/(mg/m^2)",
+        "clearance_days": "day",
+    }
     return {name: {"value": value, "unit": units.get(name, "1")} for name, value in asdict(biology).items()}
 
 
@@ -307,20 +366,25 @@ def _clinical(rng: np.random.Generator, first: datetime) -> dict[str, Any]:
         "age_years": int(rng.integers(46, 72)),
         "mgmt_methylated": bool(rng.random() < 0.45),
         "idh_mutant": False,
-        "steroids": [{"from": (first + timedelta(days=d)).date().isoformat(), "dexamethasone_mg_per_day": mg}
-                     for d, mg in dexamethasone],
+        "steroids": [
+            {"from": (first + timedelta(days=d)).date().isoformat(), "dexamethasone_mg_per_day": mg}
+            for d, mg in dexamethasone
+        ],
     }
 
 
-def _check(plans: tuple[VisitPlan, ...], prescribed: float, fractions: int, noise: float,
-           size_ml: float | None) -> None:
+def _check(
+    plans: tuple[VisitPlan, ...], prescribed: float, fractions: int, noise: float, size_ml: float | None
+) -> None:
     days = [p.day for p in plans]
     if not plans or days[0] != 0 or sorted(set(days)) != days:
         raise InputError(f"visits start at day 0 and follow each other, not {days}")
     if len({p.label for p in plans}) != len(plans):
         raise InputError(f"visits have unlike labels, not {[p.label for p in plans]}")
     if prescribed < 0 or fractions < 1 or noise < 0:
-        raise InputError(f"prescribed dose ({prescribed} Gy) and noise ({noise}) are not negative, and there is at "
-                         f"least one fraction ({fractions})")
+        raise InputError(
+            f"prescribed dose ({prescribed} Gy) and noise ({noise}) are not negative, and there is at "
+            f"least one fraction ({fractions})"
+        )
     if size_ml is not None and not 0.5 <= size_ml <= 80:
         raise InputError(f"the core's volume at day 0 is 0.5 to 80 mL, not {size_ml}")

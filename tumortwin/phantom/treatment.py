@@ -32,6 +32,7 @@ def temozolomide(first: datetime, last: datetime, until: datetime, *, pause_days
     75 mg/m^2 every day from the first to the last radiotherapy day, weekends included; from four weeks later up to six
     cycles of days 1-5 of 28, the first at 150, the others at 200 mg/m^2, as far as `until`.
     """
+
     def doses(start: datetime, days: int, amount: float) -> list[DrugDose]:
         hour = start.replace(hour=8, minute=0, second=0, microsecond=0)
         return [DrugDose(hour + timedelta(days=k), "temozolomide", amount, DoseUnit.MG_PER_M2) for k in range(days)]
@@ -47,8 +48,9 @@ def expanded(region: NDArray[np.bool_], grid: Grid, mm: float) -> NDArray[np.boo
     return ndimage.distance_transform_edt(~region, sampling=grid.spacing) <= mm
 
 
-def targets(gross: Mask, brain: NDArray[np.bool_], *, clinical_mm: float = 15.0,
-            planning_mm: float = 3.0) -> dict[str, Mask]:
+def targets(
+    gross: Mask, brain: NDArray[np.bool_], *, clinical_mm: float = 15.0, planning_mm: float = 3.0
+) -> dict[str, Mask]:
     """GTV, CTV (15 mm more, within the brain) and PTV (3 mm more)."""
     grid = gross.grid
     clinical = expanded(gross.array, grid, clinical_mm) & brain | gross.array
@@ -56,8 +58,9 @@ def targets(gross: Mask, brain: NDArray[np.bool_], *, clinical_mm: float = 15.0,
     return {name: Mask(array, grid, name=name) for name, array in arrays.items()}
 
 
-def dose_map(target: Mask, body: NDArray[np.bool_], spare: NDArray[np.bool_], prescribed: float,
-             rng: np.random.Generator) -> TotalDose:
+def dose_map(
+    target: Mask, body: NDArray[np.bool_], spare: NDArray[np.bool_], prescribed: float, rng: np.random.Generator
+) -> TotalDose:
     """A dose as a rotational plan would give it, on the target's grid.
 
     Conformal to the target with a penumbra, on a bath of low dose where beams from all around enter and leave, with a
@@ -88,7 +91,7 @@ def dose_map(target: Mask, body: NDArray[np.bool_], spare: NDArray[np.bool_], pr
         turned = ndimage.rotate(square, angle, axes=(1, 2), reshape=False, order=1)
         beam = np.broadcast_to(turned.max(1, keepdims=True) * depth, square.shape)
         bath += ndimage.rotate(beam, -angle, axes=(1, 2), reshape=False, order=1)
-    bath = bath[:, pads[0][0]:side - pads[0][1], pads[1][0]:side - pads[1][1]]
+    bath = bath[:, pads[0][0] : side - pads[0][1], pads[1][0] : side - pads[1][1]]
     bath = ndimage.zoom(bath, np.array(grid.shape) / bath.shape, order=1, grid_mode=True, mode="nearest")
     bath = ndimage.gaussian_filter(bath, 4.0 / np.array(grid.spacing))
     bath /= np.median(bath[target.array])
@@ -112,8 +115,9 @@ def _at_head(points_of: Grid, pose: Pose) -> NDArray[np.float32]:
     return np.moveaxis(index @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32), -1, 0)
 
 
-def plan_radiotherapy(masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, prescribed: float,
-             rng: np.random.Generator) -> tuple[dict[str, Mask], TotalDose]:
+def plan_radiotherapy(
+    masks: Mapping[str, Mask], anatomy: Anatomy, pose: Pose, prescribed: float, rng: np.random.Generator
+) -> tuple[dict[str, Mask], TotalDose]:
     """Structures and dose on the planning T1Gd's grid. The GTV is what enhances, necrosis, and a resection's cavity."""
     grid = masks["enhancing"].grid
     points = _at_head(grid, pose)

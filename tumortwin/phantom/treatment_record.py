@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTBeamsTreatmentRecordStorage
 from pydicom.valuerep import DA, TM
 
-from tumortwin.imaging.dicom_header import hashed_uid, item, new_instance, reference, stamp, write_instance
+from tumortwin.imaging.writing.header import hashed_uid, item, new_instance, reference, stamp, write_instance
 
 
 def write_treatment_record(plan: Dataset, number: int, when: datetime, path: Path) -> Path:
@@ -26,8 +26,9 @@ def write_treatment_record(plan: Dataset, number: int, when: datetime, path: Pat
     path : Path
         The file to write.
     """
-    dataset = new_instance(plan, RTBeamsTreatmentRecordStorage, "RTRECORD", "Treatment records", when,
-                           series_number=305)
+    dataset = new_instance(
+        plan, RTBeamsTreatmentRecordStorage, "RTRECORD", "Treatment records", when, series_number=305
+    )
     dataset.SeriesInstanceUID = hashed_uid(plan.SOPInstanceUID, "records")
     dataset.SOPInstanceUID = hashed_uid(plan.SOPInstanceUID, "record", number)
     dataset.InstanceNumber = number
@@ -35,10 +36,15 @@ def write_treatment_record(plan: Dataset, number: int, when: datetime, path: Pat
     stamp(dataset, datetime.combine(DA(plan.RTPlanDate), TM(plan.RTPlanTime)), "Series")
     stamp(dataset, when, "Treatment")
     dataset.ReferencedRTPlanSequence = [reference(plan)]
-    dataset.TreatmentMachineSequence = [item(
-        TreatmentMachineName="NONE", Manufacturer=dataset.Manufacturer, InstitutionName="", ManufacturerModelName="",
-        DeviceSerialNumber="",
-    )]
+    dataset.TreatmentMachineSequence = [
+        item(
+            TreatmentMachineName="NONE",
+            Manufacturer=dataset.Manufacturer,
+            InstitutionName="",
+            ManufacturerModelName="",
+            DeviceSerialNumber="",
+        )
+    ]
     group = plan.FractionGroupSequence[0]
     dataset.PrimaryDosimeterUnit = "MU"
     dataset.ReferencedFractionGroupNumber = group.FractionGroupNumber
@@ -53,27 +59,53 @@ def write_treatment_record(plan: Dataset, number: int, when: datetime, path: Pat
 def _delivered(beam: Dataset, meterset: object, number: int, when: datetime) -> Dataset:
     first = beam.ControlPointSequence[0]
     points = [
-        item(ReferencedControlPointIndex=index, TreatmentControlPointDate=DA(when.date()),
-             TreatmentControlPointTime=TM(when.time()), SpecifiedMeterset=done, DeliveredMeterset=done,
-             DoseRateSet=None,
-             DoseRateDelivered=None)
+        item(
+            ReferencedControlPointIndex=index,
+            TreatmentControlPointDate=DA(when.date()),
+            TreatmentControlPointTime=TM(when.time()),
+            SpecifiedMeterset=done,
+            DeliveredMeterset=done,
+            DoseRateSet=None,
+            DoseRateDelivered=None,
+        )
         for index, done in enumerate([0, meterset])
     ]
     points[0].NominalBeamEnergyUnit = "MV"
-    for keyword in ("NominalBeamEnergy", "BeamLimitingDevicePositionSequence", "GantryAngle", "GantryRotationDirection",
-                    "BeamLimitingDeviceAngle", "BeamLimitingDeviceRotationDirection", "PatientSupportAngle",
-                    "PatientSupportRotationDirection", "TableTopEccentricAngle", "TableTopEccentricRotationDirection",
-                    "TableTopVerticalPosition", "TableTopLongitudinalPosition", "TableTopLateralPosition"):
+    for keyword in (
+        "NominalBeamEnergy",
+        "BeamLimitingDevicePositionSequence",
+        "GantryAngle",
+        "GantryRotationDirection",
+        "BeamLimitingDeviceAngle",
+        "BeamLimitingDeviceRotationDirection",
+        "PatientSupportAngle",
+        "PatientSupportRotationDirection",
+        "TableTopEccentricAngle",
+        "TableTopEccentricRotationDirection",
+        "TableTopVerticalPosition",
+        "TableTopLongitudinalPosition",
+        "TableTopLateralPosition",
+    ):
         points[0][keyword] = first[keyword]
     return item(
-        ReferencedBeamNumber=beam.BeamNumber, BeamName=beam.BeamName, BeamType=beam.BeamType,
-        RadiationType=beam.RadiationType, TreatmentDeliveryType=beam.TreatmentDeliveryType,
-        CurrentFractionNumber=number, TreatmentTerminationStatus="NORMAL", TreatmentVerificationStatus="",
-        SpecifiedPrimaryMeterset=meterset, DeliveredPrimaryMeterset=meterset, NumberOfWedges=0, NumberOfCompensators=0,
-        NumberOfBoli=0, NumberOfBlocks=0,
+        ReferencedBeamNumber=beam.BeamNumber,
+        BeamName=beam.BeamName,
+        BeamType=beam.BeamType,
+        RadiationType=beam.RadiationType,
+        TreatmentDeliveryType=beam.TreatmentDeliveryType,
+        CurrentFractionNumber=number,
+        TreatmentTerminationStatus="NORMAL",
+        TreatmentVerificationStatus="",
+        SpecifiedPrimaryMeterset=meterset,
+        DeliveredPrimaryMeterset=meterset,
+        NumberOfWedges=0,
+        NumberOfCompensators=0,
+        NumberOfBoli=0,
+        NumberOfBlocks=0,
         BeamLimitingDeviceLeafPairsSequence=[
             item(RTBeamLimitingDeviceType=device.RTBeamLimitingDeviceType, NumberOfLeafJawPairs=1)
             for device in beam.BeamLimitingDeviceSequence
         ],
-        NumberOfControlPoints=len(points), ControlPointDeliverySequence=points,
+        NumberOfControlPoints=len(points),
+        ControlPointDeliverySequence=points,
     )

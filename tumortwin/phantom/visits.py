@@ -52,21 +52,41 @@ def _all(protocol: Protocol, adc: Protocol) -> dict[Sequence, Protocol]:
 
 
 VISITS: tuple[VisitPlan, ...] = (
-    VisitPlan(0, "diagnosis", {Sequence.T1: Protocol(plane="sagittal"), Sequence.ADC: Protocol((3, 2, 2))},
-              {Sequence.T1: Encoding.PLAIN}, expert=True, keep_dwi=True),
+    VisitPlan(
+        0,
+        "diagnosis",
+        {Sequence.T1: Protocol(plane="sagittal"), Sequence.ADC: Protocol((3, 2, 2))},
+        {Sequence.T1: Encoding.PLAIN},
+        expert=True,
+        keep_dwi=True,
+    ),
     VisitPlan(21, "planning", {Sequence.T1GD: Protocol((2, 1.5, 1.5)), Sequence.ADC: Protocol((3, 2, 2))}),
-    VisitPlan(95, "post-RT", {Sequence.ADC: Protocol((3, 2, 2))},
-              dict.fromkeys(_SERIES, Encoding.ENHANCED), expert=True),
+    VisitPlan(
+        95, "post-RT", {Sequence.ADC: Protocol((3, 2, 2))}, dict.fromkeys(_SERIES, Encoding.ENHANCED), expert=True
+    ),
     VisitPlan(150, "follow-up 1", _all(Protocol(tilt=(-18, 4, 6)), Protocol((3, 2, 2), tilt=(-18, 4, 6)))),
-    VisitPlan(205, "follow-up 2", _all(Protocol((5, 0.9, 0.9)), Protocol((5, 1.8, 1.8))),
-              {Sequence.FLAIR: Encoding.RLE}, expert=True),
+    VisitPlan(
+        205,
+        "follow-up 2",
+        _all(Protocol((5, 0.9, 0.9)), Protocol((5, 1.8, 1.8))),
+        {Sequence.FLAIR: Encoding.RLE},
+        expert=True,
+    ),
     VisitPlan(260, "follow-up 3", {Sequence.ADC: Protocol((3, 2, 2))}),
 )
 """Six visits over about nine months: one oblique, one enhanced multi-frame, one of thick 2-D slices."""
 
 
-def scan_visit(plan: VisitPlan, time: datetime, lesion: Lesion, scanner: Scanner, pose: Pose, frame: str, noise: float,
-               rng: np.random.Generator) -> tuple[SyntheticVisit, dict[str, Mask]]:
+def scan_visit(
+    plan: VisitPlan,
+    time: datetime,
+    lesion: Lesion,
+    scanner: Scanner,
+    pose: Pose,
+    frame: str,
+    noise: float,
+    rng: np.random.Generator,
+) -> tuple[SyntheticVisit, dict[str, Mask]]:
     """The series of a visit and the true masks on its T1Gd's grid."""
     center = (pose.matrix @ [0.0, 10.0, 14.0, 1.0])[:3] + rng.uniform(-2, 2, 3)
     signals = scanner.signals(lesion)
@@ -79,13 +99,16 @@ def scan_visit(plan: VisitPlan, time: datetime, lesion: Lesion, scanner: Scanner
         encoding = plan.encodings.get(sequence, Encoding.JPEG_LS)
         grid = protocol.grid(center, frame)
         if sequence is Sequence.ADC:
-            pair = [Volume(rician(scanner.image(b, signals, grid, pose), diffusion_sigma, rng), grid, "a.u.", b)
-                    for b in ("b0", "b1000")]
+            pair = [
+                Volume(rician(scanner.image(b, signals, grid, pose), diffusion_sigma, rng), grid, "a.u.", b)
+                for b in ("b0", "b1000")
+            ]
             adc = adc_map(pair[0], pair[1], diffusion_sigma)
             series.append(SyntheticSeries(sequence, adc, "ep2d_diff_ADC", encoding))
             kept = pair if plan.keep_dwi else []
-            series += [SyntheticSeries(Sequence.DWI, v, f"ep2d_diff_{v.name}", encoding, float(v.name[1:]))
-                       for v in kept]
+            series += [
+                SyntheticSeries(Sequence.DWI, v, f"ep2d_diff_{v.name}", encoding, float(v.name[1:])) for v in kept
+            ]
             continue
         clean = scanner.image(str(sequence), signals, grid, pose) * bias_field(grid, rng)
         scale = 0.8 if sequence is Sequence.FLAIR else 1.0

@@ -29,8 +29,11 @@ class Organ(StrEnum):
 
 
 _PATTERNS = (
-    (Organ.BRAINSTEM, r"brainstem"), (Organ.CHIASM, r"chiasm"), (Organ.OPTIC_NERVE, r"optic(nrv|nerve|n[lr]?$)"),
-    (Organ.LENS, r"^lens"), (Organ.BRAIN, r"^(whole)?brain$"),
+    (Organ.BRAINSTEM, r"brainstem"),
+    (Organ.CHIASM, r"chiasm"),
+    (Organ.OPTIC_NERVE, r"optic(nrv|nerve|n[lr]?$)"),
+    (Organ.LENS, r"^lens"),
+    (Organ.BRAIN, r"^(whole)?brain$"),
 )
 
 
@@ -143,29 +146,54 @@ class ConstraintSet:
 _COMMON = "alpha/beta commonly quoted as 2 to 3 Gy; the lower is the more careful for large fractions"
 _OPTIC = f"Mayo 2010, doi:10.1016/j.ijrobp.2009.07.1753; {_COMMON}"
 
-QUANTEC = ConstraintSet("QUANTEC 2010", (
-    Constraint(Organ.BRAIN, Quantity.NEAR_MAX, 72.0, 3.0, "5 % symptomatic necrosis (60 Gy: < 3 %, 90 Gy: 10 %)",
-               "Lawrence 2010, doi:10.1016/j.ijrobp.2009.02.091, which takes alpha/beta 3 Gy"),
-    Constraint(Organ.BRAINSTEM, Quantity.NEAR_MAX, 54.0, 2.0, "< 5 % neuropathy or necrosis",
-               f"Mayo 2010, doi:10.1016/j.ijrobp.2009.08.078; {_COMMON}"),
-    Constraint(Organ.CHIASM, Quantity.NEAR_MAX, 55.0, 2.0, "< 3 % optic neuropathy", _OPTIC),
-    Constraint(Organ.OPTIC_NERVE, Quantity.NEAR_MAX, 55.0, 2.0, "< 3 % optic neuropathy", _OPTIC),
-))
+QUANTEC = ConstraintSet(
+    "QUANTEC 2010",
+    (
+        Constraint(
+            Organ.BRAIN,
+            Quantity.NEAR_MAX,
+            72.0,
+            3.0,
+            "5 % symptomatic necrosis (60 Gy: < 3 %, 90 Gy: 10 %)",
+            "Lawrence 2010, doi:10.1016/j.ijrobp.2009.02.091, which takes alpha/beta 3 Gy",
+        ),
+        Constraint(
+            Organ.BRAINSTEM,
+            Quantity.NEAR_MAX,
+            54.0,
+            2.0,
+            "< 5 % neuropathy or necrosis",
+            f"Mayo 2010, doi:10.1016/j.ijrobp.2009.08.078; {_COMMON}",
+        ),
+        Constraint(Organ.CHIASM, Quantity.NEAR_MAX, 55.0, 2.0, "< 3 % optic neuropathy", _OPTIC),
+        Constraint(Organ.OPTIC_NERVE, Quantity.NEAR_MAX, 55.0, 2.0, "< 3 % optic neuropathy", _OPTIC),
+    ),
+)
 """Dose limits of the QUANTEC review: physical at 1.8 to 2 Gy a fraction, so compared as EQD2."""
 
 
 def _burman(organ: Organ, td50: float, m: float, n: float, alpha_beta: float, end: str) -> Constraint:
-    return Constraint(organ, Quantity.NTCP, 0.05, alpha_beta, f"5 % {end}",
-                      "Burman 1991, doi:10.1016/0360-3016(91)90172-Z", Complication(td50, m, n))
+    return Constraint(
+        organ,
+        Quantity.NTCP,
+        0.05,
+        alpha_beta,
+        f"5 % {end}",
+        "Burman 1991, doi:10.1016/0360-3016(91)90172-Z",
+        Complication(td50, m, n),
+    )
 
 
-BURMAN = ConstraintSet("Burman 1991", (
-    _burman(Organ.BRAIN, 60, 0.15, 0.25, 3.0, "necrosis"),
-    _burman(Organ.BRAINSTEM, 65, 0.14, 0.16, 2.0, "necrosis"),
-    _burman(Organ.CHIASM, 65, 0.14, 0.25, 2.0, "blindness"),
-    _burman(Organ.OPTIC_NERVE, 65, 0.14, 0.25, 2.0, "blindness"),
-    _burman(Organ.LENS, 18, 0.27, 0.30, 2.0, "cataract (parameters commonly quoted)"),
-))
+BURMAN = ConstraintSet(
+    "Burman 1991",
+    (
+        _burman(Organ.BRAIN, 60, 0.15, 0.25, 3.0, "necrosis"),
+        _burman(Organ.BRAINSTEM, 65, 0.14, 0.16, 2.0, "necrosis"),
+        _burman(Organ.CHIASM, 65, 0.14, 0.25, 2.0, "blindness"),
+        _burman(Organ.OPTIC_NERVE, 65, 0.14, 0.25, 2.0, "blindness"),
+        _burman(Organ.LENS, 18, 0.27, 0.30, 2.0, "cataract (parameters commonly quoted)"),
+    ),
+)
 """Lyman-Kutcher-Burman fits to the tolerances of Emami 1991, held to 5 %. They are stricter than QUANTEC for the
 brainstem: 11 % at a uniform 54 Gy. Say which set is in use."""
 
@@ -211,8 +239,9 @@ def ntcp_lkb(equivalent: DoseVolumeHistogram, complication: Complication) -> flo
     return float(ndtr((geud(equivalent, 1 / c.n) - c.td50) / (c.m * c.td50)))
 
 
-def tcp_poisson(clonogens: ArrayLike, dose_per_fraction: ArrayLike, fractions: int, alpha: float,
-                alpha_beta: float) -> float:
+def tcp_poisson(
+    clonogens: ArrayLike, dose_per_fraction: ArrayLike, fractions: int, alpha: float, alpha_beta: float
+) -> float:
     """Tumor control probability exp(-sum N_i S_i): that no clonogenic cell survives.
 
     Parameters

@@ -79,8 +79,9 @@ class DoseVolumeHistogram:
         return replace(self, dose=effect(self.dose))
 
 
-def dose_volume_histogram(dose: NDArray[np.floating], structure: NDArray[np.floating] | NDArray[np.bool_],
-                          voxel_volume: float, name: str = "") -> DoseVolumeHistogram:
+def dose_volume_histogram(
+    dose: NDArray[np.floating], structure: NDArray[np.floating] | NDArray[np.bool_], voxel_volume: float, name: str = ""
+) -> DoseVolumeHistogram:
     """The dose-volume histogram of one structure.
 
     Parameters

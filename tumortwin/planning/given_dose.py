@@ -73,11 +73,18 @@ class GivenDose:
             if organ is None or not constraints:
                 continue
             hottest, ratio = share.dose_to_ml(NEAR_MAX_ML), constraints[0].alpha_beta
-            effects.append(OrganEffect(
-                share.structure, organ, physical.mean, physical.dose_to_ml(NEAR_MAX_ML), ratio,
-                schedule.bed(ratio, hottest), schedule.eqd2(ratio, hottest),
-                tuple(Tick(c, c.value(physical, len(schedule.doses))) for c in constraints),
-            ))
+            effects.append(
+                OrganEffect(
+                    share.structure,
+                    organ,
+                    physical.mean,
+                    physical.dose_to_ml(NEAR_MAX_ML),
+                    ratio,
+                    schedule.bed(ratio, hottest),
+                    schedule.eqd2(ratio, hottest),
+                    tuple(Tick(c, c.value(physical, len(schedule.doses))) for c in constraints),
+                )
+            )
         return tuple(effects)
 
 
@@ -100,17 +107,22 @@ def given_dose(twin: Twin, limits: ConstraintSet) -> GivenDose:
         If the twin has no radiotherapy or no dose.
     """
     if not twin.irradiations:
-        raise InputError(f"{twin.patient_id} has no radiotherapy to compare with: planning starts from a given course "
-                         "(RTDOSE with RTPLAN or treatment records)")
+        raise InputError(
+            f"{twin.patient_id} has no radiotherapy to compare with: planning starts from a given course "
+            "(RTDOSE with RTPLAN or treatment records)"
+        )
     grid = twin.domain.grid
     maps = {id(f.dose): np.broadcast_to(np.asarray(f.dose, np.float32), grid.shape) for f in twin.irradiations}
     total = twin.dose
     if total is None:
         total = np.sum([maps[id(f.dose)] for f in twin.irradiations], axis=0, dtype=np.float32)
     findings = []
-    targets = [dose_volume_histogram(total, share, grid.voxel_volume, name)
-               for kind in TARGETS for name, share in twin.structures.items()
-               if name.lower().startswith(kind) and (share > 0).any()]
+    targets = [
+        dose_volume_histogram(total, share, grid.voxel_volume, name)
+        for kind in TARGETS
+        for name, share in twin.structures.items()
+        if name.lower().startswith(kind) and (share > 0).any()
+    ]
     if targets:
         first = next(kind for kind in TARGETS if targets[0].structure.lower().startswith(kind))
         target = max((t for t in targets if t.structure.lower().startswith(first)), key=lambda t: t.dose_to_percent(50))
@@ -120,32 +132,47 @@ def given_dose(twin: Twin, limits: ConstraintSet) -> GivenDose:
         whole = dose_volume_histogram(total, twin.domain.mask, grid.voxel_volume)
         reference, point = whole.dose_to_percent(2), "dose of the hottest 2 % of the brain"
         inside = total >= reference
-        findings.append(Finding("no target volume (PTV, CTV, GTV) is contoured", "plan",
-                                f"doses are prescribed to the {point}", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "no target volume (PTV, CTV, GTV) is contoured",
+                "plan",
+                f"doses are prescribed to the {point}",
+                Severity.ASSUMED,
+            )
+        )
     if not reference > 0:
         raise InputError(f"{twin.patient_id}: the {point} is {reference} Gy: there is no dose to scale")
     if twin.dose is None and all(isinstance(f.dose, float | int) for f in twin.irradiations):
-        findings.append(Finding("the dose is known as one number only", "plan",
-                                "the whole brain is taken to get it", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "the dose is known as one number only", "plan", "the whole brain is taken to get it", Severity.ASSUMED
+            )
+        )
     # each map's size relative to the plan, from where the dose is high
     strength = {key: float(one[inside].mean() / total[inside].mean()) * reference for key, one in maps.items()}
     fractions = [f for f in twin.irradiations if strength[id(f.dose)] > 0]
-    schedule = Schedule("as delivered", tuple(twin.date(f.day) for f in fractions),
-                        tuple(strength[id(f.dose)] for f in fractions))
+    schedule = Schedule(
+        "as delivered", tuple(twin.date(f.day) for f in fractions), tuple(strength[id(f.dose)] for f in fractions)
+    )
     structures = dict(twin.structures)
     if not any(organ_named(name) is Organ.BRAIN for name in structures):
         structures[BRAIN] = twin.domain.mask.astype(np.float32)
         findings.append(Finding("the brain is not contoured", "plan", "the growth domain stands in for it"))
     shape = (total / np.float32(reference)).astype(np.float32)
-    histograms = tuple(dose_volume_histogram(total, share, grid.voxel_volume, name).of(lambda dose: dose / reference)
-                       for name, share in structures.items() if (share > 0).any())
+    histograms = tuple(
+        dose_volume_histogram(total, share, grid.voxel_volume, name).of(lambda dose: dose / reference)
+        for name, share in structures.items()
+        if (share > 0).any()
+    )
     contoured = {organ_named(name) for name in structures} | {Organ.BRAIN}
     unlimited = sorted({c.organ for c in limits.constraints} - contoured)
     if unlimited:
-        findings.append(Finding(f"not contoured: {', '.join(unlimited)}", "plan", f"their limits ({limits.name}) "
-                                "are not looked at"))
-    return GivenDose(shape, schedule, tuple(f.day for f in fractions), point, histograms, float(reference),
-                     tuple(findings))
+        findings.append(
+            Finding(f"not contoured: {', '.join(unlimited)}", "plan", f"their limits ({limits.name}) are not looked at")
+        )
+    return GivenDose(
+        shape, schedule, tuple(f.day for f in fractions), point, histograms, float(reference), tuple(findings)
+    )
 
 
 def limits_of(structure: str, limits: ConstraintSet) -> tuple[Organ | None, tuple[Constraint, ...]]:
@@ -154,8 +181,9 @@ def limits_of(structure: str, limits: ConstraintSet) -> tuple[Organ | None, tupl
     return organ, limits.of(organ)
 
 
-def largest_dose(fractions: int, limits: Sequence[tuple[DoseVolumeHistogram, Constraint, float]],
-                 highest: float) -> float:
+def largest_dose(
+    fractions: int, limits: Sequence[tuple[DoseVolumeHistogram, Constraint, float]], highest: float
+) -> float:
     """Largest dose per fraction at the prescription point that keeps all limits, in Gy.
 
     Parameters

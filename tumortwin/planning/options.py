@@ -242,19 +242,26 @@ class PlanFront:
         """The comparison as text, a row for each option."""
         return [
             {
-                "schedule": o.name, "from": o.source.value, "Gy": f"{o.schedule.total:.1f}",
-                "fractions": str(len(o.schedule.doses)), "tumor BED": f"{o.tumor_bed:.1f}",
-                "tumor EQD2": f"{o.tumor_eqd2:.1f}", "progression (days)": self._days(o.outcome.progression),
+                "schedule": o.name,
+                "from": o.source.value,
+                "Gy": f"{o.schedule.total:.1f}",
+                "fractions": str(len(o.schedule.doses)),
+                "tumor BED": f"{o.tumor_bed:.1f}",
+                "tumor EQD2": f"{o.tumor_eqd2:.1f}",
+                "progression (days)": self._days(o.outcome.progression),
                 "progression-free": f"{100 * o.outcome.progression_free:.0f} %",
-                "limits": "kept" if o.met else "; ".join(
-                    str(tick) for organ in o.organs for tick in organ.ticks if not tick.met),
+                "limits": "kept"
+                if o.met
+                else "; ".join(str(tick) for organ in o.organs for tick in organ.ticks if not tick.met),
             }
             for o in self.options
         ]
 
     def _days(self, interval: Interval) -> str:
-        median, low, high = (f"{v:.0f}" if math.isfinite(v) else f"> {self.horizon_days:.0f}"
-                             for v in (interval.median, interval.low, interval.high))
+        median, low, high = (
+            f"{v:.0f}" if math.isfinite(v) else f"> {self.horizon_days:.0f}"
+            for v in (interval.median, interval.low, interval.high)
+        )
         return f"{median} ({low} to {high})"
 
     def __repr__(self) -> str:
@@ -262,18 +269,24 @@ class PlanFront:
         table = [list(rows[0]), *(list(row.values()) for row in rows)]
         widths = [max(len(row[i]) for row in table) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([
-            f"PlanFront of {self.calibration.twin.patient_id}, limits {self.constraint_set}, horizon "
-            f"{self.horizon_days:.0f} days (research use only)", *lines])
+        return "\n".join(
+            [
+                f"PlanFront of {self.calibration.twin.patient_id}, limits {self.constraint_set}, horizon "
+                f"{self.horizon_days:.0f} days (research use only)",
+                *lines,
+            ]
+        )
 
     def _repr_html_(self) -> str:
         rows = self.rows()
         head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
         notes = "".join(f"<li>{escape(line)}</li>" for line in (*DEFINITIONS, *map(str, self.findings)))
-        return (f"<table><caption>{escape(self.calibration.twin.patient_id)}, limits {escape(self.constraint_set)}. "
-                f"Research use only, not for clinical decisions.</caption><thead><tr>{head}</tr></thead>"
-                f"<tbody>{body}</tbody></table><ul>{notes}</ul>")
+        return (
+            f"<table><caption>{escape(self.calibration.twin.patient_id)}, limits {escape(self.constraint_set)}. "
+            f"Research use only, not for clinical decisions.</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table><ul>{notes}</ul>"
+        )
 
 
 def time_to_progression(days: NDArray[np.floating], volumes_ml: NDArray[np.floating]) -> float:

@@ -46,9 +46,17 @@ LEAST_GY = 0.5
 """Smaller fractions are not considered: below this the linear-quadratic model misses low-dose hypersensitivity."""
 
 
-def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *, horizon_days: float = 270.0,
-                  samples: int = 10, escalate: bool = False, rng: int | np.random.Generator = 0, threads: int = 2,
-                  progress: Progress = silent) -> PlanFront:
+def optimize_dose(
+    fit: Calibration,
+    constraints: ConstraintSet | None = None,
+    *,
+    horizon_days: float = 270.0,
+    samples: int = 10,
+    escalate: bool = False,
+    rng: int | np.random.Generator = 0,
+    threads: int = 2,
+    progress: Progress = silent,
+) -> PlanFront:
     """Compare radiotherapy schedules on a calibrated twin, and search for others.
 
     The course as delivered, the clinical schedules and no radiotherapy are simulated from the same samples of the
@@ -95,11 +103,14 @@ def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *,
     given = given_dose(twin, limits)
     start = given.days[0]
     if not start > fit.start:
-        raise InputError(f"radiotherapy began on day {start:.1f}, not after the first scan used (day {fit.start:.1f}): "
-                         "calibrate on a scan before radiotherapy to compare schedules")
+        raise InputError(
+            f"radiotherapy began on day {start:.1f}, not after the first scan used (day {fit.start:.1f}): "
+            "calibrate on a scan before radiotherapy to compare schedules"
+        )
     if samples < 3 or not horizon_days > CURVE_DAYS:
-        raise InputError(f"give at least 3 samples and a horizon above {CURVE_DAYS:g} days, not {samples} and "
-                         f"{horizon_days}")
+        raise InputError(
+            f"give at least 3 samples and a horizon above {CURVE_DAYS:g} days, not {samples} and {horizon_days}"
+        )
     compared = _Comparison(fit, given, start, start + horizon_days, fit.sample(samples, rng), threads, progress)
     first = given.schedule.times[0]
     known = [(Source.DELIVERED, given.schedule), *((Source.CLINICAL, p.schedule(first)) for p in CLINICAL_SCHEDULES)]
@@ -112,27 +123,48 @@ def optimize_dose(fit: Calibration, constraints: ConstraintSet | None = None, *,
     findings = [*given.findings]
     effects = {s.name: given.effects(s, limits) for _, s in options}
     for tick in (t for e in effects[given.schedule.name] for t in e.ticks if not t.met):
-        findings.append(Finding(f"the delivered course exceeds a limit: {tick}", "plan",
-                                "the search may do as much to this organ as was done, and no more"))
+        findings.append(
+            Finding(
+                f"the delivered course exceeds a limit: {tick}",
+                "plan",
+                "the search may do as much to this organ as was done, and no more",
+            )
+        )
     for _, schedule in options:
         findings += large_fraction_findings(schedule.doses, schedule.name)
     merits = [_merit(cheap[s.name]) for _, s in options], [_merit((r.samples, r.last)) for r in results]
     agreement = float(kendalltau(*(_ranks(m) for m in merits)).statistic)
-    findings.append(Finding(
-        f"the cheap model of the search and the 3-D model order {len(options)} schedules with Kendall's tau "
-        f"{agreement:.2f}", "plan", "the times shown are the 3-D model's"))
+    findings.append(
+        Finding(
+            f"the cheap model of the search and the 3-D model order {len(options)} schedules with Kendall's tau "
+            f"{agreement:.2f}",
+            "plan",
+            "the times shown are the 3-D model's",
+        )
+    )
     if not found:
-        findings.append(Finding(f"no schedule of at least {LEAST_GY} Gy a fraction keeps the limits", "plan",
-                                "only the delivered and the clinical schedules are shown"))
+        findings.append(
+            Finding(
+                f"no schedule of at least {LEAST_GY} Gy a fraction keeps the limits",
+                "plan",
+                "only the delivered and the clinical schedules are shown",
+            )
+        )
     ratio = fit.parameters.alpha_beta
     return PlanFront(
         calibration=fit,
-        options=tuple(PlanOption(source, s, s.bed(ratio), s.eqd2(ratio), effects[s.name], r.outcome())
-                      for (source, s), r in zip(options, results, strict=True)),
-        start=start, horizon=start + horizon_days, constraint_set=limits.name, alpha_beta=ratio,
+        options=tuple(
+            PlanOption(source, s, s.bed(ratio), s.eqd2(ratio), effects[s.name], r.outcome())
+            for (source, s), r in zip(options, results, strict=True)
+        ),
+        start=start,
+        horizon=start + horizon_days,
+        constraint_set=limits.name,
+        alpha_beta=ratio,
         prescription_point=given.point,
         histograms=tuple(h.of(lambda share: share * given.planned) for h in given.histograms),
-        rank_agreement=agreement, findings=tuple(findings),
+        rank_agreement=agreement,
+        findings=tuple(findings),
     )
 
 
@@ -189,15 +221,29 @@ class _Scored:
         return self.volumes["enhancing"][:, -1]
 
     def outcome(self) -> Outcome:
-        return Outcome(self.days, {q: Band.of(v) for q, v in self.volumes.items()}, Interval.of(self.samples),
-                       float(np.mean(np.isinf(self.samples))), Interval.of(self.last), self.samples)
+        return Outcome(
+            self.days,
+            {q: Band.of(v) for q, v in self.volumes.items()},
+            Interval.of(self.samples),
+            float(np.mean(np.isinf(self.samples))),
+            Interval.of(self.last),
+            self.samples,
+        )
 
 
 class _Comparison:
     """One set of samples that all schedules are run on."""
 
-    def __init__(self, fit: Calibration, given: GivenDose, start: float, horizon: float, draws: list[dict[str, float]],
-                 threads: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        fit: Calibration,
+        given: GivenDose,
+        start: float,
+        horizon: float,
+        draws: list[dict[str, float]],
+        threads: int,
+        progress: Progress,
+    ) -> None:
         self.fit, self.given, self.draws, self.threads, self.progress = fit, given, draws, threads, progress
         self.start, self.horizon = start, horizon
         # an hour before the first fraction (a field saved at a fraction is after it), or at the first scan
@@ -215,14 +261,21 @@ class _Comparison:
         for done, values in enumerate(self.draws, 1):
             model = model_of(twin, growth_parameters(values))
             living = fit.trajectory([self.begin], values=values, irradiations=()).living[0]
-            ball = ball_of(living, self.given.shape[box], model.diffusion.relative(twin.domain, model.parameters),
-                           twin.domain.mask, twin.domain.grid.voxel_volume)
+            ball = ball_of(
+                living,
+                self.given.shape[box],
+                model.diffusion.relative(twin.domain, model.parameters),
+                twin.domain.mask,
+                twin.domain.grid.voxel_volume,
+            )
             volumes = radial_volumes(ball, values, model.parameters.alpha_beta, doses, model.kill, self.start)
             progression.append([time_to_progression(days, v) for v in volumes])
             last.append(volumes[:, -1])
             self.progress(done, len(self.draws), "search schedules")
-        return {s.name: (np.array(p), np.array(v)) for s, p, v in
-                zip(schedules, np.transpose(progression), np.transpose(last), strict=True)}
+        return {
+            s.name: (np.array(p), np.array(v))
+            for s, p, v in zip(schedules, np.transpose(progression), np.transpose(last), strict=True)
+        }
 
     def outcome(self, schedule: Schedule, source: Source) -> _Scored:
         """Run a schedule on every sample in 3-D."""

@@ -43,8 +43,13 @@ class Ball:
     mobility: NDArray[np.float64]
 
 
-def ball_of(density: NDArray[np.floating], dose: NDArray[np.floating], mobility: NDArray[np.floating],
-            mask: NDArray[np.bool_], voxel_volume: float) -> Ball:
+def ball_of(
+    density: NDArray[np.floating],
+    dose: NDArray[np.floating],
+    mobility: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    voxel_volume: float,
+) -> Ball:
     """Roll a 3-D field up into a ball: voxels by falling density fill shells from the inside out.
 
     Parameters
@@ -64,12 +69,22 @@ def ball_of(density: NDArray[np.floating], dose: NDArray[np.floating], mobility:
     filled = np.bincount(shell)
     # inner shells can be smaller than a voxel: they take their neighbours' values
     known = np.flatnonzero(filled)
-    return Ball(*(np.interp(np.arange(filled.size), known, (np.bincount(shell, a[order])[known] / filled[known]))
-                  for a in inside))
+    return Ball(
+        *(
+            np.interp(np.arange(filled.size), known, (np.bincount(shell, a[order])[known] / filled[known]))
+            for a in inside
+        )
+    )
 
 
-def radial_volumes(ball: Ball, values: Mapping[str, float], alpha_beta: float, doses: NDArray[np.floating],
-                   drugs: DrugKill, start: float) -> NDArray[np.float64]:
+def radial_volumes(
+    ball: Ball,
+    values: Mapping[str, float],
+    alpha_beta: float,
+    doses: NDArray[np.floating],
+    drugs: DrugKill,
+    start: float,
+) -> NDArray[np.float64]:
     """Enhancing volume of many schedules in the cheap model.
 
     Parameters

@@ -73,8 +73,9 @@ class ScenarioMaker:
         self._fit, self._limits = fit, limits
         self._given: GivenDose = given_dose(fit.twin, limits)
         self._start = self._given.days[0]
-        self._days = np.unique([*np.arange(fit.start, self._start + horizon_days, CURVE_DAYS),
-                                self._start + horizon_days])
+        self._days = np.unique(
+            [*np.arange(fit.start, self._start + horizon_days, CURVE_DAYS), self._start + horizon_days]
+        )
 
     @property
     def delivered(self) -> Schedule:
@@ -92,7 +93,11 @@ class ScenarioMaker:
         volumes = fit.visible_ml(course)
         after = self._days >= self._start
         return Scenario(
-            schedule, self._days, volumes,
+            schedule,
+            self._days,
+            volumes,
             time_to_progression(self._days[after] - self._start, volumes["enhancing"][after]),
-            schedule.bed(ratio), schedule.eqd2(ratio), self._given.effects(schedule, self._limits),
+            schedule.bed(ratio),
+            schedule.eqd2(ratio),
+            self._given.effects(schedule, self._limits),
         )

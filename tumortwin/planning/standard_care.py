@@ -65,12 +65,15 @@ class StandardCare:
         if surgery is not None and first is not None and first <= surgery:
             raise InputError(f"radiotherapy begins after the resection at day {surgery}, not at day {first}")
         if not (0 <= self.margin < math.inf and 0 < self.penumbra < math.inf and 0 < self.edge < 1):
-            raise InputError("care has a margin >= 0 mm, a penumbra > 0 mm and an edge within 0 < u < 1, not "
-                             f"{self.margin}, {self.penumbra} and {self.edge}")
+            raise InputError(
+                "care has a margin >= 0 mm, a penumbra > 0 mm and an edge within 0 < u < 1, not "
+                f"{self.margin}, {self.penumbra} and {self.edge}"
+            )
 
 
-def with_care(model: Model, initial: NDArray[np.floating], start: float, care: StandardCare, *,
-              rtol: float = 1e-3) -> tuple[Model, tuple[Finding, ...]]:
+def with_care(
+    model: Model, initial: NDArray[np.floating], start: float, care: StandardCare, *, rtol: float = 1e-3
+) -> tuple[Model, tuple[Finding, ...]]:
     """Add a resection and radiotherapy that follow the tumor as it is seen when they are planned.
 
     The equation is solved to the day of each to see it there.
@@ -117,21 +120,26 @@ def with_care(model: Model, initial: NDArray[np.floating], start: float, care: S
     return model, tuple(findings)
 
 
-def _enhancing(model: Model, initial: NDArray[np.floating], start: float, day: float, edge: float,
-               rtol: float) -> NDArray[np.bool_]:
+def _enhancing(
+    model: Model, initial: NDArray[np.floating], start: float, day: float, edge: float, rtol: float
+) -> NDArray[np.bool_]:
     return simulate(model, initial, start, day, rtol=rtol).visible[-1] > edge
 
 
-def _fractions(target: NDArray[np.bool_], spacing: tuple[float, ...], first: float,
-               care: StandardCare) -> list[Irradiation]:
+def _fractions(
+    target: NDArray[np.bool_], spacing: tuple[float, ...], first: float, care: StandardCare
+) -> list[Irradiation]:
     distance = ndimage.distance_transform_edt(~target, sampling=spacing)
     share = np.exp(-0.5 * (np.maximum(distance - care.margin, 0) / care.penumbra) ** 2)
     schedule = care.prescription.schedule(_MONDAY)
     doses = {gray: (gray * share).astype(np.float32) for gray in set(schedule.doses)}  # equal fractions share a map
-    return [Irradiation(first + (time - _MONDAY) / timedelta(days=1), doses[gray])
-            for time, gray in zip(schedule.times, schedule.doses, strict=True)]
+    return [
+        Irradiation(first + (time - _MONDAY) / timedelta(days=1), doses[gray])
+        for time, gray in zip(schedule.times, schedule.doses, strict=True)
+    ]
 
 
 def _not_seen(what: str, day: float, edge: float) -> Finding:
-    return Finding(f"at day {day:g} no density is above {edge:g}: there is nothing to aim at", what, "not given",
-                   Severity.LEFT_OUT)
+    return Finding(
+        f"at day {day:g} no density is above {edge:g}: there is nothing to aim at", what, "not given", Severity.LEFT_OUT
+    )

@@ -37,7 +37,8 @@ class Drug:
 
 DRUGS = {
     "temozolomide": Drug(
-        "temozolomide", 1.8, "Temodar prescribing information, section 12.3; Baker 1999 (Clin Cancer Res 5:309)"),
+        "temozolomide", 1.8, "Temodar prescribing information, section 12.3; Baker 1999 (Clin Cancer Res 5:309)"
+    ),
 }
 """Drugs with a known elimination rate, by lower-case name."""
 
@@ -63,8 +64,9 @@ class SurfaceFormula(StrEnum):
     DU_BOIS = "Du Bois & Du Bois 1916, doi:10.1001/archinte.1916.00080130010002"
 
 
-def body_surface_area(height_m: float | None, weight_kg: float | None,
-                      formula: SurfaceFormula = SurfaceFormula.MOSTELLER) -> float:
+def body_surface_area(
+    height_m: float | None, weight_kg: float | None, formula: SurfaceFormula = SurfaceFormula.MOSTELLER
+) -> float:
     """Body surface area in m^2.
 
     Mosteller: sqrt(height weight / 36) with height in m; Du Bois: 0.007184 weight^0.425 height^0.725 with height in cm.
@@ -98,8 +100,15 @@ def _within(name: str, value: float | None, low: float, high: float, unit: str) 
     return value
 
 
-def convert_amount(amount: float, unit: DoseUnit, to: DoseUnit, *, height_m: float | None = None,
-                   weight_kg: float | None = None, formula: SurfaceFormula = SurfaceFormula.MOSTELLER) -> float:
+def convert_amount(
+    amount: float,
+    unit: DoseUnit,
+    to: DoseUnit,
+    *,
+    height_m: float | None = None,
+    weight_kg: float | None = None,
+    formula: SurfaceFormula = SurfaceFormula.MOSTELLER,
+) -> float:
     """A drug dose in another unit.
 
     Parameters
@@ -131,8 +140,15 @@ def convert_amount(amount: float, unit: DoseUnit, to: DoseUnit, *, height_m: flo
     return amount * milligrams(unit) / milligrams(to)
 
 
-def stupp_temozolomide(first: datetime, last: datetime, *, cycles: int = 6, first_cycle: float = 150.0,
-                       later_cycles: float = 200.0, hour: int = 8) -> tuple[DrugDose, ...]:
+def stupp_temozolomide(
+    first: datetime,
+    last: datetime,
+    *,
+    cycles: int = 6,
+    first_cycle: float = 150.0,
+    later_cycles: float = 200.0,
+    hour: int = 8,
+) -> tuple[DrugDose, ...]:
     """Temozolomide of the Stupp protocol around a course of radiotherapy.
 
     Concurrent: 75 mg/m2 every day, weekends included, from the first to the last day of radiotherapy. Adjuvant: from
@@ -158,7 +174,12 @@ def stupp_temozolomide(first: datetime, last: datetime, *, cycles: int = 6, firs
     start = first.replace(hour=hour, minute=0, second=0, microsecond=0)
     days = (last.date() - first.date()).days
     given = [(day, 75.0) for day in range(days + 1)]
-    given += [(days + 28 + 28 * cycle + day, first_cycle if cycle == 0 else later_cycles)
-              for cycle in range(cycles) for day in range(5)]
-    return tuple(DrugDose(start + timedelta(days=day), "temozolomide", amount, DoseUnit.MG_PER_M2,
-                          "Stupp 2005 protocol") for day, amount in given)
+    given += [
+        (days + 28 + 28 * cycle + day, first_cycle if cycle == 0 else later_cycles)
+        for cycle in range(cycles)
+        for day in range(5)
+    ]
+    return tuple(
+        DrugDose(start + timedelta(days=day), "temozolomide", amount, DoseUnit.MG_PER_M2, "Stupp 2005 protocol")
+        for day, amount in given
+    )

@@ -165,8 +165,15 @@ def incomplete_repair(fractions_per_day: int, interval_hours: float, repair_half
     return float(2 / fractions_per_day * ((fractions_per_day - later) * phi**later).sum())
 
 
-def bed_incomplete_repair(dose_per_fraction: ArrayLike, fractions: ArrayLike, alpha_beta: ArrayLike, *,
-                          fractions_per_day: int, interval_hours: float, repair_half_time_hours: float) -> Result:
+def bed_incomplete_repair(
+    dose_per_fraction: ArrayLike,
+    fractions: ArrayLike,
+    alpha_beta: ArrayLike,
+    *,
+    fractions_per_day: int,
+    interval_hours: float,
+    repair_half_time_hours: float,
+) -> Result:
     """BED in Gy of several fractions a day: D [1 + (1 + h_m) d / (alpha/beta)].
 
     Parameters
@@ -227,6 +234,11 @@ def large_fraction_findings(dose_per_fraction: ArrayLike, where: str) -> tuple[F
     largest = float(np.max(dose_per_fraction, initial=0.0))
     if largest <= LARGE_FRACTION_GY:
         return ()
-    return (Finding(
-        f"{largest:.3g} Gy a fraction is beyond {LARGE_FRACTION_GY:g} to 8 Gy, where the linear-quadratic model "
-        "overestimates killing", where, "read its effect with caution; survival_lql straightens the curve"),)
+    return (
+        Finding(
+            f"{largest:.3g} Gy a fraction is beyond {LARGE_FRACTION_GY:g} to 8 Gy, where the linear-quadratic model "
+            "overestimates killing",
+            where,
+            "read its effect with caution; survival_lql straightens the curve",
+        ),
+    )

@@ -103,8 +103,14 @@ class Prescription:
         return Schedule(self.name, times, (float(self.dose_per_fraction),) * self.fractions, self.reference)
 
 
-def weekday_times(start: datetime, fractions: int, *, per_day: int = 1, interval: timedelta = BID_INTERVAL,
-                  closed: Collection[date] = ()) -> tuple[datetime, ...]:
+def weekday_times(
+    start: datetime,
+    fractions: int,
+    *,
+    per_day: int = 1,
+    interval: timedelta = BID_INTERVAL,
+    closed: Collection[date] = (),
+) -> tuple[datetime, ...]:
     """Times of fractions on weekdays. Thirty from a Monday end on day 39 (the Monday is day 0), not 42.
 
     Parameters

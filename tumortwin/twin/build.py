@@ -10,26 +10,34 @@ from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.geometry import Cellularity, Domain, average, resolution_findings
-from tumortwin.geometry.head import POSE_ORDER, TISSUE_ORDER, first_of
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, Sequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient
 from tumortwin.progress import Progress, silent
 from tumortwin.twin.given_poses import Given, given_poses
-from tumortwin.twin.head import survey_head
-from tumortwin.twin.look import Look, usable
+from tumortwin.twin.head_survey import survey_head
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.observing import observe
-from tumortwin.twin.organ import named_organ, organ_of, survey_organ
+from tumortwin.twin.organ_survey import named_organ, organ_of, survey_organ
 from tumortwin.twin.planning_ct import place_planning_ct
+from tumortwin.twin.survey import Look, usable
 from tumortwin.twin.therapy import place_therapy
 
 
-def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None = None,
-               organ: str | Mask | None = None, transforms: Given | None = None, deformable: bool = False,
-               cellularity: Cellularity | str = Cellularity.ADC, threads: int = 1, progress: Progress = silent,
-               strict: bool = False) -> Twin:
+def build_twin(
+    patient: Patient,
+    *,
+    spacing: float = 2.0,
+    reference: int | None = None,
+    organ: str | Mask | None = None,
+    transforms: Given | None = None,
+    deformable: bool = False,
+    cellularity: Cellularity | str = Cellularity.ADC,
+    threads: int = 1,
+    progress: Progress = silent,
+    strict: bool = False,
+) -> Twin:
     """Put a patient on one grid and one clock.
 
     The reference visit gives the grid's axes and, in a head, brain and tissue; the others are registered to it. Every
@@ -53,7 +61,8 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         used instead of a registration, and so are Spatial Registrations in the folder.
     deformable : bool
         Bend each visit to the reference after the rigid pose, coarsely and not near the tumor
-        (:mod:`~tumortwin.geometry.deformation`). Growth that pushes brain aside may be absorbed by it. Heads only.
+        (:mod:`~tumortwin.geometry.registration.deformation`). Growth that pushes brain aside may be
+        absorbed by it. Heads only.
     cellularity : Cellularity
         What cell density is taken from: the ADC inside the enhancing tumor (the default, see
         :func:`~tumortwin.geometry.density_from_adc`), the outlines, or both. A calibration compares outlines anyway
@@ -92,12 +101,21 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
         home, mask = organ_of(patient, organ, asked)
-        survey = survey_organ(patient, home, mask, spacing, given_poses(patient, home, transforms), progress=progress,
-                              findings=findings)
+        survey = survey_organ(
+            patient, home, mask, spacing, given_poses(patient, home, transforms), progress=progress, findings=findings
+        )
     else:
         home = _reference(patient, findings) if asked is None else asked
-        survey = survey_head(patient, home, spacing, given_poses(patient, home, transforms), deformable=deformable,
-                             threads=threads, progress=progress, findings=findings)
+        survey = survey_head(
+            patient,
+            home,
+            spacing,
+            given_poses(patient, home, transforms),
+            deformable=deformable,
+            threads=threads,
+            progress=progress,
+            findings=findings,
+        )
     domain, looks = survey.domain, survey.looks
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
     observations = observe(looks, domain, patient, cellularity, findings)
@@ -108,9 +126,16 @@ def build_twin(patient: Patient, *, spacing: float = 2.0, reference: int | None 
     placed |= place_planning_ct(patient, survey.images, survey.body, survey.near_tumor, placed, findings)
     structures, dose = _planned(patient, domain.grid, placed, findings)
     twin = Twin(
-        patient_id=patient.id, reference_time=patient.visits[0].date, domain=domain,
-        anatomy=_anatomy(survey.images, domain.grid), observations=observations, structures=structures, dose=dose,
-        clinical=patient.clinical, sources=patient.sources, identity_removed=patient.identity_removed,
+        patient_id=patient.id,
+        reference_time=patient.visits[0].date,
+        domain=domain,
+        anatomy=_anatomy(survey.images, domain.grid),
+        observations=observations,
+        structures=structures,
+        dose=dose,
+        clinical=patient.clinical,
+        sources=patient.sources,
+        identity_removed=patient.identity_removed,
     )
     twin = place_therapy(twin, patient.treatments, placed, findings)
     if strict:
@@ -134,8 +159,14 @@ def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
     head = any(first_of(TISSUE_ORDER, visit.images) is not None for visit in patient.visits)
     if name is None or (name == "brain" and head):
         return None
-    findings.append(Finding(f"a mask is called {name!r}, and no organ was named", f"patient {patient.id}",
-                            f"the tumor is taken to grow in it, as with organ={name!r}", Severity.ASSUMED))
+    findings.append(
+        Finding(
+            f"a mask is called {name!r}, and no organ was named",
+            f"patient {patient.id}",
+            f"the tumor is taken to grow in it, as with organ={name!r}",
+            Severity.ASSUMED,
+        )
+    )
     return name
 
 
@@ -145,28 +176,38 @@ def _reference(patient: Patient, findings: list[Finding]) -> int:
     if not able:
         held = sorted({str(s) for v in visits for s in v.images}) or ["no image that can be used"]
         lost = "".join(f"\n  {f}" for f in findings if f.severity is Severity.LEFT_OUT)
-        raise InputError(f"patient {patient.id}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
-                         f"the visits have {', '.join(held)}; or outline the organ, and name it with organ={lost}")
+        raise InputError(
+            f"patient {patient.id}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
+            f"the visits have {', '.join(held)}; or outline the organ, and name it with organ={lost}"
+        )
     frames = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())
     planning = [i for i in able if {v.frame for v in visits[i].images.values()} & (frames - {None})]
     enhanced = [i for i in able if Sequence.T1GD in visits[i].images]
     return (planning or enhanced or able)[0]
 
 
-def _warn_outside(domain: Domain, looks: Iterable[Look], observations: Iterable[Observation],
-                  findings: list[Finding]) -> None:
+def _warn_outside(
+    domain: Domain, looks: Iterable[Look], observations: Iterable[Observation], findings: list[Finding]
+) -> None:
     for look, seen in zip(looks, observations, strict=True):
         share = seen.enhancing
         total = share.sum()
         if total and share[~domain.mask].sum() > 0.2 * total:
-            findings.append(Finding(
-                f"{share[~domain.mask].sum() / total:.0%} of the enhancing tumor lies outside the tissue of the "
-                "reference visit", look.where, "what lies outside is not modeled: tissue may have shifted, or the "
-                "registration or the outline be wrong; look at the overlay", Severity.NOTE))
+            findings.append(
+                Finding(
+                    f"{share[~domain.mask].sum() / total:.0%} of the enhancing tumor lies outside the tissue of the "
+                    "reference visit",
+                    look.where,
+                    "what lies outside is not modeled: tissue may have shifted, or the "
+                    "registration or the outline be wrong; look at the overlay",
+                    Severity.NOTE,
+                )
+            )
 
 
-def _planned(patient: Patient, grid: Grid, placed: Mapping[str | None, NDArray[np.float64]],
-             findings: list[Finding]) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32] | None]:
+def _planned(
+    patient: Patient, grid: Grid, placed: Mapping[str | None, NDArray[np.float64]], findings: list[Finding]
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32] | None]:
     """Structures and dose on the grid."""
     structures = {}
     for name, mask in patient.structures.items():
@@ -189,5 +230,9 @@ def _anatomy(images: Mapping[Sequence, Volume], grid: Grid) -> Volume:
 
 
 def _unplaced(what: str) -> Finding:
-    return Finding(f"{what} lies in a frame of reference that no visit has", "treatment planning",
-                   "left out: give the images it was planned on", Severity.LEFT_OUT)
+    return Finding(
+        f"{what} lies in a frame of reference that no visit has",
+        "treatment planning",
+        "left out: give the images it was planned on",
+        Severity.LEFT_OUT,
+    )

@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.head import POSE_ORDER, first_of
-from tumortwin.geometry.transform_file import read_transform, rigid_matrix
-from tumortwin.imaging.spatial_registration import links_from
+from tumortwin.geometry.registration.transform_file import read_transform, rigid_matrix
+from tumortwin.imaging.frame_links import links_from
+from tumortwin.imaging.sequence import POSE_ORDER, first_of
 from tumortwin.patient import Patient
 
 Given = Mapping[int, ArrayLike | str | os.PathLike[str]]
 
 
-def given_poses(patient: Patient, reference: int,
-                given: Given | None) -> dict[int, tuple[NDArray[np.float64], str]]:
+def given_poses(patient: Patient, reference: int, given: Given | None) -> dict[int, tuple[NDArray[np.float64], str]]:
     """World of the reference visit to world of each visit whose pose is known, and who says so.
 
     Parameters
@@ -37,8 +36,11 @@ def given_poses(patient: Patient, reference: int,
     ReadError
         If a file cannot be used.
     """
-    frames = [None if key is None else visit.images[key].frame
-              for visit in patient.visits for key in [first_of(POSE_ORDER, visit.images)]]
+    frames = [
+        None if key is None else visit.images[key].frame
+        for visit in patient.visits
+        for key in [first_of(POSE_ORDER, visit.images)]
+    ]
     home = frames[reference]
     poses: dict[int, tuple[NDArray[np.float64], str]] = {}
     ways = links_from(home, patient.links) if home is not None and patient.links else {}
@@ -51,8 +53,10 @@ def given_poses(patient: Patient, reference: int,
             raise InputError(f"transforms: there is no visit {asked}: the patient has {count}")
         index = asked % count
         if index == reference:
-            raise InputError(f"transforms: visit {asked} is the reference, which all others are brought to: leave it "
-                             "out, or choose another with reference=")
+            raise InputError(
+                f"transforms: visit {asked} is the reference, which all others are brought to: leave it "
+                "out, or choose another with reference="
+            )
         if isinstance(what, str | os.PathLike):
             poses[index] = read_transform(what, fixed=home, moving=frames[index]), f"the file {os.fspath(what)}"
         else:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
-from tumortwin.geometry.deformation import Deformation
+from tumortwin.geometry.displacement import Deformation
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
@@ -211,8 +211,11 @@ class Twin:
         return [
             ("Grid", f"{z} x {y} x {x} voxels of {self.domain.grid.spacing[0]:.3g} mm, {tissue:.0f} mL can hold tumor"),
             ("Visits", f"{len(self.observations)} ({days}), reference time {self.reference_time:%Y-%m-%d %H:%M}"),
-            ("Therapy", f"{len(self.irradiations)} fractions, {len(self.administrations)} drug doses, "
-                        f"{len(self.removals)} resections"),
+            (
+                "Therapy",
+                f"{len(self.irradiations)} fractions, {len(self.administrations)} drug doses, "
+                f"{len(self.removals)} resections",
+            ),
             ("Structures", ", ".join(self.structures) or "none"),
             ("Findings", str(len(self.findings))),
         ]
@@ -221,13 +224,20 @@ class Twin:
         return f"Twin of {self.patient_id}: " + "; ".join(f"{k.lower()} {v}" for k, v in self._facts())
 
     def _repr_html_(self) -> str:
-        facts = "".join(f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{escape(v)}</td></tr>"
-                        for k, v in self._facts())
+        facts = "".join(
+            f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{escape(v)}</td></tr>"
+            for k, v in self._facts()
+        )
         cells = "".join(
             f"<tr><td>{o.date:%Y-%m-%d}</td><td>{o.day:.1f}</td>"
-            + "".join(f"<td>{o.volumes_ml.get(name, float('nan')):.1f}</td>" for name in
-                      ("whole", "enhancing", "necrosis"))
-            + f"<td style='text-align:left'>{escape(o.source)}</td></tr>" for o in self.observations)
-        return (f"<b>Twin of {escape(self.patient_id)}</b><table>{facts}</table>"
-                "<table><tr><th>Date</th><th>Day</th><th>Whole (mL)</th><th>Enhancing (mL)</th><th>Necrosis (mL)</th>"
-                f"<th>Drawn by</th></tr>{cells}</table><small>Research use only, not for clinical decisions</small>")
+            + "".join(
+                f"<td>{o.volumes_ml.get(name, float('nan')):.1f}</td>" for name in ("whole", "enhancing", "necrosis")
+            )
+            + f"<td style='text-align:left'>{escape(o.source)}</td></tr>"
+            for o in self.observations
+        )
+        return (
+            f"<b>Twin of {escape(self.patient_id)}</b><table>{facts}</table>"
+            "<table><tr><th>Date</th><th>Day</th><th>Whole (mL)</th><th>Enhancing (mL)</th><th>Necrosis (mL)</th>"
+            f"<th>Drawn by</th></tr>{cells}</table><small>Research use only, not for clinical decisions</small>"
+        )

@@ -19,22 +19,22 @@ from tumortwin.geometry import (
     noise_of,
     smallest_adc,
 )
-from tumortwin.geometry.cellularity import ADC_WATER
-from tumortwin.geometry.head import POSE_ORDER, first_of
+from tumortwin.geometry.measures.cellularity import ADC_WATER
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
 from tumortwin.imaging.volume import Grid
 from tumortwin.patient import Patient
-from tumortwin.twin.look import Look
 from tumortwin.twin.model import Observation
+from tumortwin.twin.survey import Look
 
 USUAL_SIGMA = 0.05
 """Noise of one voxel's density where it cannot be estimated: a voxel's ADC repeats to 5 to 10 per cent."""
 REGIONS = ("whole", "enhancing", "necrosis")
 
 
-def observe(looks: Several[Look], domain: Domain, patient: Patient, cellularity: Cellularity,
-            findings: list[Finding]) -> tuple[Observation, ...]:
+def observe(
+    looks: Several[Look], domain: Domain, patient: Patient, cellularity: Cellularity, findings: list[Finding]
+) -> tuple[Observation, ...]:
     """Bring masks and cell density of each look to the grid."""
     grid = domain.grid
     shares = [{name: look.average(getattr(look.tumor, name), grid) for name in REGIONS} for look in looks]
@@ -42,8 +42,9 @@ def observe(looks: Several[Look], domain: Domain, patient: Patient, cellularity:
     inside = [share["enhancing"] > 0.5 for share in shares]
     adc_min = None
     if cellularity is not Cellularity.OUTLINES:
-        adc_min = _smallest([adc[where] for adc, where in zip(adcs, inside, strict=True) if adc is not None],
-                            patient, findings)
+        adc_min = _smallest(
+            [adc[where] for adc, where in zip(adcs, inside, strict=True) if adc is not None], patient, findings
+        )
     out = []
     for look, share, adc, where in zip(looks, shares, adcs, inside, strict=True):
         density = np.full(grid.shape, np.nan, np.float32)
@@ -54,13 +55,25 @@ def observe(looks: Several[Look], domain: Domain, patient: Patient, cellularity:
         if cellularity is not Cellularity.ADC:
             density, sigma = _with_outlines(density, sigma, share, domain, look.where, findings)
         volumes = {name: getattr(look.tumor, name).volume_ml for name in REGIONS}
-        out.append(Observation(
-            day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400, date=look.visit.date,
-            visit=look.index, density=density, sigma=sigma, correlation_mm=length, seen=_seen(look, grid),
-            volumes_ml=volumes, source=look.tumor.source, transform=look.transform, displacement=look.displacement,
-            registration=look.registration,
-            cavity=None if look.tumor.cavity is None else look.average(look.tumor.cavity, grid),
-            intervals_ml={str(r): interval for r, interval in look.tumor.intervals_ml.items()}, **share))
+        out.append(
+            Observation(
+                day=(look.visit.date - patient.visits[0].date).total_seconds() / 86400,
+                date=look.visit.date,
+                visit=look.index,
+                density=density,
+                sigma=sigma,
+                correlation_mm=length,
+                seen=_seen(look, grid),
+                volumes_ml=volumes,
+                source=look.tumor.source,
+                transform=look.transform,
+                displacement=look.displacement,
+                registration=look.registration,
+                cavity=None if look.tumor.cavity is None else look.average(look.tumor.cavity, grid),
+                intervals_ml={str(r): interval for r, interval in look.tumor.intervals_ml.items()},
+                **share,
+            )
+        )
     return tuple(out)
 
 
@@ -68,7 +81,8 @@ def _seen(look: Look, grid: Grid) -> NDArray[np.bool_]:
     """What the images cover that tell the tumor: T1Gd and FLAIR, else the first there is."""
     images = look.visit.images
     told = [s for s in (Sequence.T1GD, Sequence.FLAIR) if s in images] or [
-        s for s in [first_of(POSE_ORDER, images)] if s is not None]
+        s for s in [first_of(POSE_ORDER, images)] if s is not None
+    ]
     seen = np.ones(grid.shape, bool)
     for sequence in told:
         seen &= covered(images[sequence].grid, grid, look.transform, look.displacement)
@@ -82,8 +96,14 @@ def _adc(look: Look, grid: Grid, findings: list[Finding]) -> NDArray[np.float32]
         findings.append(Finding("no ADC map", look.where, "no cell density at this visit", Severity.LEFT_OUT))
         return None
     if image.unit != "mm^2/s":
-        findings.append(Finding(f"the ADC map's unit is {image.unit!r}", look.where, "no cell density at this visit: "
-                                "give the map in mm^2/s", Severity.LEFT_OUT))
+        findings.append(
+            Finding(
+                f"the ADC map's unit is {image.unit!r}",
+                look.where,
+                "no cell density at this visit: give the map in mm^2/s",
+                Severity.LEFT_OUT,
+            )
+        )
         return None
     adc = look.average(image, grid)
     adc[~covered(image.grid, grid, look.transform, look.displacement)] = np.nan
@@ -95,32 +115,60 @@ def _smallest(samples: list[NDArray[np.float32]], patient: Patient, findings: li
     where = f"patient {patient.id}"
     known = [s for s in samples if s.size]
     if not known:
-        findings.append(Finding("no visit has both an ADC map and enhancing tumor", where,
-                                "no cell density: the tumor's outlines alone inform the model", Severity.LEFT_OUT))
+        findings.append(
+            Finding(
+                "no visit has both an ADC map and enhancing tumor",
+                where,
+                "no cell density: the tumor's outlines alone inform the model",
+                Severity.LEFT_OUT,
+            )
+        )
         return None
     adc_min = smallest_adc(known)
-    findings.append(Finding(
-        f"cell density from ADC in the enhancing tumor, 1 at {adc_min * 1e3:.2f}e-3 mm^2/s and 0 at "
-        f"{ADC_WATER * 1e3:.1f}e-3 mm^2/s", where,
-        "relative to this tumor's densest part; edema and cells that are dead but not cleared count along"))
+    findings.append(
+        Finding(
+            f"cell density from ADC in the enhancing tumor, 1 at {adc_min * 1e3:.2f}e-3 mm^2/s and 0 at "
+            f"{ADC_WATER * 1e3:.1f}e-3 mm^2/s",
+            where,
+            "relative to this tumor's densest part; edema and cells that are dead but not cleared count along",
+        )
+    )
     return adc_min
 
 
-def _noise(adc: NDArray[np.float32], domain: Domain, whole: NDArray[np.float32], adc_min: float, where: str,
-           findings: list[Finding]) -> tuple[float, float]:
+def _noise(
+    adc: NDArray[np.float32],
+    domain: Domain,
+    whole: NDArray[np.float32],
+    adc_min: float,
+    where: str,
+    findings: list[Finding],
+) -> tuple[float, float]:
     """Noise of one voxel's density, from white matter (or the organ) away from the tumor."""
     spacing = domain.grid.spacing[0]
     pure = ndimage.binary_erosion(domain.white > 0.9) & (ndimage.maximum_filter(whole, 5) < 0.01) & (adc > 0)
     if pure.sum() < 100:
-        findings.append(Finding("too little even tissue to tell the noise of the ADC", where,
-                                f"a density noise of {USUAL_SIGMA} is assumed", Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "too little even tissue to tell the noise of the ADC",
+                where,
+                f"a density noise of {USUAL_SIGMA} is assumed",
+                Severity.ASSUMED,
+            )
+        )
         return USUAL_SIGMA, spacing
     sigma, length = noise_of(adc, pure, spacing)
     return sigma / (ADC_WATER - adc_min), length
 
 
-def _with_outlines(density: NDArray[np.float32], sigma: float, share: dict[str, NDArray[np.float32]], domain: Domain,
-                   where: str, findings: list[Finding]) -> tuple[NDArray[np.float32], float]:
+def _with_outlines(
+    density: NDArray[np.float32],
+    sigma: float,
+    share: dict[str, NDArray[np.float32]],
+    domain: Domain,
+    where: str,
+    findings: list[Finding],
+) -> tuple[NDArray[np.float32], float]:
     """Density from the outlines, where the ADC tells from both; and its mean standard deviation in the tumor."""
     try:
         front = density_from_outlines(share["enhancing"], share["whole"], domain.grid, necrosis=share["necrosis"])

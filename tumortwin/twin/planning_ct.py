@@ -10,9 +10,8 @@ from scipy import ndimage
 
 from tumortwin.errors import InputError
 from tumortwin.geometry import register
-from tumortwin.geometry.head import POSE_ORDER, first_of
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient
 from tumortwin.therapy.events import Fraction
@@ -23,8 +22,14 @@ AROUND_MM = 15.0
 """How far beyond the brain is compared: skull and skin, which CT shows best."""
 
 
-def place_planning_ct(patient: Patient, images: Mapping[Sequence, Volume], body: Mask, near_tumor: NDArray[np.bool_],
-                      known: Iterable[str | None], findings: list[Finding]) -> dict[str | None, NDArray[np.float64]]:
+def place_planning_ct(
+    patient: Patient,
+    images: Mapping[Sequence, Volume],
+    body: Mask,
+    near_tumor: NDArray[np.bool_],
+    known: Iterable[str | None],
+    findings: list[Finding],
+) -> dict[str | None, NDArray[np.float64]]:
     """Register the CT of each frame of reference that structures or doses lie in and no visit's MR has.
 
     Parameters
@@ -48,8 +53,9 @@ def place_planning_ct(patient: Patient, images: Mapping[Sequence, Volume], body:
         World of the reference visit to world of each CT.
     """
     wanted = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())
-    wanted |= {t.dose.frame for t in patient.treatments
-               if isinstance(t, Fraction) and not isinstance(t.dose, float | int)}
+    wanted |= {
+        t.dose.frame for t in patient.treatments if isinstance(t, Fraction) and not isinstance(t.dose, float | int)
+    }
     placed: dict[str | None, NDArray[np.float64]] = {}
     for frame in sorted(str(f) for f in wanted - set(known) - {None}):
         found = [v.images[Sequence.CT] for v in patient.visits if Sequence.CT in v.images]
@@ -67,8 +73,14 @@ def place_planning_ct(patient: Patient, images: Mapping[Sequence, Volume], body:
             continue
         placed[frame] = result.transform
         findings += result.findings
-        findings.append(Finding(
-            "no Spatial Registration object says how it lies to the MR", where, f"registered to {key} here (normalized "
-            f"mutual information {result.similarity:.3f}, residual {result.residual_mm:.1f} mm): look at the overlay",
-            Severity.ASSUMED))
+        findings.append(
+            Finding(
+                "no Spatial Registration object says how it lies to the MR",
+                where,
+                f"registered to {key} here (normalized "
+                f"mutual information {result.similarity:.3f}, residual {result.residual_mm:.1f} mm): "
+                "look at the overlay",
+                Severity.ASSUMED,
+            )
+        )
     return placed

@@ -5,10 +5,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from tumortwin.imaging.deidentification import profile
 from tumortwin.imaging.deidentification.cleaning import Cleaner, Person
-from tumortwin.imaging.dicom_header import item
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.identity import profile
+from tumortwin.imaging.identity.pseudonym import Pseudonym
+from tumortwin.imaging.writing.header import item
 
 KEY = bytes(range(32))
 

@@ -16,7 +16,7 @@ from tumortwin.errors import Cancelled, InputError, OutputExistsError, ReadError
 from tumortwin.imaging import Severity
 from tumortwin.imaging.deidentification import deidentify
 from tumortwin.imaging.deidentification.crosswalk import read_crosswalk
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.identity.pseudonym import Pseudonym
 
 KEY = bytes(range(32))
 OTHER = bytes(range(1, 33))

@@ -7,7 +7,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless
 
 from tumortwin.imaging.deidentification.pixels import burned_in, clean_pixels, shows_face
-from tumortwin.imaging.dicom_header import item
+from tumortwin.imaging.writing.header import item
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (9, 7), np.uint16)
 

@@ -20,13 +20,10 @@ from tumortwin.imaging.deidentification import deidentify
 from tumortwin.imaging.deidentification.cleaning import Cleaner, Person
 from tumortwin.imaging.deidentification.private import LISTED, UNLISTED
 from tumortwin.imaging.folder import read_folder
-from tumortwin.imaging.pseudonym import Pseudonym
-from tumortwin.phantom import hostile_files as files
-from tumortwin.phantom import hostile_geometry as geometry
-from tumortwin.phantom import hostile_multiframe as multiframe
-from tumortwin.phantom import hostile_values as values
-from tumortwin.phantom.hostile_multiframe import csa_header, mosaic
-from tumortwin.phantom.specimens import Expected, specimens
+from tumortwin.imaging.identity.pseudonym import Pseudonym
+from tumortwin.phantom.hostile import files, geometry, multiframe, values
+from tumortwin.phantom.hostile.multiframe import csa_header, mosaic
+from tumortwin.phantom.hostile.specimens import Expected, specimens
 
 KEY = bytes(range(32))
 REAL = Path(nibabel.__file__).parent / "nicom/tests/data/siemens_dwi_1000.dcm.gz"
@@ -89,10 +86,18 @@ def planted_mosaic(descending: bool) -> Dataset:
     needed = csareader.read(csa.value)["tags"]
     normal = [str(v) for v in needed["SliceNormalVector"]["items"]]
     count = [str(v) for v in needed["NumberOfImagesInMosaic"]["items"]]
-    csa.value = csa_header(
-        PatientName=[NAMES[0]], NumberOfImagesInMosaic=[*count, NAMES[1]], SliceNormalVector=[*normal, NAMES[0]],
-        AcquisitionDate=[NAMES[2]], Weatherby=["1"], AcquisitionMatrixText=["64*64 " + NAMES[0]],
-    ) + NAMES[0].encode() + NAMES[1].encode()
+    csa.value = (
+        csa_header(
+            PatientName=[NAMES[0]],
+            NumberOfImagesInMosaic=[*count, NAMES[1]],
+            SliceNormalVector=[*normal, NAMES[0]],
+            AcquisitionDate=[NAMES[2]],
+            Weatherby=["1"],
+            AcquisitionMatrixText=["64*64 " + NAMES[0]],
+        )
+        + NAMES[0].encode()
+        + NAMES[1].encode()
+    )
     block = data.private_block(0x0029, "SIEMENS CSA HEADER")
     block.add_new(0x20, "OB", csa_header(PatientName=[NAMES[0]]))
     block.add_new(0x09, "LO", NAMES[1])
@@ -112,7 +117,10 @@ def test_a_mosaic_keeps_its_order_and_loses_its_names(descending, tmp_path, dico
     assert set(dicom_errors(path)) <= set(dicom_errors(tmp_path / "in" / "a.dcm"))
     clean = pydicom.dcmread(path)
     assert [str(e.tag) for e in clean if e.tag.is_private] == [
-        "(0019,0010)", "(0019,100A)", "(0029,0010)", "(0029,1010)"
+        "(0019,0010)",
+        "(0019,100A)",
+        "(0029,0010)",
+        "(0029,1010)",
     ]
     said = csareader.read(clean[0x00291010].value)["tags"]
     assert set(said) == {"NumberOfImagesInMosaic", "SliceNormalVector"}

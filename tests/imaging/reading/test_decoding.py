@@ -10,15 +10,24 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import iter_pixels
 from pydicom.uid import JPEGLSLossless
 
-from tumortwin.imaging.decoding import _plain_jpeg_ls, decode
+from tumortwin.imaging.reading.decoding import _plain_jpeg_ls, decode
 
 KINDS = [(8, 8, 0), (8, 7, 0), (16, 9, 0), (16, 12, 0), (16, 16, 0), (8, 8, 1), (16, 12, 1), (16, 16, 1)]
 
 
 def streams_of(frames, precision):
     return [
-        bytes(jpeg_ls.encode_pixel_data(f.tobytes(), rows=f.shape[0], columns=f.shape[1], samples_per_pixel=1,
-                                        bits_stored=precision, interleave_mode=0, lossy_error=0))
+        bytes(
+            jpeg_ls.encode_pixel_data(
+                f.tobytes(),
+                rows=f.shape[0],
+                columns=f.shape[1],
+                samples_per_pixel=1,
+                bits_stored=precision,
+                interleave_mode=0,
+                lossy_error=0,
+            )
+        )
         for f in frames
     ]
 

@@ -5,9 +5,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.diffusion import parse_unit
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder
+from tumortwin.imaging.reading.diffusion import parse_unit
 from tumortwin.imaging.sequence import Sequence
 
 ADC = {"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], "SeriesDescription": "ADC"}

@@ -349,9 +349,7 @@ def test_files_without_preamble(tmp_path, make_series, grid, values):
         path.write_bytes(path.read_bytes()[132:])
     study = read_folder(tmp_path)
     np.testing.assert_array_equal(study.images[0].volume.array, values)
-    assert said(study, Severity.REPAIRED) == [
-        "no DICOM preamble: 6 file(s) (000.dcm, 001.dcm, 002.dcm, ...)"
-    ]
+    assert said(study, Severity.REPAIRED) == ["no DICOM preamble: 6 file(s) (000.dcm, 001.dcm, 002.dcm, ...)"]
 
 
 def test_progress_reaches_its_end(tmp_path, make_series, grid, values):

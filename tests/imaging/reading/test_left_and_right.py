@@ -73,11 +73,15 @@ def item(**values):
 
 def test_dicom_image_and_segmentation(tmp_path, make_series, grid, marked):
     images = make_series(tmp_path / "mr", (100 * marked).astype(np.uint16), grid)
-    described = [hd.seg.SegmentDescription(1, "mark", codes.SCT.Tissue, codes.SCT.Neoplasm,
-                                           hd.seg.SegmentAlgorithmTypeValues.MANUAL)]
+    described = [
+        hd.seg.SegmentDescription(
+            1, "mark", codes.SCT.Tissue, codes.SCT.Neoplasm, hd.seg.SegmentAlgorithmTypeValues.MANUAL
+        )
+    ]
     ordered = sorted(images, key=lambda d: int(d.InstanceNumber))
-    hd.seg.Segmentation(ordered, marked, "BINARY", described, generate_uid(), 9, generate_uid(), 1, "T", "T", "1",
-                        "1").save_as(tmp_path / "seg.dcm")
+    hd.seg.Segmentation(
+        ordered, marked, "BINARY", described, generate_uid(), 9, generate_uid(), 1, "T", "T", "1", "1"
+    ).save_as(tmp_path / "seg.dcm")
     study = read_folder(tmp_path)
     at_the_mark(study.images[0].volume)
     at_the_mark(study.segmentations[0].mask)
@@ -89,17 +93,33 @@ def test_structure_set_and_points(tmp_path, make_series, save_dicom, grid, marke
     for k in np.flatnonzero(marked.any((1, 2))):
         low, high = (f(np.argwhere(marked[k]), 0) + s for f, s in ((np.min, -0.5), (np.max, 0.5)))
         corners = [(k, low[0], low[1]), (k, low[0], high[1]), (k, high[0], high[1]), (k, high[0], low[1])]
-        contours.append(item(ContourGeometricType="CLOSED_PLANAR", NumberOfContourPoints=4,
-                             ContourData=[f"{v:.3f}" for v in grid.to_world(corners).ravel()]))
+        contours.append(
+            item(
+                ContourGeometricType="CLOSED_PLANAR",
+                NumberOfContourPoints=4,
+                ContourData=[f"{v:.3f}" for v in grid.to_world(corners).ravel()],
+            )
+        )
     point = item(ContourGeometricType="POINT", NumberOfContourPoints=1, ContourData=[f"{v}" for v in MARK])
-    save_dicom(item(
-        SOPClassUID=RTStructureSetStorage, SOPInstanceUID=generate_uid(), Modality="RTSTRUCT", PatientID="P1",
-        StudyInstanceUID="1.2.9", SeriesInstanceUID=generate_uid(),
-        StructureSetROISequence=[item(ROINumber=n, ROIName=name, ReferencedFrameOfReferenceUID="1.2.3.4")
-                                 for n, name in ((1, "mark"), (2, "point"))],
-        ROIContourSequence=[item(ReferencedROINumber=1, ContourSequence=contours),
-                            item(ReferencedROINumber=2, ContourSequence=[point])],
-    ), tmp_path / "rtstruct.dcm")
+    save_dicom(
+        item(
+            SOPClassUID=RTStructureSetStorage,
+            SOPInstanceUID=generate_uid(),
+            Modality="RTSTRUCT",
+            PatientID="P1",
+            StudyInstanceUID="1.2.9",
+            SeriesInstanceUID=generate_uid(),
+            StructureSetROISequence=[
+                item(ROINumber=n, ROIName=name, ReferencedFrameOfReferenceUID="1.2.3.4")
+                for n, name in ((1, "mark"), (2, "point"))
+            ],
+            ROIContourSequence=[
+                item(ReferencedROINumber=1, ContourSequence=contours),
+                item(ReferencedROINumber=2, ContourSequence=[point]),
+            ],
+        ),
+        tmp_path / "rtstruct.dcm",
+    )
     study = read_folder(tmp_path)
     at_the_mark(study.structures[0].mask)
     assert study.points[0].position == pytest.approx(tuple(MARK))
@@ -112,17 +132,36 @@ def test_dose(tmp_path, save_dicom, grid, marked, absolute):
     offsets = step * np.arange(grid.shape[0])
     if absolute:
         offsets = grid.to_world([(k, 0, 0) for k in range(grid.shape[0])])[:, 2]
-    save_dicom(item(
-        SOPClassUID=RTDoseStorage, SOPInstanceUID=generate_uid(), Modality="RTDOSE", PatientID="P1",
-        StudyInstanceUID="1.2.9", SeriesInstanceUID=generate_uid(), FrameOfReferenceUID="1.2.3.4", DoseUnits="GY",
-        DoseType="PHYSICAL", DoseSummationType="PLAN", DoseGridScaling="0.5", Rows=grid.shape[1],
-        Columns=grid.shape[2], NumberOfFrames=grid.shape[0], GridFrameOffsetVector=[float(v) for v in offsets],
-        ImagePositionPatient=[float(v) for v in grid.to_world((0, 0, 0))],
-        ImageOrientationPatient=[float(v) for v in (*np.sign(grid.affine[:3, 2]), *np.sign(grid.affine[:3, 1]))],
-        PixelSpacing=list(grid.spacing[1:]), SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2",
-        BitsAllocated=16, BitsStored=16, HighBit=15, PixelRepresentation=0,
-        PixelData=(80 * marked).astype("<u2").tobytes(),
-    ), tmp_path / "dose.dcm")
+    save_dicom(
+        item(
+            SOPClassUID=RTDoseStorage,
+            SOPInstanceUID=generate_uid(),
+            Modality="RTDOSE",
+            PatientID="P1",
+            StudyInstanceUID="1.2.9",
+            SeriesInstanceUID=generate_uid(),
+            FrameOfReferenceUID="1.2.3.4",
+            DoseUnits="GY",
+            DoseType="PHYSICAL",
+            DoseSummationType="PLAN",
+            DoseGridScaling="0.5",
+            Rows=grid.shape[1],
+            Columns=grid.shape[2],
+            NumberOfFrames=grid.shape[0],
+            GridFrameOffsetVector=[float(v) for v in offsets],
+            ImagePositionPatient=[float(v) for v in grid.to_world((0, 0, 0))],
+            ImageOrientationPatient=[float(v) for v in (*np.sign(grid.affine[:3, 2]), *np.sign(grid.affine[:3, 1]))],
+            PixelSpacing=list(grid.spacing[1:]),
+            SamplesPerPixel=1,
+            PhotometricInterpretation="MONOCHROME2",
+            BitsAllocated=16,
+            BitsStored=16,
+            HighBit=15,
+            PixelRepresentation=0,
+            PixelData=(80 * marked).astype("<u2").tobytes(),
+        ),
+        tmp_path / "dose.dcm",
+    )
     study = read_folder(tmp_path)
     if absolute and abs(normal[2]) < 1e-6:  # only axial doses may give patient coordinates
         assert study.doses == ()
@@ -152,15 +191,30 @@ def write_nrrd(path, grid, array):
 def test_patient_file(tmp_path, grid, marked, write, ending):
     for name, array in (("t1", marked.astype(np.float32)), ("seg", 3 * marked), ("dose", marked.astype(np.float32))):
         write(tmp_path / f"{name}.{ending}", grid, array)
-    (tmp_path / "patient.json").write_text(json.dumps({
-        "patient": "P", "visits": [{"time": "2024-01-01", "images": {"T1": f"t1.{ending}"},
-                                    "labels": {"file": f"seg.{ending}", "scheme": "BraTS 2023"}}],
-        "structures": {"PTV": f"seg.{ending}"}, "dose": {"file": f"dose.{ending}", "units": "Gy", "of": "course"},
-    }))
+    (tmp_path / "patient.json").write_text(
+        json.dumps(
+            {
+                "patient": "P",
+                "visits": [
+                    {
+                        "time": "2024-01-01",
+                        "images": {"T1": f"t1.{ending}"},
+                        "labels": {"file": f"seg.{ending}", "scheme": "BraTS 2023"},
+                    }
+                ],
+                "structures": {"PTV": f"seg.{ending}"},
+                "dose": {"file": f"dose.{ending}", "units": "Gy", "of": "course"},
+            }
+        )
+    )
     patient = read_patient(tmp_path)
     assert patient.dose is not None
-    for volume in (*patient.visits[0].images.values(), patient.visits[0].masks["enhancing"], patient.structures["PTV"],
-                   patient.dose):
+    for volume in (
+        *patient.visits[0].images.values(),
+        patient.visits[0].masks["enhancing"],
+        patient.structures["PTV"],
+        patient.dose,
+    ):
         at_the_mark(volume)
 
 

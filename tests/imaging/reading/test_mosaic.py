@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from nibabel.nicom import csareader, dicomwrappers
 
 from tumortwin.imaging.folder import read_folder
-from tumortwin.imaging.mosaic import parse_csa
-from tumortwin.phantom.hostile_multiframe import csa_header
+from tumortwin.imaging.reading.mosaic import parse_csa
+from tumortwin.phantom.hostile.multiframe import csa_header
 
 REAL = Path(nibabel.__file__).parent / "nicom/tests/data/siemens_dwi_1000.dcm.gz"
 
@@ -47,8 +47,9 @@ def test_a_real_mosaic_lies_where_dcm2niix_says(unfolded, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     image = nibabel.load(tmp_path / "a.nii")
     affine = np.diag([-1.0, -1, 1, 1]) @ image.affine
-    index = np.round((volume.grid.to_world([(0, 0, 0), (47, 127, 127)]) - affine[:3, 3])
-                     @ np.linalg.inv(affine[:3, :3]).T, 3)
+    index = np.round(
+        (volume.grid.to_world([(0, 0, 0), (47, 127, 127)]) - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T, 3
+    )
     whole = np.round(index).astype(int)
     assert np.abs((index - whole) @ affine[:3, :3].T).max() < 0.01
     for place, value in zip(whole, (volume.array[0, 0, 0], volume.array[47, 127, 127]), strict=True):

@@ -203,11 +203,14 @@ def test_a_qform_beside_another_sform(tmp_path):
     assert [(f.action, f.severity) for f in findings] == [("the sform is believed", Severity.ASSUMED)]
 
 
-@pytest.mark.parametrize(("scheme", "expected"), [
-    (LabelScheme.BRATS_2021, {"necrosis": 1, "edema": 2, "enhancing": 4}),
-    (LabelScheme.BRATS_2024, {"non-enhancing core": 1, "edema": 2, "resection cavity": 4}),
-    ({1: "a", 2: "b", 4: "a"}, {"a": (1, 4), "b": 2}),
-])
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        (LabelScheme.BRATS_2021, {"necrosis": 1, "edema": 2, "enhancing": 4}),
+        (LabelScheme.BRATS_2024, {"non-enhancing core": 1, "edema": 2, "resection cavity": 4}),
+        ({1: "a", 2: "b", 4: "a"}, {"a": (1, 4), "b": 2}),
+    ],
+)
 def test_labels_by_scheme(tmp_path, volume, scheme, expected):
     labels = np.random.default_rng(0).choice([0, 1, 2, 4], (4, 5, 6)).astype(np.uint8)
     path = write_nifti(volume.with_array(labels), tmp_path / "seg.nii.gz")
@@ -290,5 +293,6 @@ def test_any_orientation_against_nibabel(tmp_path, seed, mirror, form):
     volume = read_image(tmp_path / "a.nii", unit="1")
     oracle = nibabel.load(tmp_path / "a.nii").affine
     for index in ((0, 0, 0), (3, 4, 5)):
-        np.testing.assert_allclose(volume.grid.to_world(index), (oracle @ [*index[::-1], 1])[:3] * (-1, -1, 1),
-                                   atol=2e-4)
+        np.testing.assert_allclose(
+            volume.grid.to_world(index), (oracle @ [*index[::-1], 1])[:3] * (-1, -1, 1), atol=2e-4
+        )

@@ -9,11 +9,11 @@ import pytest
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.deidentification import deidentify
-from tumortwin.imaging.file_tree import files_below
 from tumortwin.imaging.folder import read_folder
+from tumortwin.imaging.reading.file_tree import files_below
 from tumortwin.patient import read_patient
-from tumortwin.phantom import hostile_geometry as geometry
-from tumortwin.phantom.specimens import specimens
+from tumortwin.phantom.hostile import geometry
+from tumortwin.phantom.hostile.specimens import specimens
 
 KEY = bytes(range(32))
 
@@ -29,8 +29,14 @@ def test_links_to_folders_are_followed_once_and_never_back(series, tmp_path):
     (tmp_path / "archive" / "series" / "loop").symlink_to("..")
     patient = tmp_path / "others" / "patient"
     patient.mkdir(parents=True)
-    for name, target in (("scan", tmp_path / "archive"), ("scan again", tmp_path / "archive"), ("up", ".."),
-                         ("self", "self"), ("here", "."), ("dangling.dcm", "/nowhere")):
+    for name, target in (
+        ("scan", tmp_path / "archive"),
+        ("scan again", tmp_path / "archive"),
+        ("up", ".."),
+        ("self", "self"),
+        ("here", "."),
+        ("dangling.dcm", "/nowhere"),
+    ):
         (patient / name).symlink_to(target)
     (tmp_path / "others" / "of another.dcm").write_bytes(b"no business of ours")
     files, closed = files_below(patient)

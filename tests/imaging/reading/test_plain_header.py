@@ -22,14 +22,17 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tumortwin.imaging import headers
-from tumortwin.imaging.dicom_file import open_dicom, with_pixels
-from tumortwin.imaging.dicom_header import item
 from tumortwin.imaging.plain_header import read_plain_header
 from tumortwin.imaging.plain_values import plain_numbers, plain_value
+from tumortwin.imaging.reading import headers
+from tumortwin.imaging.reading.dicom_file import open_dicom, with_pixels
+from tumortwin.imaging.writing.header import item
 
-ROOTS = [Path(pydicom.__file__).parent / "data", Path(nibabel.__file__).parent / "nicom/tests/data",
-         Path(__file__).parents[3] / "sample_dicom/TT-0001/rt"]
+ROOTS = [
+    Path(pydicom.__file__).parent / "data",
+    Path(nibabel.__file__).parent / "nicom/tests/data",
+    Path(__file__).parents[3] / "sample_dicom/TT-0001/rt",
+]
 if (extra := find_spec("data_store")) is not None and extra.submodule_search_locations:
     ROOTS += [Path(p) for p in extra.submodule_search_locations]
 
@@ -87,8 +90,13 @@ def test_sequences_are_stepped_over_or_kept(syntax, open_ended):
         inner.is_undefined_length_sequence_item = open_ended
         return inner
 
-    data = item(SOPClassUID="1.2", PatientID="outer", SharedFunctionalGroupsSequence=[nested(3)],
-                ReferencedStudySequence=[nested(4)], Rows=7)
+    data = item(
+        SOPClassUID="1.2",
+        PatientID="outer",
+        SharedFunctionalGroupsSequence=[nested(3)],
+        ReferencedStudySequence=[nested(4)],
+        Rows=7,
+    )
     for keyword in ("SharedFunctionalGroupsSequence", "ReferencedStudySequence"):
         data[keyword].is_undefined_length = open_ended
     content = written(data, syntax)
@@ -134,11 +142,11 @@ VRS = ["CS", "UI", "DA", "TM", "DT", "LO", "SH", "IS", "US", "SS", "UL", "SL", "
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(st.sampled_from(VRS),
-       st.one_of(ASCII, LIKELY, st.binary(max_size=17)), st.booleans())
+@given(st.sampled_from(VRS), st.one_of(ASCII, LIKELY, st.binary(max_size=17)), st.booleans())
 def test_a_plain_value_is_the_value_that_pydicom_gives(vr, content, little):
-    raw = RawDataElement(Tag("ImageType") if vr is None else Tag(0x00091001), vr, len(content), content, 0, vr is None,
-                         little)
+    raw = RawDataElement(
+        Tag("ImageType") if vr is None else Tag(0x00091001), vr, len(content), content, 0, vr is None, little
+    )
     found, numbers = plain_value(raw), plain_numbers(raw)
     if found is None and numbers is None:
         return
@@ -152,8 +160,11 @@ def test_a_plain_value_is_the_value_that_pydicom_gives(vr, content, little):
 
 def test_the_usual_values_are_plain():
     for vr, content, expected in (
-        ("CS", b"ORIGINAL\\PRIMARY ", ["ORIGINAL", "PRIMARY"]), ("UI", b"1.2.840\0", "1.2.840"), ("IS", b"12 ", 12),
-        ("LO", b"t1_mprage", "t1_mprage"), ("US", b"\x01\x02", 513),
+        ("CS", b"ORIGINAL\\PRIMARY ", ["ORIGINAL", "PRIMARY"]),
+        ("UI", b"1.2.840\0", "1.2.840"),
+        ("IS", b"12 ", 12),
+        ("LO", b"t1_mprage", "t1_mprage"),
+        ("US", b"\x01\x02", 513),
     ):
         assert plain_value(RawDataElement(Tag(0x00091001), vr, len(content), content, 0, False, True)) == expected
     content = b"-1.5\\2e-3\\ 7 "

@@ -32,9 +32,24 @@ def study(truth, tmp_path_factory):
         image.SetSpacing((1.5, 1.25, 3))
         image.SetOrigin((-10, 10, 33))
         sitk.WriteImage(image, str(folder / f"{name}.nrrd"))
-    subprocess.run([PROGRAM, "convert", "--input", folder / "ct.nrrd", "--input-ss-img", folder / "ball.nrrd",
-                    "--input-dose-img", folder / "dose.nrrd", "--output-dicom", folder / "dicom", "--patient-id", "PM"],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [
+            PROGRAM,
+            "convert",
+            "--input",
+            folder / "ct.nrrd",
+            "--input-ss-img",
+            folder / "ball.nrrd",
+            "--input-dose-img",
+            folder / "dose.nrrd",
+            "--output-dicom",
+            folder / "dicom",
+            "--patient-id",
+            "PM",
+        ],
+        check=True,
+        capture_output=True,
+    )
     return read_folder(folder / "dicom", strict=True)
 
 
@@ -52,8 +67,9 @@ def test_the_dose_is_within_half_a_step(study, truth):
     step = float(header.DoseGridScaling)
     points = dose.grid.to_world(np.argwhere(np.ones(dose.grid.shape, bool)))
     at = np.round((points - (-10, 10, 33)) / (1.5, 1.25, 3)).astype(int)
-    np.testing.assert_allclose(dose.array.ravel(), truth["dose"][at[:, 2], at[:, 1], at[:, 0]], rtol=2e-6,
-                               atol=0.5 * step)
+    np.testing.assert_allclose(
+        dose.array.ravel(), truth["dose"][at[:, 2], at[:, 1], at[:, 0]], rtol=2e-6, atol=0.5 * step
+    )
     assert dose.array.size == truth["dose"].size
 
 

@@ -51,8 +51,16 @@ class DeadCells:
         if not (np.isfinite(self.half_time) and self.half_time > 0):
             raise InputError(f"dead cells clear with a half-time > 0 days, not {self.half_time}")
 
-    def react(self, u: Field, v: Field, grow: Callable[[], None], parameters: GrowthParameters, t0: float, t1: float,
-              kill: DrugKill) -> None:
+    def react(
+        self,
+        u: Field,
+        v: Field,
+        grow: Callable[[], None],
+        parameters: GrowthParameters,
+        t0: float,
+        t1: float,
+        kill: DrugKill,
+    ) -> None:
         """Advance both arrays in place; `grow` advances `u` by the growth law and the drugs."""
         stays, of_before, of_after = self.shares(t0, t1, *pulse(kill, t0, t1))
         before = u.copy() if of_before or of_after else u
@@ -105,11 +113,20 @@ class Necrosis:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.rate) and self.rate >= 0 and 0 <= self.threshold < 1):
-            raise InputError("necrosis has a rate >= 0 /day and a threshold within 0 <= t < 1, not "
-                             f"{self.rate} and {self.threshold}")
+            raise InputError(
+                f"necrosis has a rate >= 0 /day and a threshold within 0 <= t < 1, not {self.rate} and {self.threshold}"
+            )
 
-    def react(self, u: Field, v: Field, grow: Callable[[], None], parameters: GrowthParameters, t0: float, t1: float,
-              kill: DrugKill) -> None:
+    def react(
+        self,
+        u: Field,
+        v: Field,
+        grow: Callable[[], None],
+        parameters: GrowthParameters,
+        t0: float,
+        t1: float,
+        kill: DrugKill,
+    ) -> None:
         """Advance both arrays in place: half of the dying, growth into the room that is left, half of the dying."""
         total, share = pulse(kill, t0, t1)
         self._die(u, v, (t1 - t0) / 2, parameters.capacity)

@@ -64,12 +64,16 @@ class VoxelDiffusion:
         """
         factor = np.asarray(self.factor, np.float64)
         if factor.shape != domain.grid.shape:
-            raise InputError(f"the diffusion map has shape {factor.shape}, the domain {domain.grid.shape}: resample it "
-                             "to the domain's grid")
+            raise InputError(
+                f"the diffusion map has shape {factor.shape}, the domain {domain.grid.shape}: resample it "
+                "to the domain's grid"
+            )
         inside = factor[domain.mask]
         if not np.isfinite(inside).all() or inside.min() < 0:
-            raise InputError("the diffusion map holds values that are not finite or < 0 in the domain (smallest: "
-                             f"{inside.min()}): set them to 0 where nothing moves")
+            raise InputError(
+                "the diffusion map holds values that are not finite or < 0 in the domain (smallest: "
+                f"{inside.min()}): set them to 0 where nothing moves"
+            )
         return np.where(domain.mask, factor, 0.0)
 
 

@@ -78,8 +78,9 @@ class RateMap:
         self.levels = low + quantum * 256 * np.arange(self.LEVELS)
         self.place = np.rint((np.asarray(factor, np.float64) - low) / (quantum or 1.0)) / 256
 
-    def flow(self, law: GrowthLaw, rate: float, t0: float, t1: float, kill: DrugKill,
-             capacity: float = 1.0) -> MoebiusMap:
+    def flow(
+        self, law: GrowthLaw, rate: float, t0: float, t1: float, kill: DrugKill, capacity: float = 1.0
+    ) -> MoebiusMap:
         """Flow of all voxels from `t0` to `t1` (days) with `rate` (1/day) times each one's factor; not Gompertz'."""
         assert not isinstance(law, Gompertz)  # a Model refuses it
         return MoebiusMap(*law.numbers(rate * self.levels, t0, t1, kill, capacity), self.place)

@@ -118,8 +118,10 @@ class TensorDiffusion:
         lowest = np.linalg.eigvalsh(inside)[:, 0]
         moving = np.trace(inside, axis1=1, axis2=2) > 0
         if lowest.min() < 0 or (moving & (lowest <= 0)).any():
-            raise InputError("the diffusion tensor is positive definite or 0 everywhere; its smallest eigenvalue is "
-                             f"{lowest.min():.3g}: clip the eigenvalues")
+            raise InputError(
+                "the diffusion tensor is positive definite or 0 everywhere; its smallest eigenvalue is "
+                f"{lowest.min():.3g}: clip the eigenvalues"
+            )
         spacing = np.array(domain.grid.spacing)
         weights, offsets = selling(inside[moving] / np.outer(spacing, spacing))
         places = np.argwhere(domain.mask)[moving]

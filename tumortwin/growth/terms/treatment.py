@@ -59,8 +59,12 @@ class DrugKill:
         If a drug with an effect has no decay rate, or one drug's doses have unlike units.
     """
 
-    def __init__(self, administrations: Iterable[Administration], sensitivity: Mapping[str, float],
-                 decay_rates: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        administrations: Iterable[Administration],
+        sensitivity: Mapping[str, float],
+        decay_rates: Mapping[str, float],
+    ) -> None:
         doses: dict[str, list[Administration]] = {}
         for dose in administrations:
             if sensitivity.get(dose.drug, 0.0) > 0 and dose.amount > 0:

@@ -21,11 +21,11 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID_dictionary
 
-from tumortwin.imaging.deidentification import profile
 from tumortwin.imaging.deidentification.private import kept
-from tumortwin.imaging.deidentification.words import clean_code, clean_text, equipment
-from tumortwin.imaging.headers import DAMAGED
-from tumortwin.imaging.pseudonym import Pseudonym, shift_date, shift_datetime, time_of_day
+from tumortwin.imaging.identity import profile
+from tumortwin.imaging.identity.pseudonym import Pseudonym, shift_date, shift_datetime, time_of_day
+from tumortwin.imaging.identity.words import clean_code, clean_text, equipment
+from tumortwin.imaging.reading.attributes import DAMAGED
 
 DUMMY = "REMOVED"
 KEPT, REMOVED, EMPTIED, REPLACED, CLEANED, SHIFTED, MAPPED, PRIVATE = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tumortwin.imaging.deidentification.cleaning import Cleaner
-from tumortwin.imaging.deidentification.words import clean_text
+from tumortwin.imaging.identity.words import clean_text
 
 # field to kind; a list holds objects of the given fields
 _FIELDS: dict[str, Any] = {

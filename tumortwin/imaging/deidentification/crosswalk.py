@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.outputs import new_file
 from tumortwin.vault import decrypt, encrypt, is_encrypted
 

@@ -14,17 +14,18 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from tumortwin.errors import InputError, OutputExistsError, ReadError
-from tumortwin.imaging.deidentification import profile
 from tumortwin.imaging.deidentification.cleaning import Cleaner, Person
 from tumortwin.imaging.deidentification.clinical import clean_clinical, patient_of
 from tumortwin.imaging.deidentification.crosswalk import write_crosswalk
 from tumortwin.imaging.deidentification.pixels import burned_in, clean_pixels, shows_face
 from tumortwin.imaging.deidentification.report import DeidentificationReport
 from tumortwin.imaging.deidentification.survey import Found, Owner, left_out, quiet, read_dataset, survey
-from tumortwin.imaging.dicom_header import MANUFACTURER, hashed_uid, item
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED
-from tumortwin.imaging.pseudonym import Pseudonym
+from tumortwin.imaging.identity import profile
+from tumortwin.imaging.identity.pseudonym import Pseudonym
+from tumortwin.imaging.reading.attributes import DAMAGED
+from tumortwin.imaging.reading.headers import CLINICAL_NAME
+from tumortwin.imaging.writing.header import MANUFACTURER, hashed_uid, item
 from tumortwin.outputs import new_file
 from tumortwin.progress import Progress, silent
 from tumortwin.provenance import Log, hashes_of, sha256_of

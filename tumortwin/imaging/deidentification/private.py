@@ -11,8 +11,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from tumortwin.imaging.headers import DAMAGED
-from tumortwin.imaging.mosaic import parse_csa
+from tumortwin.imaging.reading.attributes import DAMAGED
+from tumortwin.imaging.reading.mosaic import parse_csa
 
 # (group, creator) to the low byte of the element, its VR, how many values it has and what they are below.
 # These are rows of PS3.15 table E.3.10-1 that hold numbers:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tumortwin.imaging.deidentification.profile import EDITION
 from tumortwin.imaging.findings import Finding
+from tumortwin.imaging.identity.profile import EDITION
 from tumortwin.outputs import new_file
 from tumortwin.version import __version__
 

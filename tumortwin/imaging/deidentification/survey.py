@@ -15,12 +15,13 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.deidentification import profile
 from tumortwin.imaging.deidentification.private import kept
-from tumortwin.imaging.dicom_file import parse_dicom, unpacked
-from tumortwin.imaging.file_tree import files_below
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.headers import CLINICAL_NAME, DAMAGED, DICOMDIR
+from tumortwin.imaging.identity import profile
+from tumortwin.imaging.reading.attributes import DAMAGED
+from tumortwin.imaging.reading.dicom_file import parse_dicom, unpacked
+from tumortwin.imaging.reading.file_tree import files_below
+from tumortwin.imaging.reading.headers import CLINICAL_NAME, DICOMDIR
 from tumortwin.progress import Progress
 
 

@@ -1,0 +1,1 @@
+"""How images lie to each other: rigid registration, small motion, coarse deformation, transforms from files."""

@@ -1,0 +1,1 @@
+"""Which voxels are tumor: drawn by an expert, or segmented; one visit at a time and over visits."""

@@ -1,0 +1,1 @@
+"""Who a file is of: pseudonyms, the de-identification profile of DICOM PS3.15, and words that name people."""

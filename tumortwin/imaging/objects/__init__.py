@@ -1,0 +1,1 @@
+"""DICOM objects that are not images: segmentations, structure sets, plans, doses, registrations."""

@@ -1,0 +1,139 @@
+"""DICOM Segmentation objects to masks on the grid of the image they were drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Several
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from tumortwin.errors import ReadError
+from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.plain_segmentation import read_plain_segments
+from tumortwin.imaging.reading.attributes import DAMAGED, text, value
+from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.resampling import index_map, resample
+from tumortwin.imaging.volume import Grid, Mask
+
+
+def referenced_series(data: Dataset) -> tuple[str, ...]:
+    """Series Instance UIDs that a SEG was drawn on."""
+    return tuple(text((item,), "SeriesInstanceUID") for item in value((data,), "ReferencedSeriesSequence") or ())
+
+
+def read_segmentation(
+    instance: Instance, data: Dataset, grids: Several[Grid]
+) -> tuple[list[tuple[Mask, str]], list[Finding]]:
+    """The segments of a SEG: binary, fractional (cut at one half) or labelmap.
+
+    Parameters
+    ----------
+    instance, data
+        The file.
+    grids : sequence of Grid
+        Of the images it was drawn on, best first. A SEG leaves out empty slices, so that its own grid is a part only.
+
+    Returns
+    -------
+    masks : list of (Mask, str)
+        Named by segment label, with the segmented property type. On ``grids[0]``, or the SEG's own grid without one.
+    findings : list of Finding
+        What was assumed.
+
+    Raises
+    ------
+    ReadError
+        If it cannot be decoded or its frame of reference is not the image's.
+    """
+    frame = text((data,), "FrameOfReferenceUID") or (grids[0].frame if grids else None)
+    if grids and grids[0].frame != frame:
+        raise ReadError(
+            f"{instance.name}: its frame of reference {frame} is not that of the image it refers to, {grids[0].frame}: "
+            "draw it on the image itself"
+        )
+    found = (read_plain_segments(instance, data, grids[0]) if grids else None) or _segments(instance, data, frame)
+    masks, findings = [], []
+    if not grids:
+        findings.append(
+            Finding(
+                "the image it was drawn on is not in the folder",
+                instance.name,
+                "kept on its own grid",
+                Severity.ASSUMED,
+            )
+        )
+    for own, kind in found:
+        mask, exact = onto(own, grids[0]) if grids and own.grid is not grids[0] else (own, True)
+        if not exact:
+            findings.append(
+                Finding(
+                    f"segment {own.name!r} is not on the image's voxels",
+                    instance.name,
+                    f"interpolated: {own.volume_ml:.3g} mL became {mask.volume_ml:.3g} mL",
+                    Severity.REPAIRED,
+                )
+            )
+        if not mask.array.any():
+            findings.append(Finding(f"segment {own.name!r} is empty", instance.name, "kept"))
+        masks.append((mask, kind))
+    return masks, findings
+
+
+def _segments(instance: Instance, data: Dataset, frame: str | None) -> list[tuple[Mask, str]]:
+    """Segments of any kind on their own grid, with their segmented property types.
+
+    Raises
+    ------
+    ReadError
+        If it cannot be decoded.
+    """
+    import highdicom as hd  # a second, with what it looks up, that only such a SEG should cost
+
+    try:
+        segmentation = hd.seg.Segmentation.from_dataset(data, copy=False)
+        numbers = [n for n in segmentation.segment_numbers if n > 0]
+        described = {n: segmentation.get_segment_description(n) for n in numbers}
+        loaded = [
+            (n, segmentation.get_volume(segment_numbers=[n], dtype=np.float32, skip_overlap_checks=True))
+            for n in numbers
+        ]
+    except DAMAGED as error:
+        raise ReadError(
+            f"{instance.name}: the segmentation cannot be read ({type(error).__name__}: {error}): export it again"
+        ) from error
+    return [
+        (
+            Mask(
+                volume.array.reshape(volume.spatial_shape) >= 0.5,
+                Grid(volume.spatial_shape, volume.affine, frame),
+                name=str(described[n].segment_label),
+                source=(instance.uid,),
+            ),
+            str(described[n].segmented_property_type.meaning),
+        )
+        for n, volume in loaded
+    ]
+
+
+def onto(mask: Mask, grid: Grid) -> tuple[Mask, bool]:
+    """Bring a mask onto a grid: voxel by voxel if they coincide (exact), else interpolated.
+
+    Returns
+    -------
+    mask : Mask
+        On `grid`.
+    exact : bool
+        Whether each voxel inside is one voxel of `grid`.
+    """
+    matrix = index_map(grid, mask.grid)
+    inside = np.argwhere(mask.array)
+    there = inside @ matrix[:3, :3].T + matrix[:3, 3]
+    index = np.round(there).astype(int)
+    in_plane = np.abs(matrix[:3, 1:3])
+    one_to_one = np.abs(in_plane - np.round(in_plane)).max() < 1e-3 and np.allclose(in_plane.sum(0), 1, atol=1e-3)
+    fits = not len(index) or (np.abs(there - index).max() < 0.05 and (index >= 0).all() and (index < grid.shape).all())
+    if one_to_one and fits:
+        array = np.zeros(grid.shape, bool)
+        array[tuple(index.T)] = True
+        return mask.with_array(array, grid=grid), True
+    return resample(mask, grid), False
