@@ -27,7 +27,7 @@ from tables import finish, machine, note, parser
 import tumortwin as tt
 from tumortwin.board.slices import Cut, cut_at, show_slice
 from tumortwin.geometry import average
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.phantom import VisitPlan, make_patient
 from tumortwin.phantom.acquisition import Protocol
@@ -90,7 +90,7 @@ def study(seed: int) -> Case:
     resected, turned = seed % 4 == 0, seed % 3 == 0
     slicing = [PROTOCOLS[k] for k in rng.integers(len(PROTOCOLS), size=len(DAYS))]
     plans = [
-        VisitPlan(day, f"day {day}", dict.fromkeys((Sequence.T1, Sequence.T1GD, Sequence.FLAIR), p))
+        VisitPlan(day, f"day {day}", dict.fromkeys((MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR), p))
         for day, p in zip(DAYS, slicing, strict=True)
     ]
     made = make_patient(seed, size_ml=size, noise=noise, resection=resected, visits=plans)
@@ -98,7 +98,7 @@ def study(seed: int) -> Case:
     patient = tt.Patient(
         made.id,
         tuple(
-            tt.Visit(v.date, {s.sequence: _moved(s.volume, m) for s in v.series if s.sequence is not Sequence.DWI})
+            tt.Visit(v.date, {s.sequence: _moved(s.volume, m) for s in v.series if s.sequence is not MRSequence.DWI})
             for v, m in zip(made.visits, motions, strict=True)
         ),
         made.treatments,
@@ -188,7 +188,7 @@ def _picture(
 ) -> tuple[Volume, Cut, dict[str, NDArray], dict[str, NDArray]]:
     """The axial slice with most tumor, cropped to what is drawn."""
     images = patient.visits[seen.visit].images
-    image = images[Sequence.FLAIR]
+    image = images[MRSequence.FLAIR]
     z = int(np.argmax(true["whole"].sum((1, 2))))
     box = slice(z, z + 1), slice(None), slice(None)
     part = grid.cropped(box)

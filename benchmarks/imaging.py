@@ -241,7 +241,7 @@ def make_patient(folder: Path, files: int) -> None:
     """A patient of so many files: 25 visits, a folder a series, 128 x 128 pixels, uncompressed; junk between them."""
     from datetime import datetime, timedelta
 
-    from tumortwin.imaging.sequence import Sequence
+    from tumortwin.imaging.sequence import MRSequence
     from tumortwin.imaging.volume import Grid, Volume
     from tumortwin.imaging.writing.header import hashed_uid, item, stamp
     from tumortwin.phantom.mr import write_series
@@ -253,12 +253,12 @@ def make_patient(folder: Path, files: int) -> None:
     shorter = max((per_visit - 3 * slices) // 3, 2)
     rng = np.random.default_rng(7)
     kinds = (
-        (Sequence.T1, "t1_tra", slices, None),
-        (Sequence.T1GD, "t1_tra_KM", slices, None),
-        (Sequence.FLAIR, "t2_flair_tra", slices, None),
-        (Sequence.DWI, "ep2d_diff", shorter, 0.0),
-        (Sequence.DWI, "ep2d_diff", shorter, 1000.0),
-        (Sequence.ADC, "ep2d_diff_ADC", shorter, None),
+        (MRSequence.T1, "t1_tra", slices, None),
+        (MRSequence.T1GD, "t1_tra_KM", slices, None),
+        (MRSequence.FLAIR, "t2_flair_tra", slices, None),
+        (MRSequence.DWI, "ep2d_diff", shorter, 0.0),
+        (MRSequence.DWI, "ep2d_diff", shorter, 1000.0),
+        (MRSequence.ADC, "ep2d_diff_ADC", shorter, None),
     )
     for visit in range(visits):
         when = datetime(2022, 1, 11, 9, 30) + timedelta(days=28 * visit)
@@ -281,11 +281,11 @@ def make_patient(folder: Path, files: int) -> None:
             grid = Grid.regular((n, 128, 128), (1.5, 1.8, 1.8), (-60.0, -110.0, -115.0), frame)
             turn = np.eye(4)
             turn[1:3, 1:3] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
-            array = rng.random(grid.shape, np.float32) * (2e-3 if sequence is Sequence.ADC else 1.0)
+            array = rng.random(grid.shape, np.float32) * (2e-3 if sequence is MRSequence.ADC else 1.0)
             volume = Volume(
                 array,
                 Grid(grid.shape, turn @ grid.affine, grid.frame),
-                "mm^2/s" if sequence is Sequence.ADC else "a.u.",
+                "mm^2/s" if sequence is MRSequence.ADC else "a.u.",
             )
             below = folder / f"visit {visit:02d}" / f"{number:02d} {name}"
             below.mkdir(parents=True)

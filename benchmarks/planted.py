@@ -21,7 +21,7 @@ from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from tumortwin.imaging.identity import profile
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
 from tumortwin.imaging.writing.dose import write_dose
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
@@ -137,7 +137,7 @@ def _write_visit(planted: Planted, grid: Grid, number: int, when: datetime) -> N
     folder = planted.folder / f"{when:%Y-%m-%d} {PATIENT_NAME.split('^')[1]}"
     signal = np.random.default_rng(number).random(grid.shape, np.float32)
     encoding = Encoding.PLAIN if number else Encoding.JPEG_LS
-    series = SyntheticSeries(Sequence.T1GD, Volume(signal, grid, "a.u."), "t1_mprage_tra_KM", encoding)
+    series = SyntheticSeries(MRSequence.T1GD, Volume(signal, grid, "a.u."), "t1_mprage_tra_KM", encoding)
     files = write_series(series, study, generate_uid(entropy_srcs=[f"series {number}"]), 2, when, 1.0, folder / "t1")
     inside = np.zeros(grid.shape, bool)
     inside[1:5, 6:16, 5:14] = True
@@ -288,7 +288,7 @@ def _plant_private(planted: Planted, data: Dataset, where: str) -> None:
     philips.add_new(0x0E, "FL", 2.5)
     philips.add_new(0x0D, "LO", planted.word(where))
     inner = item(PatientName=planted.word(where), PatientID=planted.number(where))
-    philips.add_new(0x5F, "SQ", pydicom.Sequence([inner]))
+    philips.add_new(0x5F, "SQ", pydicom.MRSequence([inner]))
     block = data.private_block(0x0011, planted.word(where), create=True)
     for offset, vr in enumerate(("LO", "SH", "LT", "PN", "DA", "UI", "ST", "UN", "SQ"), 1):
         block.add_new(offset, vr, _value(planted, vr, f"{where} {vr}"))

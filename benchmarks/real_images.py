@@ -32,7 +32,7 @@ from tumortwin.geometry import Head, average, read_head
 from tumortwin.geometry.editing.hints import segment_from_box, segment_from_click
 from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
 QTIM = "qtim_tools/test_data/test_data_features"
@@ -192,7 +192,7 @@ def main() -> None:
         raise SystemExit(f"none of {', '.join(c.name for c in CASES)} is in {', '.join(map(str, arguments.archives))}")
     results = []
     for case, image, label in cases:
-        head = read_head({Sequence.T1GD: image}, {}, case.name)
+        head = read_head({MRSequence.T1GD: image}, {}, case.name)
         results.append((case, image, label, head, compare(case, label, head), hinted(case, image, label)))
         if arguments.picture:
             arguments.picture.write_bytes(picture(results))

@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from tumortwin.imaging.nifti import write_nifti
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
 from tumortwin.imaging.writing.dose import write_dose
 from tumortwin.imaging.writing.header import hashed_uid, item, new_instance, stamp, write_instance
@@ -59,13 +59,13 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
 
     def series(
         encoding: Encoding,
-        sequence: Sequence = Sequence.T1GD,
+        sequence: MRSequence = MRSequence.T1GD,
         name: str = "t1_mprage_tra_KM",
         b_value: float | None = None,
     ) -> list[Path]:
         below = folder / f"{sequence} {encoding.name} {b_value}"
         below.mkdir()
-        unit, scale = ("mm^2/s", 1e-3) if sequence is Sequence.ADC else ("a.u.", 1.0)
+        unit, scale = ("mm^2/s", 1e-3) if sequence is MRSequence.ADC else ("a.u.", 1.0)
         signal = (rng.random(GRID.shape) * scale).astype(np.float32)
         made = SyntheticSeries(sequence, Volume(signal, GRID, unit), name, encoding, b_value)
         return write_series(made, study, hashed_uid("seeds", below.name), 2, WHEN, 1.0, below)
@@ -77,10 +77,10 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
         "MR, JPEG-LS": _read(series(Encoding.JPEG_LS)),
         "MR, JPEG 2000": {f: _jpeg2000(c) for f, c in _read(plain).items()},
         "MR, enhanced": _read(enhanced),
-        "ADC, plain": _read(series(Encoding.PLAIN, Sequence.ADC, "ep2d_diff_ADC")),
+        "ADC, plain": _read(series(Encoding.PLAIN, MRSequence.ADC, "ep2d_diff_ADC")),
         "ADC from b-values": _read(
-            series(Encoding.PLAIN, Sequence.DWI, "ep2d_diff_b0", 0.0)
-            + series(Encoding.PLAIN, Sequence.DWI, "ep2d_diff_b1000", 1000.0)
+            series(Encoding.PLAIN, MRSequence.DWI, "ep2d_diff_b0", 0.0)
+            + series(Encoding.PLAIN, MRSequence.DWI, "ep2d_diff_b1000", 1000.0)
         ),
     }
     for name, syntax in (

@@ -29,7 +29,7 @@ from tumortwin.board.overlays import save_overlays
 from tumortwin.board.pdf import board_figure
 from tumortwin.board.slices import OUTLINE_COLORS
 from tumortwin.imaging.nifti import to_sitk
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
 from tumortwin.imaging.writing.dose import write_dose
 from tumortwin.imaging.writing.parametric_map import write_map
@@ -43,7 +43,7 @@ from tumortwin.twin import build_twin
 
 TURN = Rotation.from_euler("zxy", (14, -9, 6), degrees=True).as_matrix()
 """How the second visit lies in the scanner besides its own pose."""
-GREYER = {Sequence.T1: -1, Sequence.T1GD: -1, Sequence.FLAIR: 1}
+GREYER = {MRSequence.T1: -1, MRSequence.T1GD: -1, MRSequence.FLAIR: 1}
 """Whether the tumor's middle, which is necrotic, is brighter or darker than the healthy mirror side."""
 
 
@@ -69,14 +69,14 @@ def synthetic():
     first, second = made.visits
     series = tuple(
         replace(s, volume=sagittal(s.volume), encoding=Encoding.PLAIN)
-        if s.sequence is Sequence.T1
+        if s.sequence is MRSequence.T1
         else replace(s, encoding=Encoding.PLAIN)
         for s in first.series
     )
     turned = tuple(
         replace(s, volume=replace(s.volume, grid=moved(s.volume.grid)), encoding=Encoding.ENHANCED)
         for s in second.series
-        if s.sequence is not Sequence.DWI
+        if s.sequence is not MRSequence.DWI
     )
     expert = {n: replace(m, grid=moved(m.grid)) for n, m in second.expert.items()}
     structures = {n: replace(m, grid=moved(m.grid)) for n, m in made.structures.items()}
@@ -151,7 +151,7 @@ def test_dicom_images_and_a_mirrored_one(patient, places, visit):
         assert on_the_right(images[sequence], sequence, places[visit]), sequence
         assert not on_the_right(mirrored(images[sequence]), sequence, places[visit]), sequence
     if visit == 0:  # the T1 really is stored in sagittal planes
-        assert np.argmax(np.abs(images[Sequence.T1].affine[:3, 0])) == 0
+        assert np.argmax(np.abs(images[MRSequence.T1].affine[:3, 0])) == 0
 
 
 def stored(volume, order, code):
@@ -182,7 +182,7 @@ def write_nrrd(volume, path):
 
 @pytest.mark.parametrize("kind", ["RAS sform", "RAS qform", "LAS sform", "LAS qform", "nrrd"])
 def test_patient_file(synthetic, places, tmp_path, kind):
-    series = next(s for s in synthetic.visits[1].series if s.sequence is Sequence.FLAIR)
+    series = next(s for s in synthetic.visits[1].series if s.sequence is MRSequence.FLAIR)
     ending = "nrrd" if kind == "nrrd" else "nii.gz"
     for name, volume in (("flair", series.volume), ("whole", tumor_of(synthetic, 1))):
         volume = Volume(volume.array, volume.grid)
@@ -205,13 +205,13 @@ def test_patient_file(synthetic, places, tmp_path, kind):
         )
     )
     (visit,) = read_patient(tmp_path).visits
-    assert on_the_right(visit.images[Sequence.FLAIR], Sequence.FLAIR, places[1])
+    assert on_the_right(visit.images[MRSequence.FLAIR], MRSequence.FLAIR, places[1])
     assert shown_at(visit.masks["whole"], places[1][0]) > 0.8
     assert shown_at(visit.masks["whole"], places[1][1]) == 0
 
 
 def test_bids(synthetic, places, tmp_path):
-    flair = next(s.volume for s in synthetic.visits[0].series if s.sequence is Sequence.FLAIR)
+    flair = next(s.volume for s in synthetic.visits[0].series if s.sequence is MRSequence.FLAIR)
     (tmp_path / "sub-1/anat").mkdir(parents=True)
     (tmp_path / "derivatives/x/sub-1/anat").mkdir(parents=True)
     nibabel.save(stored(flair, "LAS", "sform"), tmp_path / "sub-1/anat/sub-1_FLAIR.nii.gz")
@@ -221,7 +221,7 @@ def test_bids(synthetic, places, tmp_path):
     )
     (tmp_path / "sub-1/sub-1_scans.tsv").write_text("filename\tacq_time\nanat/sub-1_FLAIR.nii.gz\t2024-01-01\n")
     (visit,) = read_patient(tmp_path).visits
-    assert on_the_right(visit.images[Sequence.FLAIR], Sequence.FLAIR, places[0])
+    assert on_the_right(visit.images[MRSequence.FLAIR], MRSequence.FLAIR, places[0])
     assert shown_at(visit.masks["whole"], places[0][0]) > 0.8
     assert shown_at(visit.masks["whole"], places[0][1]) == 0
 
@@ -306,7 +306,7 @@ def walk(dataset):
 
 def test_structures_map_dose_and_nifti(exported, patient, twin, folder, places, tmp_path):
     reference = next(o.visit for o in twin.observations if np.array_equal(o.transform, np.eye(4)))
-    image = patient.visits[reference].images[Sequence.T1GD]
+    image = patient.visits[reference].images[MRSequence.T1GD]
     files = [
         p
         for p in folder.rglob("*.dcm")
@@ -391,9 +391,9 @@ def test_secondary_captures(exported):
 def brighter_left(patient, place):
     """By how much the left half of the viewer's axial frame through a point is brighter than its right half."""
     app = ViewerApp(patient)
-    app.image.value = Sequence.FLAIR
+    app.image.value = MRSequence.FLAIR
     app.plane.value = "axial"
-    grid = patient.visits[0].images[Sequence.FLAIR].grid
+    grid = patient.visits[0].images[MRSequence.FLAIR].grid
     app.slice.value = round(float(grid.to_index(place)[0]))
     grey = plt.imread(io.BytesIO(app._picture.value))[..., :3].mean(-1)
     middle = grey.shape[1] // 2
@@ -403,7 +403,7 @@ def brighter_left(patient, place):
 def test_the_viewer_and_a_mirrored_image(patient, places):
     first = replace(patient.visits[0], masks={})
     assert brighter_left(replace(patient, visits=(first,), structures={}), places[0][0]) > 0.01
-    flipped = replace(first, images={Sequence.FLAIR: mirrored(first.images[Sequence.FLAIR])})
+    flipped = replace(first, images={MRSequence.FLAIR: mirrored(first.images[MRSequence.FLAIR])})
     assert brighter_left(replace(patient, visits=(flipped,), structures={}), places[0][0]) < -0.005
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tumortwin as tt
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,14 @@ def test_six_visits_in_order_on_their_dates(patient, made):
 
 
 def test_spacings_and_orientations(patient):
-    spacings = [tuple(round(mm, 2) for mm in visit.images[Sequence.T1GD].grid.spacing) for visit in patient.visits]
+    spacings = [tuple(round(mm, 2) for mm in visit.images[MRSequence.T1GD].grid.spacing) for visit in patient.visits]
     assert spacings == [(2, 2, 2), (2, 1.5, 1.5), (2, 2, 2), (2, 2, 2), (5, 0.9, 0.9), (2, 2, 2)]
     tilts = [
         np.degrees(
             np.arccos(
-                min(1.0, abs(visit.images[Sequence.T1GD].affine[2, 0]) / visit.images[Sequence.T1GD].grid.spacing[0])
+                min(
+                    1.0, abs(visit.images[MRSequence.T1GD].affine[2, 0]) / visit.images[MRSequence.T1GD].grid.spacing[0]
+                )
             )
         )
         for visit in patient.visits

@@ -272,7 +272,7 @@ def _key_options(command: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _pattern_and_sequence(text: str) -> tuple[str, Any]:
-    from tumortwin.imaging.sequence import Sequence as Shown
+    from tumortwin.imaging.sequence import MRSequence as Shown
 
     pattern, _, shows = text.rpartition("=")
     known = {sequence.lower(): sequence for sequence in Shown}

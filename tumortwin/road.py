@@ -20,7 +20,7 @@ from tumortwin.board import BoardReport, QualityReport, export_dicom, save_overl
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.imaging.deidentification import deidentify as write_deidentified
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
@@ -70,7 +70,7 @@ def run(
     log: Log | None = None,
     overwrite: bool = False,
     labels: str | None = None,
-    sequences: Mapping[str, Sequence] | None = None,
+    sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     spacing: float = 2.0,
     organ: str | None = None,
@@ -112,7 +112,7 @@ def run(
         Where a line is written with hashes of what went in and came out.
     overwrite : bool
         Replace the results of another run in `out`.
-    sequences : mapping of str to Sequence, optional
+    sequences : mapping of str to MRSequence, optional
         What a series shows, by its UID or a pattern for its description; overrules recognition.
     adc_unit : float, optional
         mm^2/s per stored unit of the ADC maps; overrules what the files say.

@@ -17,7 +17,7 @@ import tumortwin as tt
 from tumortwin.apps import EditorApp
 from tumortwin.errors import InputError
 from tumortwin.geometry.editing.strokes import Stroke
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 
@@ -46,7 +46,7 @@ def scan(grid: Grid, name: str) -> Volume:
 
 def patient(grid: Grid, masks=None) -> Patient:
     other = turned((40, 40, 40), (4, 4, 4), (1, 1, 1))
-    images = {Sequence.T1GD: scan(grid, "t1"), Sequence.FLAIR: scan(other, "flair")}
+    images = {MRSequence.T1GD: scan(grid, "t1"), MRSequence.FLAIR: scan(other, "flair")}
     return Patient("P", tuple(Visit(datetime(2024, 1, day), images, masks or {}) for day in (1, 2)))
 
 
@@ -285,7 +285,7 @@ def test_masks_and_images_of_another_frame_are_left_out_and_said():
     there = Grid(grid.shape, grid.affine, "9.9")
     visit = Visit(
         datetime(2024, 1, 1),
-        {Sequence.T1GD: scan(grid, "a"), Sequence.T2: scan(there, "b")},
+        {MRSequence.T1GD: scan(grid, "a"), MRSequence.T2: scan(there, "b")},
         {"enhancing": Mask(near(there, (0, 0, 0)), there), "odd": Mask(near(grid, (0, 0, 0)), grid)},
     )
     app = EditorApp(visit)

@@ -12,7 +12,7 @@ import pytest
 from tumortwin.apps import ViewerApp
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
 from tumortwin.patient import Patient, Visit
 
@@ -43,7 +43,7 @@ def patient(*grids: Grid, **more) -> Patient:
         mark = near(grid, (40.0, -40.0, 0.0))
         image = Volume(np.where(mark, 100.0, 10.0).astype(np.float32), grid, "a.u.", name="t1")
         masks = {"enhancing": Mask(mark, grid), "odd name <b>": Mask(near(grid, (0, 0, 0)), grid)}
-        visits.append(Visit(datetime(2024, 1, 1 + k), {Sequence.T1GD: image, Sequence.FLAIR: image}, masks))
+        visits.append(Visit(datetime(2024, 1, 1 + k), {MRSequence.T1GD: image, MRSequence.FLAIR: image}, masks))
     return Patient("P", tuple(visits), **more)
 
 
@@ -135,7 +135,7 @@ def test_findings_are_listed_gravest_first_and_escaped():
 def test_images_without_contrast_are_shown(values):
     made = patient(turned())
     image = Volume(values, turned(), "a.u.")
-    app = ViewerApp(Patient("P", (Visit(made.visits[0].date, {Sequence.T1: image}),)))
+    app = ViewerApp(Patient("P", (Visit(made.visits[0].date, {MRSequence.T1: image}),)))
     app.slice.value = 3
     assert picture(app).shape[0] > 100
 

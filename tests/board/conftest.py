@@ -12,22 +12,22 @@ from scipy import ndimage
 from tumortwin.board import BoardReport
 from tumortwin.board.slices import Plane, reslice_grid
 from tumortwin.board.values import (
-    Band,
     Comparison,
-    Course,
     DvhCurve,
-    Interval,
     Measure,
+    MethodScore,
+    OptionRow,
     OrganDose,
     Panel,
     Parameter,
-    PlanOption,
+    PredictedVolume,
     Role,
     Scan,
-    Score,
+    TimelineCourse,
 )
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.volume import Grid, Volume
+from tumortwin.planning.options import Interval
 
 START = datetime(2024, 1, 8, 9, 30)
 DAYS = (0, 21, 95, 150, 205, 260)
@@ -43,7 +43,7 @@ def role(day: float) -> Role:
     return Role.HELD_OUT if day > 150 else Role.FITTED
 
 
-def volumes() -> tuple[tuple[Scan, ...], tuple[Band, ...]]:
+def volumes() -> tuple[tuple[Scan, ...], tuple[PredictedVolume, ...]]:
     scans = tuple(
         Scan(date(d), d, role(d), {"whole": w, "enhancing": e, "necrosis": 0.1 * w})
         for d, w, e in zip(DAYS, WHOLE, ENHANCING, strict=True)
@@ -53,7 +53,7 @@ def volumes() -> tuple[tuple[Scan, ...], tuple[Band, ...]]:
     for quantity, values in (("whole", WHOLE), ("enhancing", ENHANCING)):
         median = np.interp(days, (*DAYS, 320), (*values, 1.3 * values[-1])) * (1 + 0.03 * np.sin(days / 17))
         width = 0.06 + 0.22 * np.clip((days - 150) / 170, 0, None)
-        bands.append(Band(quantity, days, median, median * (1 - width), median * (1 + 1.3 * width), 150.0))
+        bands.append(PredictedVolume(quantity, days, median, median * (1 - width), median * (1 + 1.3 * width), 150.0))
     return scans, tuple(bands)
 
 
@@ -87,7 +87,7 @@ def pictures() -> tuple[Panel, ...]:
     return (panels[0], panels[2], panels[3], panels[4], panels[5], panels[6])
 
 
-def options() -> tuple[PlanOption, ...]:
+def options() -> tuple[OptionRow, ...]:
     rows = (
         ("no radiotherapy", "clinical", 0, 0.0, 118, (92, 151), 31, (12, 48)),
         ("25 Gy / 5", "clinical", 5, 5.0, 78, (55, 108), 96, (71, 132)),
@@ -106,7 +106,7 @@ def options() -> tuple[PlanOption, ...]:
             for organ, share, limit in (("brainstem", 0.78, 54.0), ("chiasm", 0.71, 54.0))
         )
         made.append(
-            PlanOption(
+            OptionRow(
                 name,
                 origin,
                 n,
@@ -126,10 +126,12 @@ def make_report() -> BoardReport:
     weekdays = tuple(float(28 + d) for d in range(42) if d % 7 < 5)
     adjuvant = tuple(float(98 + 28 * c + d) for c in range(6) for d in range(5))
     courses = (
-        Course("surgery", "Biopsy", "", (3.0,), ((3.0, 3.0),)),
-        Course("radiotherapy", "Radiotherapy", "60 Gy in 30 fractions", weekdays, ((28.0, 67.0),)),
-        Course("drug", "Temozolomide", "75 mg/m² × 40", tuple(float(28 + d) for d in range(40)), ((28.0, 67.0),)),
-        Course(
+        TimelineCourse("surgery", "Biopsy", "", (3.0,), ((3.0, 3.0),)),
+        TimelineCourse("radiotherapy", "Radiotherapy", "60 Gy in 30 fractions", weekdays, ((28.0, 67.0),)),
+        TimelineCourse(
+            "drug", "Temozolomide", "75 mg/m² × 40", tuple(float(28 + d) for d in range(40)), ((28.0, 67.0),)
+        ),
+        TimelineCourse(
             "drug",
             "Temozolomide",
             "150–200 mg/m² × 30",
@@ -155,7 +157,7 @@ def make_report() -> BoardReport:
         for v, w in ((s.volumes_ml[q] * (0.91 if s.role is Role.HELD_OUT else 1.03), 0.2 if s.day > 150 else 0.07),)
     )
     scores = tuple(
-        Score(
+        MethodScore(
             date(260),
             260.0,
             method,

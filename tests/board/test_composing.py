@@ -18,7 +18,7 @@ from tumortwin.calibration import unknowns as known
 from tumortwin.errors import OutputExistsError
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.patient import Clinical, Patient, Visit
 from tumortwin.planning.constraints import QUANTEC
@@ -136,7 +136,7 @@ def stages() -> Stages:
             reduced_chi2={"whole": 1.0},
             sigma={"whole": 0.21, "density": 0.08},
             correlation_mm=(4.0, 4.0, 4.0),
-            kappa=61.0,
+            voxels_per_sample=61.0,
             accepted=0.9,
             wall_density=0.0,
         ),
@@ -177,7 +177,7 @@ def stages() -> Stages:
         world = fine.to_world(index) @ moved[:3, :3].T + moved[:3, 3]
         spot = np.linalg.norm(world - np.array(place), axis=-1) < 8
         image = Volume(np.where(spot, 500.0, 100.0).astype(np.float32), fine, "a.u.", "T1 GD")
-        visits.append(Visit(o.date, {Sequence.T1GD: image}))
+        visits.append(Visit(o.date, {MRSequence.T1GD: image}))
     return Stages(Patient("TT-9", tuple(visits)), twin, fit, forecast, front)
 
 
@@ -219,8 +219,8 @@ def test_schedules_are_those_of_the_front(stages: Stages, whole_page: BoardRepor
     assert (ours.fractions, ours.dose_per_fraction) == (10, pytest.approx(3.4))
     assert (ours.bed, ours.eqd2, ours.met) == (theirs.tumor_bed, theirs.tumor_eqd2, theirs.met)
     stem = next(o for o in ours.organs if o.organ == "BrainStem")
-    tick = next(o for o in theirs.organs if o.structure == "BrainStem").ticks[0]
-    assert (stem.value, stem.limit, stem.met) == (tick.value, tick.constraint.limit, tick.met)
+    check = next(o for o in theirs.organs if o.structure == "BrainStem").checks[0]
+    assert (stem.value, stem.limit, stem.met) == (check.value, check.constraint.limit, check.met)
     assert ours.outcomes["progression_days"].high == np.inf
     none = next(o for o in whole_page.options if o.fractions == 0)
     assert none.eqd2 == 0

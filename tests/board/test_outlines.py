@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from tumortwin.board.export import TYPES, outline
 from tumortwin.geometry.sampling import average
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.imaging.writing.segmentation import write_segmentation
@@ -82,7 +82,7 @@ def test_the_segmentation_holds_that_volume(tmp_path):
         AccessionNumber="",
     )
     stamp(study, when, "Study")
-    shown = SyntheticSeries(Sequence.T1GD, Volume(np.ones(grid.shape, np.float32), grid), "t1", Encoding.PLAIN)
+    shown = SyntheticSeries(MRSequence.T1GD, Volume(np.ones(grid.shape, np.float32), grid), "t1", Encoding.PLAIN)
     files = write_series(shown, study, hashed_uid("series"), 2, when, 1.0, tmp_path / "image")
     made = {"tumor core": outline(Volume(average(ball, twin), twin), grid)}
     path = write_segmentation(made, files, tmp_path / "seg.dcm", types=TYPES)

@@ -17,8 +17,8 @@ from pydicom.uid import MRImageStorage
 
 from tumortwin.board import BoardReport, wording
 from tumortwin.board.pdf import board_figure
-from tumortwin.board.values import Interval
 from tumortwin.errors import InputError, OutputExistsError
+from tumortwin.planning.options import Interval
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tumortwin.board.live import MaskPicture
 from tumortwin.board.sheets import Sheet, sheets_of
 from tumortwin.board.slices import Plane
 from tumortwin.errors import InputError
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 
@@ -38,7 +38,9 @@ def test_masks_choose_the_image_they_lie_on():
 
 
 def test_a_patient_has_a_sheet_a_visit():
-    visits = tuple(Visit(datetime(2024, 1, day), {Sequence.T1GD: image(FINE)} if day < 3 else {}) for day in (1, 2, 3))
+    visits = tuple(
+        Visit(datetime(2024, 1, day), {MRSequence.T1GD: image(FINE)} if day < 3 else {}) for day in (1, 2, 3)
+    )
     assert [sheet.title for sheet in sheets_of(Patient("P", visits))] == ["1: 2024-01-01", "2: 2024-01-02"]
     with pytest.raises(InputError, match="no image to draw on"):
         sheets_of(Patient("P", visits[2:]))

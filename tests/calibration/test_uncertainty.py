@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.calibration.observation import Channel
-from tumortwin.calibration.uncertainty import correlation_lengths, covariance, kappa, larger
+from tumortwin.calibration.uncertainty import correlation_lengths, covariance, covariance_upper_bound, voxels_per_sample
 
 SHAPE = (24, 26, 28)
 
@@ -28,7 +28,7 @@ def test_correlation_length_of_known_noise(length):
 def test_white_noise_counts_voxel_by_voxel():
     rng = np.random.default_rng(4)
     lengths = correlation_lengths([channel()], [rng.standard_normal(SHAPE).ravel()])
-    assert kappa(lengths) < 1.3
+    assert voxels_per_sample(lengths) < 1.3
 
 
 def test_covers_where_plain_errors_do_not():
@@ -43,7 +43,7 @@ def test_covers_where_plain_errors_do_not():
     ours = np.sqrt(np.diag(covariance([channel()], [design], np.full(2, 1e-9), np.full(3, length))[0]))
     assert (spread > 3 * plain).all()
     assert (ours > 0.8 * spread).all()
-    # on a constant the sandwich is exact but for the grid's border; a smooth slope may get the larger tempered width
+    # on a constant the sandwich is exact but for the grid's border; a smooth slope may get the larger, tempered width
     assert ours[0] < 1.5 * spread[0]
 
 
@@ -56,8 +56,8 @@ def test_without_data_the_prior_remains():
 def test_larger_is_nowhere_below_either():
     rng = np.random.default_rng(6)
     a, b = (m @ m.T + 0.1 * np.eye(4) for m in rng.standard_normal((2, 4, 4)))
-    c = larger(a, b)
+    c = covariance_upper_bound(a, b)
     for low in (a, b):
         assert np.linalg.eigvalsh(c - low).min() > -1e-9
-    np.testing.assert_allclose(larger(a, 0.5 * a), a, rtol=1e-9)
-    np.testing.assert_allclose(larger(a, 2 * a), 2 * a, rtol=1e-9)
+    np.testing.assert_allclose(covariance_upper_bound(a, 0.5 * a), a, rtol=1e-9)
+    np.testing.assert_allclose(covariance_upper_bound(a, 2 * a), 2 * a, rtol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortwin.geometry import AtlasOnHead, Tissue, classify, lay_atlas
+from tumortwin.geometry import AtlasOnHead, Tissue, classify, register_atlas
 from tumortwin.imaging.volume import Volume
 from tumortwin.phantom.acquisition import HEALTHY, TISSUES, rician, signal
 from tumortwin.phantom.anatomy import Anatomy, individual
@@ -40,5 +40,5 @@ def seen(anatomy: Anatomy, noise: float = 0.03) -> Volume:
 def known_head() -> KnownHead:
     anatomy = individual(np.random.default_rng(3), 2.0)
     image = seen(anatomy)
-    prior = lay_atlas(image)
+    prior = register_atlas(image)
     return KnownHead(image, anatomy, prior, classify(image, prior))

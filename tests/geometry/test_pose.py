@@ -6,7 +6,7 @@ import pytest
 from tumortwin.geometry.head import Head
 from tumortwin.geometry.pose import pose_of
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Volume
 
 
@@ -17,11 +17,11 @@ def image(frame: str = "f", origin: float = 0.0) -> Volume:
 
 @pytest.fixture
 def head() -> Head:
-    return Head({Sequence.T1GD: image(), Sequence.ADC: image()}, None, None, None, ())  # type: ignore[arg-type]
+    return Head({MRSequence.T1GD: image(), MRSequence.ADC: image()}, None, None, None, ())  # type: ignore[arg-type]
 
 
 def test_diffusion_maps_on_the_references_voxels_are_taken_as_aligned(head: Head) -> None:
-    pose = pose_of(head, {Sequence.ADC: image()}, "visit 2")
+    pose = pose_of(head, {MRSequence.ADC: image()}, "visit 2")
     np.testing.assert_array_equal(pose.transform, np.eye(4))
     (finding,) = pose.findings
     assert finding.severity is Severity.ASSUMED
@@ -31,11 +31,11 @@ def test_diffusion_maps_on_the_references_voxels_are_taken_as_aligned(head: Head
 @pytest.mark.parametrize(
     "images",
     [
-        {Sequence.ADC: image("g")},
-        {Sequence.ADC: image(origin=1.0)},
-        {Sequence.T1GD: image(), Sequence.ADC: image()},
+        {MRSequence.ADC: image("g")},
+        {MRSequence.ADC: image(origin=1.0)},
+        {MRSequence.T1GD: image(), MRSequence.ADC: image()},
     ],
 )
-def test_all_others_are_registered(head: Head, images: dict[Sequence, Volume]) -> None:
+def test_all_others_are_registered(head: Head, images: dict[MRSequence, Volume]) -> None:
     with pytest.raises(AttributeError):  # the tissue, which this head lacks, would be looked at
         pose_of(head, images)

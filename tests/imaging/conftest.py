@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.phantom.mr import write_series
@@ -130,7 +130,7 @@ def mr_series() -> Callable[..., list[Path]]:
         )
         stamp(study, when, "Study")
         signal = np.random.default_rng(1).random(grid.shape, np.float32)
-        series = SyntheticSeries(Sequence.T1GD, Volume(signal, grid, "a.u."), "t1_mprage_tra_KM", encoding)
+        series = SyntheticSeries(MRSequence.T1GD, Volume(signal, grid, "a.u."), "t1_mprage_tra_KM", encoding)
         return write_series(series, study, hashed_uid("series", encoding), 2, when, 1.0, folder)
 
     return write

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import requests
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.network import DicomWeb, DimsePeer
@@ -220,13 +220,13 @@ def patient_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     z, y, x = np.indices((8, 24, 20))
     r = np.sqrt((4.0 * z - 14) ** 2 + (2.0 * y - 23) ** 2 + (2.0 * x - 19) ** 2)
 
-    def series(sequence: Sequence, grid: Grid, name: str, encoding: Encoding) -> SyntheticSeries:
-        unit, scale = ("mm^2/s", 1e-3) if sequence is Sequence.ADC else ("a.u.", 900)
+    def series(sequence: MRSequence, grid: Grid, name: str, encoding: Encoding) -> SyntheticSeries:
+        unit, scale = ("mm^2/s", 1e-3) if sequence is MRSequence.ADC else ("a.u.", 900)
         array = (scale * (0.5 + rng.random(grid.shape))).astype(np.float32)
         return SyntheticSeries(sequence, Volume(array, grid, unit), name, encoding)
 
-    kinds = ((Sequence.T1GD, "t1_mprage_tra_KM", Encoding.JPEG_LS), (Sequence.FLAIR, "t2_flair_tra", Encoding.RLE),
-             (Sequence.ADC, "ep2d_diff_ADC", Encoding.PLAIN))  # fmt: skip
+    kinds = ((MRSequence.T1GD, "t1_mprage_tra_KM", Encoding.JPEG_LS), (MRSequence.FLAIR, "t2_flair_tra", Encoding.RLE),
+             (MRSequence.ADC, "ep2d_diff_ADC", Encoding.PLAIN))  # fmt: skip
     day = datetime(2024, 1, 8, 9, 30)
     visits = tuple(
         SyntheticVisit(day + timedelta(days=21 * k), label, tuple(series(s, grids[k], n, e) for s, n, e in kinds),
@@ -276,7 +276,7 @@ def image_series() -> Callable[..., list[Path]]:
         stamp(study, when, "Study")
         signal = np.random.default_rng(1).random(shape, np.float32)
         volume = Volume(signal, Grid.regular(shape, (4.0, 1.5, 1.25), (-20, -31, 18), hashed_uid("frame")), "a.u.")
-        series = SyntheticSeries(Sequence.T1GD, volume, "t1_mprage_tra_KM", encoding)
+        series = SyntheticSeries(MRSequence.T1GD, volume, "t1_mprage_tra_KM", encoding)
         return write_series(series, study, hashed_uid("series", encoding), 2, when, 1.0, folder)
 
     return write

@@ -12,7 +12,7 @@ import pytest
 
 import tumortwin as tt
 from tumortwin.cli import main
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask
 from tumortwin.imaging.writing.segmentation import write_segmentation
 from tumortwin.network import find_series, pull_patient, push
@@ -24,7 +24,7 @@ def test_a_drawn_mask_goes_back_to_where_the_images_came_from(orthanc_with_patie
     peer = getattr(orthanc_with_patient, way)()
     folder = tt.pull_patient(peer, "TT-NET", tmp_path / "in").folder
     patient = tt.read_patient(folder)
-    image = patient.visits[1].images[Sequence.T1GD]
+    image = patient.visits[1].images[MRSequence.T1GD]
     drawn = np.zeros(image.grid.shape, bool)
     drawn[2:6, 5:17, 4:15] = True
     drawn[3, 9:12, 8:10] = False

@@ -11,7 +11,7 @@ import pytest
 from tumortwin.cli import main
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.patient import read_patient
 
 SHAPE = (12, 10, 6)
@@ -66,16 +66,16 @@ def test_sessions_are_visits(dataset: Path, where: str) -> None:
     assert patient.id == "01"
     assert [v.date for v in patient.visits] == [datetime(2024, 1, 5, 10), datetime(2024, 3, 5, 11, 30, 0, 500000)]
     for visit, session in zip(patient.visits, ("pre", "post"), strict=True):
-        assert set(visit.images) == {Sequence.T1, Sequence.T1GD, Sequence.T2, Sequence.FLAIR, Sequence.ADC}
+        assert set(visit.images) == {MRSequence.T1, MRSequence.T1GD, MRSequence.T2, MRSequence.FLAIR, MRSequence.ADC}
         assert set(visit.masks) == {"enhancing", "brain"}
-        assert visit.images[Sequence.T1GD].name.endswith(f"ses-{session}_ce-gadolinium_T1w.nii.gz")
-        adc = visit.images[Sequence.ADC]
+        assert visit.images[MRSequence.T1GD].name.endswith(f"ses-{session}_ce-gadolinium_T1w.nii.gz")
+        adc = visit.images[MRSequence.ADC]
         assert adc.unit == "mm^2/s"
         assert np.median(adc.array) == pytest.approx(1.1e-3, rel=0.05)
         oracle = nibabel.load(dataset / adc.name)
         np.testing.assert_allclose(adc.array, 1e-3 * oracle.get_fdata().T, rtol=1e-6)
         np.testing.assert_allclose(adc.grid.to_world((3, 2, 1)), (oracle.affine @ (1, 2, 3, 1))[:3] * (-1, -1, 1))
-    assert patient.visits[0].images[Sequence.T1].frame != patient.visits[1].images[Sequence.T1].frame
+    assert patient.visits[0].images[MRSequence.T1].frame != patient.visits[1].images[MRSequence.T1].frame
     assert [f.severity for f in patient.findings if f.severity is not Severity.NOTE] == [Severity.LEFT_OUT] * 2
     assert all(
         "in the space MNI152NLin2009cAsym" in f.what for f in patient.findings if f.severity is Severity.LEFT_OUT
@@ -140,17 +140,17 @@ def test_sessions_without_a_date(dataset: Path) -> None:
 def test_one_session_without_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "sub-A/anat/sub-A_T1w.nii.gz", np.ones(SHAPE, np.float32))
     table(tmp_path / "sub-A/sub-A_scans.tsv", ("filename", "acq_time"), ("anat/sub-A_T1w.nii.gz", "2024-01-01"))
-    assert read_patient(tmp_path).visits[0].images.keys() == {Sequence.T1}
+    assert read_patient(tmp_path).visits[0].images.keys() == {MRSequence.T1}
 
 
 def test_an_adc_map_without_a_stated_unit(dataset: Path) -> None:
     for sidecar in dataset.rglob("*dwimap.json"):
         sidecar.unlink()
     patient = read_patient(dataset)
-    assert np.median(patient.visits[0].images[Sequence.ADC].array) == pytest.approx(1.1e-3, rel=0.05)
+    assert np.median(patient.visits[0].images[MRSequence.ADC].array) == pytest.approx(1.1e-3, rel=0.05)
     assert [f.severity for f in patient.findings if "no ADC unit" in f.what] == [Severity.ASSUMED] * 2
     left = read_patient(dataset, adc_unit=1.0)
-    assert Sequence.ADC not in left.visits[0].images
+    assert MRSequence.ADC not in left.visits[0].images
     assert any("makes the median ADC" in f.what for f in left.findings)
 
 
@@ -163,7 +163,7 @@ def test_several_subjects_are_never_mixed(dataset: Path) -> None:
 
 def test_a_damaged_file_and_the_users_word(dataset: Path) -> None:
     (dataset / "sub-01/ses-pre/anat/sub-01_ses-pre_T2w.nii.gz").write_bytes(b"\x1f\x8bnothing")
-    patient = read_patient(dataset, sequences={"*ses-POST_T2w*": Sequence.FLAIR})
-    assert Sequence.T2 not in patient.visits[0].images
-    assert Sequence.T2 not in patient.visits[1].images
+    patient = read_patient(dataset, sequences={"*ses-POST_T2w*": MRSequence.FLAIR})
+    assert MRSequence.T2 not in patient.visits[0].images
+    assert MRSequence.T2 not in patient.visits[1].images
     assert any("T2w" in f.where and f.severity is Severity.LEFT_OUT for f in patient.findings)

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from tumortwin.cli import main
 from tumortwin.errors import InputError, ReadError, StrictError
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import FractionDose
 from tumortwin.patient import Patient, read_patient, scan_patient
 from tumortwin.therapy import DoseUnit, DrugDose, Fraction
@@ -102,9 +102,9 @@ def test_a_patient_file_is_a_patient_like_any_other(folder: Path, given: str) ->
     assert patient.id == "P-7"
     first, second = patient.visits
     assert (first.date, second.date) == (datetime(2024, 1, 10, 9, 30), datetime(2024, 2, 10, 9, 30))
-    assert set(first.images) == {Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.ADC}
-    assert set(second.images) == {Sequence.ADC}
-    adc = first.images[Sequence.ADC]
+    assert set(first.images) == {MRSequence.T1GD, MRSequence.T1, MRSequence.FLAIR, MRSequence.ADC}
+    assert set(second.images) == {MRSequence.ADC}
+    adc = first.images[MRSequence.ADC]
     assert adc.unit == "mm^2/s"
     oracle = nibabel.load(folder / "images/adc0.nii.gz")
     np.testing.assert_allclose(adc.array, 1e-6 * oracle.get_fdata().T, rtol=1e-6)
@@ -154,7 +154,7 @@ def test_an_affine_of_ones_beside_other_pixdims(folder: Path) -> None:
     path.with_name("adc0.nii").write_bytes(raw)
     change_visit(folder, 1, adc="{$image_dir}/adc0.nii")
     patient = read_patient(folder)
-    assert patient.visits[0].images[Sequence.ADC].grid.spacing == pytest.approx((3, 1.5, 1.5))
+    assert patient.visits[0].images[MRSequence.ADC].grid.spacing == pytest.approx((3, 1.5, 1.5))
     (finding,) = [f for f in patient.findings if "by pixdim" in f.what]
     assert "1 x 1 x 1 mm by its affine (sform), of 1.5 x 1.5 x 3 mm by pixdim" in finding.what
     assert "pixdim is believed" in finding.action
@@ -165,7 +165,7 @@ def test_roles_that_point_at_one_image(folder: Path) -> None:
     change(folder, T1_pre="{$image_dir}/post.nii.gz", T2_flair="{$image_dir}/post.nii.gz")
     change_visit(folder, 0, adc="{$image_dir}/adc0.nii.gz", roi_nonenhance="{$image_dir}/enh1.nii.gz")
     patient = read_patient(folder)
-    assert set(patient.visits[0].images) == {Sequence.T1GD, Sequence.ADC}
+    assert set(patient.visits[0].images) == {MRSequence.T1GD, MRSequence.ADC}
     said = {f.what for f in patient.findings if f.severity is Severity.LEFT_OUT}
     assert "T1_pre is the same image as T1_post" in said
     assert "T2_flair is the same image as T1_post" in said
@@ -191,10 +191,10 @@ def test_adc_left_over_from_another_visit(folder: Path) -> None:
     inside = (box(2, 4, 2) | box(5, 4, 2)) > 0
     save(folder / "images/adc1.nii.gz", np.where(inside, second, first).astype(np.float32))
     patient = read_patient(folder)
-    got = patient.visits[1].images[Sequence.ADC].array
+    got = patient.visits[1].images[MRSequence.ADC].array
     np.testing.assert_allclose(got, 1e-6 * np.where(inside, second, 0).T, rtol=1e-6)
     assert severities(patient, "ADC values outside the drawn regions") == [Severity.REPAIRED]
-    assert not (read_patient(folder).visits[0].images[Sequence.ADC].array == 0).any()
+    assert not (read_patient(folder).visits[0].images[MRSequence.ADC].array == 0).any()
 
 
 def test_unknown_keys_are_said(folder: Path) -> None:
@@ -286,8 +286,8 @@ def test_images_masks_labels_and_dose_in_nrrd_and_nifti(folder: Path) -> None:
     write(folder, content)
     patient = read_patient(folder)
     (visit,) = patient.visits
-    assert set(visit.images) == {Sequence.T1GD, Sequence.T2, Sequence.ADC}
-    assert np.median(visit.images[Sequence.ADC].array) == pytest.approx(0.9e-3, rel=0.02)
+    assert set(visit.images) == {MRSequence.T1GD, MRSequence.T2, MRSequence.ADC}
+    assert np.median(visit.images[MRSequence.ADC].array) == pytest.approx(0.9e-3, rel=0.02)
     assert {n: int(m.array.sum()) for n, m in visit.masks.items()} == {
         "GTV": 125,
         "necrosis": 27,
@@ -350,15 +350,15 @@ def test_visits_of_unlike_frames(folder: Path) -> None:
     change(folder, aligned=False, structures={"PTV": "{$image_dir}/enh0.nii.gz"})
     change_visit(folder, 0, planning=True)
     patient = read_patient(folder)
-    frames = [v.images[Sequence.ADC].frame for v in patient.visits]
+    frames = [v.images[MRSequence.ADC].frame for v in patient.visits]
     assert frames[0] != frames[1]
     assert patient.structures["PTV"].frame == frames[1]
 
 
 def test_a_patient_file_has_the_word_about_its_images(folder: Path) -> None:
     with pytest.raises(InputError, match="says itself what each image shows"):
-        read_patient(folder, sequences={"*": Sequence.T1})
-    assert np.median(read_patient(folder, adc_unit=2e-6).visits[0].images[Sequence.ADC].array) > 1.7e-3
+        read_patient(folder, sequences={"*": MRSequence.T1})
+    assert np.median(read_patient(folder, adc_unit=2e-6).visits[0].images[MRSequence.ADC].array) > 1.7e-3
 
 
 def test_images_nobody_described(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tumortwin.errors import InputError, ReadError, StrictError
 from tumortwin.imaging.deidentification import deidentify
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import FractionDose, Grid, Mask, TotalDose, Volume
 from tumortwin.patient import read_patient
 from tumortwin.phantom.dicom import write_patient
@@ -29,13 +29,17 @@ def synthetic() -> SyntheticPatient:
     z, y, x = np.indices((8, 24, 20))
     r = np.sqrt((4.0 * z - 14) ** 2 + (2.0 * y - 23) ** 2 + (2.0 * x - 19) ** 2)
 
-    def series(sequence: Sequence, grid: Grid, name: str) -> SyntheticSeries:
-        unit, scale = ("mm^2/s", 1e-3) if sequence is Sequence.ADC else ("a.u.", 900)
+    def series(sequence: MRSequence, grid: Grid, name: str) -> SyntheticSeries:
+        unit, scale = ("mm^2/s", 1e-3) if sequence is MRSequence.ADC else ("a.u.", 900)
         array = (scale * (0.5 + rng.random(grid.shape))).astype(np.float32)
         return SyntheticSeries(sequence, Volume(array, grid, unit), name, Encoding.PLAIN)
 
     def visit(k: int, label: str, expert: dict[str, Mask]) -> SyntheticVisit:
-        kinds = ((Sequence.T1GD, "t1_mprage_tra_KM"), (Sequence.FLAIR, "t2_flair_tra"), (Sequence.ADC, "ep2d_diff_ADC"))
+        kinds = (
+            (MRSequence.T1GD, "t1_mprage_tra_KM"),
+            (MRSequence.FLAIR, "t2_flair_tra"),
+            (MRSequence.ADC, "ep2d_diff_ADC"),
+        )
         return SyntheticVisit(
             DAY0 + timedelta(days=21 * k), label, tuple(series(s, grids[k], name) for s, name in kinds), expert
         )
@@ -70,9 +74,9 @@ def test_the_whole_patient(folder: Path) -> None:
     assert patient.id == "TT-READ"
     assert [v.date for v in patient.visits] == [v.date for v in truth.visits]
     for visit in patient.visits:
-        assert set(visit.images) == {Sequence.T1GD, Sequence.FLAIR, Sequence.ADC}
-        assert visit.images[Sequence.T1GD].grid.spacing == pytest.approx((4, 2, 2))
-        assert visit.images[Sequence.ADC].unit == "mm^2/s"
+        assert set(visit.images) == {MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC}
+        assert visit.images[MRSequence.T1GD].grid.spacing == pytest.approx((4, 2, 2))
+        assert visit.images[MRSequence.ADC].unit == "mm^2/s"
     assert set(patient.visits[0].masks) == {"enhancing"}
     assert patient.visits[1].masks == {}
     expert = truth.visits[0].expert["enhancing"]
@@ -97,7 +101,7 @@ def test_the_whole_patient(folder: Path) -> None:
 
 def test_strict_passes_a_sound_folder_and_refuses_an_unsound_one(folder: Path, tmp_path: Path) -> None:
     assert read_patient(folder, strict=True).id == "TT-READ"
-    assert read_patient(folder, sequences={"t2_flair_tra": Sequence.T2}).visits[0].images.keys() >= {Sequence.T2}
+    assert read_patient(folder, sequences={"t2_flair_tra": MRSequence.T2}).visits[0].images.keys() >= {MRSequence.T2}
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     content = json.loads((copy / "clinical.json").read_text())

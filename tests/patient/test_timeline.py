@@ -13,7 +13,7 @@ from tumortwin import archive
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
 from tumortwin.imaging.volume import FractionDose, Grid, Mask, TotalDose, Volume
 from tumortwin.patient import Clinical, Patient, patient_of, read_clinical
@@ -24,7 +24,7 @@ MONDAY = datetime(2024, 2, 5, 11)
 
 
 def image(
-    sequence: Sequence, days: float, frame: str, uid: str, spacing: float = 1.0, study: str = ""
+    sequence: MRSequence, days: float, frame: str, uid: str, spacing: float = 1.0, study: str = ""
 ) -> AcquiredImage:
     grid = Grid.regular((2, 3, 4), spacing, frame=frame)
     return AcquiredImage(
@@ -56,11 +56,11 @@ def deliveries(n: int, plan: str | None = "plan") -> tuple[DeliveryRecord, ...]:
 @pytest.fixture
 def study() -> Study:
     images = (
-        image(Sequence.T1GD, 0, "f0", "a"),
-        image(Sequence.FLAIR, 0.01, "f0", "b"),
-        image(Sequence.ADC, 0.02, "f0", "c"),
-        image(Sequence.T1GD, 21, "f1", "d"),
-        image(Sequence.FLAIR, 21.01, "f1", "e"),
+        image(MRSequence.T1GD, 0, "f0", "a"),
+        image(MRSequence.FLAIR, 0.01, "f0", "b"),
+        image(MRSequence.ADC, 0.02, "f0", "c"),
+        image(MRSequence.T1GD, 21, "f1", "d"),
+        image(MRSequence.FLAIR, 21.01, "f1", "e"),
     )
     return Study("folder", ("TT-1",), (), images, sources={"x.dcm": "00"})
 
@@ -68,8 +68,8 @@ def study() -> Study:
 def test_visits_by_date_with_their_sequences(study: Study) -> None:
     patient = patient_of(replace(study, images=study.images[::-1]))
     assert [v.date for v in patient.visits] == [DAY0, DAY0 + timedelta(days=21)]
-    assert set(patient.visits[0].images) == {Sequence.T1GD, Sequence.FLAIR, Sequence.ADC}
-    assert patient.visits[1].images[Sequence.T1GD] is study.images[3].volume
+    assert set(patient.visits[0].images) == {MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC}
+    assert patient.visits[1].images[MRSequence.T1GD] is study.images[3].volume
     assert patient.findings == ()
     assert patient.treatments == ()
 
@@ -83,32 +83,32 @@ def test_one_frame_over_months_is_several_visits(study: Study) -> None:
 
 
 def test_a_session_over_midnight_is_one_visit_and_two_studies_of_a_day_are_two() -> None:
-    late = [image(Sequence.T1, 0.58, "f", "a"), image(Sequence.T1GD, 0.59, "f", "b")]  # 23:55 and 00:10
+    late = [image(MRSequence.T1, 0.58, "f", "a"), image(MRSequence.T1GD, 0.59, "f", "b")]  # 23:55 and 00:10
     assert len(patient_of(Study("x", ("p",), (), tuple(late))).visits) == 1
-    two = [image(Sequence.T1, 0, "f", "a"), image(Sequence.T1, 0.3, "g", "b")]
+    two = [image(MRSequence.T1, 0, "f", "a"), image(MRSequence.T1, 0.3, "g", "b")]
     assert len(patient_of(Study("x", ("p",), (), tuple(two))).visits) == 2
 
 
 def test_finest_of_two_is_used_and_said(study: Study) -> None:
-    thick = image(Sequence.FLAIR, 0.015, "f0", "thick", spacing=5.0)
+    thick = image(MRSequence.FLAIR, 0.015, "f0", "thick", spacing=5.0)
     patient = patient_of(replace(study, images=(*study.images, thick)))
-    assert patient.visits[0].images[Sequence.FLAIR].name == "b"
+    assert patient.visits[0].images[MRSequence.FLAIR].name == "b"
     (finding,) = patient.findings
     assert "2 FLAIR images" in finding.what
     assert "thick" in finding.action
 
 
 def test_two_b_values_are_no_rivals(study: Study) -> None:
-    b0, b1000 = (replace(image(Sequence.DWI, 0.03, "f0", u), b_value=b) for u, b in (("g", 0.0), ("g", 1000.0)))
+    b0, b1000 = (replace(image(MRSequence.DWI, 0.03, "f0", u), b_value=b) for u, b in (("g", 0.0), ("g", 1000.0)))
     patient = patient_of(replace(study, images=(*study.images, b0, b1000)))
-    assert patient.visits[0].images[Sequence.DWI] is b1000.volume
+    assert patient.visits[0].images[MRSequence.DWI] is b1000.volume
     assert patient.findings == ()
 
 
 def test_repositioned_images_of_a_visit_are_left_out(study: Study) -> None:
-    moved = image(Sequence.T2, 0.03, "moved", "m", study="study f0")
+    moved = image(MRSequence.T2, 0.03, "moved", "m", study="study f0")
     patient = patient_of(replace(study, images=(*study.images, moved)))
-    assert Sequence.T2 not in patient.visits[0].images
+    assert MRSequence.T2 not in patient.visits[0].images
     assert [f.severity for f in patient.findings] == [Severity.LEFT_OUT]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
 from tumortwin.imaging.writing.header import hashed_uid
 from tumortwin.phantom.synthetic import Encoding, SyntheticPatient, SyntheticSeries, SyntheticVisit
@@ -54,14 +54,14 @@ def make(seed: int = 3) -> SyntheticPatient:
             return Volume((smooth * top).astype(np.float32), grid, unit)
 
         series = [
-            SyntheticSeries(Sequence.T1, image(grid=sagittal(grid)), "t1_mprage_sag", Encoding.PLAIN),
-            SyntheticSeries(Sequence.T1GD, image(), "t1_mprage_tra_KM", Encoding.JPEG_LS),
-            SyntheticSeries(Sequence.FLAIR, image(), "t2_tirm_tra_dark-fluid", Encoding.RLE),
-            SyntheticSeries(Sequence.ADC, image("mm^2/s", 3e-3), "ep2d_diff_3scan_trace_ADC", Encoding.JPEG_LS),
+            SyntheticSeries(MRSequence.T1, image(grid=sagittal(grid)), "t1_mprage_sag", Encoding.PLAIN),
+            SyntheticSeries(MRSequence.T1GD, image(), "t1_mprage_tra_KM", Encoding.JPEG_LS),
+            SyntheticSeries(MRSequence.FLAIR, image(), "t2_tirm_tra_dark-fluid", Encoding.RLE),
+            SyntheticSeries(MRSequence.ADC, image("mm^2/s", 3e-3), "ep2d_diff_3scan_trace_ADC", Encoding.JPEG_LS),
         ]
         if index == 0:
             series += [
-                SyntheticSeries(Sequence.DWI, image(top=top), f"ep2d_diff_b{b:g}", b_value=b)
+                SyntheticSeries(MRSequence.DWI, image(top=top), f"ep2d_diff_b{b:g}", b_value=b)
                 for b, top in ((0.0, 900.0), (1000.0, 300.0))
             ]
         else:

@@ -12,7 +12,7 @@ import SimpleITK
 
 from tumortwin import archive
 from tumortwin.errors import Cancelled, InputError, OutputExistsError
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.phantom.dicom import write_patient, write_truth
 from tumortwin.phantom.mr import ADC_STEP
@@ -49,7 +49,7 @@ def test_signals_come_back_bit_by_bit_and_in_place(small_patient, written):
     for (_, series), folder in zip(all_series(small_patient), series_folders(written), strict=True):
         datasets = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda d: d.InstanceNumber)
         pixels = np.concatenate([np.atleast_3d(d.pixel_array.T).T for d in datasets])
-        scale = 1 / ADC_STEP if series.sequence is Sequence.ADC else None
+        scale = 1 / ADC_STEP if series.sequence is MRSequence.ADC else None
         array = series.volume.array
         if scale is None:
             scale = 1023 / max(
@@ -105,11 +105,11 @@ def test_headers_say_what_was_scanned_and_when(small_patient, written):
         assert "research use only" in first.StudyDescription
         assert (
             "ContrastBolusAgentSequence" if enhanced else "ContrastBolusAgent"
-        ) in first or series.sequence is not Sequence.T1GD
+        ) in first or series.sequence is not MRSequence.T1GD
         assert (first.ImageType[0], "ADC" in first.ImageType) == (
-            ("DERIVED", True) if series.sequence is Sequence.ADC else ("ORIGINAL", False)
+            ("DERIVED", True) if series.sequence is MRSequence.ADC else ("ORIGINAL", False)
         )
-        if series.sequence is Sequence.ADC:
+        if series.sequence is MRSequence.ADC:
             meaning = shared.RealWorldValueMappingSequence[0]
             assert meaning.MeasurementUnitsCodeSequence[0].CodeValue == "mm2/s"
             assert meaning.RealWorldValueSlope == ADC_STEP

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.phantom import VISITS, VisitPlan, make_patient
 from tumortwin.phantom.acquisition import Pose, Protocol, averaged
@@ -18,7 +18,7 @@ from tumortwin.phantom.synthetic import Encoding
 from tumortwin.phantom.treatment import temozolomide
 from tumortwin.therapy.events import Biopsy, DrugDose, Fraction, Resection
 
-ROUGH = {q: Protocol((4, 4, 4)) for q in (Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.ADC)}
+ROUGH = {q: Protocol((4, 4, 4)) for q in (MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC)}
 TILTED = {q: Protocol((6, 3, 3), tilt=(-18, 4, 6)) for q in ROUGH}
 
 
@@ -26,7 +26,7 @@ def coarse(seed=1, **changes):
     plans = (
         VisitPlan(0, "diagnosis", ROUGH, expert=True, keep_dwi=True),
         VisitPlan(21, "planning", ROUGH),
-        VisitPlan(95, "post-RT", {**ROUGH, Sequence.T1: Protocol((4, 4, 4), plane="sagittal")}),
+        VisitPlan(95, "post-RT", {**ROUGH, MRSequence.T1: Protocol((4, 4, 4), plane="sagittal")}),
         VisitPlan(205, "follow-up", TILTED),
     )
     wishes = {"visits": plans, "spacing": 3.0, "solver_spacing": 3.0, "site": "right parietal"}
@@ -77,13 +77,13 @@ def test_enhancement_is_brighter_after_contrast_and_necrosis_is_not(patient):
     visit = patient.visits[1]
     images = {s.sequence: s.volume for s in visit.series}
     enhancing = ndimage.binary_erosion(patient.truth_arrays["planning/mask enhancing"].array)
-    before, after = images[Sequence.T1].array[enhancing].mean(), images[Sequence.T1GD].array[enhancing].mean()
+    before, after = images[MRSequence.T1].array[enhancing].mean(), images[MRSequence.T1GD].array[enhancing].mean()
     assert after > 1.5 * before
     whole = patient.truth_arrays["planning/mask whole"].array & ~ndimage.binary_dilation(
         patient.truth_arrays["planning/mask enhancing"].array | patient.truth_arrays["planning/mask necrosis"].array
     )
     far = patient.structures["brain"].array & ~ndimage.binary_dilation(whole, iterations=5)
-    flair, adc = images[Sequence.FLAIR].array, images[Sequence.ADC].array
+    flair, adc = images[MRSequence.FLAIR].array, images[MRSequence.ADC].array
     assert flair[whole].mean() > 1.15 * np.median(flair[far])
     assert np.median(adc[whole]) > 1.15 * np.median(adc[far])
     assert 0.6e-3 < np.median(adc[far]) < 1.1e-3
@@ -142,7 +142,7 @@ def test_dose_and_structures(patient):
     outside = patient.dose.array[parts["brain"].array & ~parts["PTV"].array]
     assert outside.mean() < 25
     assert patient.dose.array.max() < 66
-    planning = next(s.volume for s in patient.visits[1].series if s.sequence is Sequence.T1GD)
+    planning = next(s.volume for s in patient.visits[1].series if s.sequence is MRSequence.T1GD)
     assert patient.dose.grid.matches(planning.grid)
     assert set(parts) >= {"GTV", "CTV", "PTV", "brainstem", "chiasm", "eye left", "eye right", "brain"}
     for t in patient.treatments:
@@ -169,13 +169,13 @@ def test_each_visit_has_its_own_frame_pose_and_geometry(patient):
             normal = np.cross(axes[:, 2], axes[:, 1])
             assert normal @ axes[:, 0] > 0
             assert (series.volume.array >= 0).all()
-    sagittal = next(s.volume for s in patient.visits[2].series if s.sequence is Sequence.T1)
+    sagittal = next(s.volume for s in patient.visits[2].series if s.sequence is MRSequence.T1)
     assert abs(sagittal.affine[0, 0]) == pytest.approx(4)
 
 
 def test_the_poses_bring_the_visits_together(patient):
     # the head's outline, carried through the true transforms, is the same in an upright and in an oblique visit
-    first, last = (next(s.volume for s in patient.visits[i].series if s.sequence is Sequence.T1GD) for i in (0, 3))
+    first, last = (next(s.volume for s in patient.visits[i].series if s.sequence is MRSequence.T1GD) for i in (0, 3))
     to_last = patient.truth_transforms["follow-up"] @ np.linalg.inv(patient.truth_transforms["diagnosis"])
     matrix = np.linalg.inv(last.affine) @ to_last @ first.affine
     moved = ndimage.affine_transform(last.array, matrix[:3, :3], matrix[:3, 3], output_shape=first.grid.shape, order=1)
@@ -194,7 +194,7 @@ def test_a_resection_leaves_a_cavity():
     living = patient.truth_arrays["after/living"].array
     assert living[surgery.removed.array].max() == 0
     assert 0 < living.sum() < 0.6 * patient.truth_arrays["before/living"].array.sum()
-    adc = next(s.volume for s in patient.visits[1].series if s.sequence is Sequence.ADC)
+    adc = next(s.volume for s in patient.visits[1].series if s.sequence is MRSequence.ADC)
     center = surgery.removed.grid.to_world(np.argwhere(ndimage.binary_erosion(surgery.removed.array))).T
     index = adc.grid.to_index((patient.truth_transforms["after"] @ np.vstack([center, np.ones(center.shape[1])]))[:3].T)
     assert np.median(ndimage.map_coordinates(adc.array, index.T, order=1)) > 2e-3

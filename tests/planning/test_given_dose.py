@@ -46,10 +46,12 @@ def test_organ_effects_by_hand(fit: Calibration) -> None:
     assert stem.mean == pytest.approx(40 * shares.mean(), rel=1e-3)
     assert stem.bed == pytest.approx(bed(40 / 15 * share, 15, 2.0), rel=4e-3)
     assert stem.eqd2 == pytest.approx(stem.bed / 2)
-    assert stem.ticks[0].value == pytest.approx(stem.eqd2, rel=1e-6)
-    assert "brainstem" in str(stem.ticks[0])
+    assert stem.checks[0].value == pytest.approx(stem.eqd2, rel=1e-6)
+    assert "brainstem" in str(stem.checks[0])
     assert all(
-        t.value == 0 for e in given.effects(CLINICAL_SCHEDULES[-1].schedule(schedule.times[0]), BURMAN) for t in e.ticks
+        t.value == 0
+        for e in given.effects(CLINICAL_SCHEDULES[-1].schedule(schedule.times[0]), BURMAN)
+        for t in e.checks
     )
 
 

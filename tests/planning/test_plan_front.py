@@ -76,15 +76,15 @@ def test_what_was_found_keeps_the_limits_and_uses_them(fit: Calibration, front: 
     most = {
         e.structure: t.value if e.structure == "Brain" else max(t.value, t.constraint.limit)
         for e in dose.effects(dose.schedule, QUANTEC)
-        for t in e.ticks
+        for t in e.checks
     }
     for option in found:
-        used = [t.value / most[e.structure] for e in option.organs for t in e.ticks]
+        used = [t.value / most[e.structure] for e in option.organs for t in e.checks]
         # doses are rounded down to 0.01 Gy a fraction; 6 Gy is the largest that is considered
         assert max(used) <= 1 + 1e-6
         assert max(used) > 0.97 or option.schedule.doses[0] == 6.0
     assert len(found[-1].schedule.doses) <= 15
-    exceeded = [t for e in front.delivered.organs for t in e.ticks if not t.met]
+    exceeded = [t for e in front.delivered.organs for t in e.checks if not t.met]
     assert any("exceeds" in f.what for f in front.findings) == bool(exceeded)
     assert front.rank_agreement > 0.5
 
@@ -103,7 +103,7 @@ def test_escalation_goes_up_to_the_limit(fit: Calibration) -> None:
         escalate=True,
     )
     (brain,) = more.options[6].organs
-    assert brain.ticks[0].value == pytest.approx(72.0, rel=0.02)
+    assert brain.checks[0].value == pytest.approx(72.0, rel=0.02)
     assert not any("exceeds" in f.what for f in more.findings)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.patient import Patient, Visit
 from tumortwin.phantom.patient import make_patient
 from tumortwin.twin import build_twin
@@ -19,7 +19,7 @@ def patient(synthetic):
     """The first visit has no drawn masks, the second those of the plan, the third an expert's."""
     visits = []
     for visit in synthetic.visits:
-        images = {s.sequence: s.volume for s in visit.series if s.sequence is not Sequence.DWI}
+        images = {s.sequence: s.volume for s in visit.series if s.sequence is not MRSequence.DWI}
         masks = {}
         if visit.label == "day 95":
             truth = {n: synthetic.truth_arrays[f"{visit.label}/mask {n}"] for n in ("enhancing", "necrosis", "whole")}

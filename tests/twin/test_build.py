@@ -8,7 +8,7 @@ import pytest
 from tumortwin.errors import InputError, OutputExistsError, ReadError, StrictError
 from tumortwin.geometry import average
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask
 from tumortwin.patient import Patient
 from tumortwin.therapy.events import Fraction, Resection
@@ -39,7 +39,7 @@ def test_visits_are_registered_to_the_planning_visit(twin, true_transforms):
 def test_the_grid_is_cubic_axis_aligned_and_fits_the_brain(twin, patient):
     grid = twin.domain.grid
     np.testing.assert_allclose(grid.affine[:3, :3], np.array([[0, 0, 2], [0, 2, 0], [2, 0, 0]]), atol=1e-9)
-    assert grid.frame == patient.visits[1].images[Sequence.T1GD].frame
+    assert grid.frame == patient.visits[1].images[MRSequence.T1GD].frame
     inside = np.argwhere(twin.domain.white + twin.domain.grey + twin.domain.csf > 0)
     assert (inside.min(0) >= 1).all()
     assert (np.array(grid.shape) - 1 - inside.max(0) >= 1).all()
@@ -158,7 +158,7 @@ def test_it_shows_itself(twin):
 
 def test_one_image_of_one_visit(patient):
     visit = patient.visits[0]
-    lonely = replace(visit, images={Sequence.T1: visit.images[Sequence.T1]}, masks={})
+    lonely = replace(visit, images={MRSequence.T1: visit.images[MRSequence.T1]}, masks={})
     twin = build_twin(Patient("P", (lonely,)), spacing=4.0)
     assert twin.domain.grid.spacing == (4, 4, 4)
     assert 700 < twin.domain.mask.sum() * 0.064 < 2000
@@ -173,7 +173,7 @@ def test_one_image_of_one_visit(patient):
 
 def test_strict_makes_lacks_an_error(patient):
     visit = patient.visits[0]
-    images = {s: v for s, v in visit.images.items() if s in (Sequence.T1GD, Sequence.FLAIR)}
+    images = {s: v for s, v in visit.images.items() if s in (MRSequence.T1GD, MRSequence.FLAIR)}
     with pytest.raises(StrictError, match="no ADC"):
         build_twin(Patient("P", (replace(visit, images=images),)), spacing=4.0, strict=True)
 
@@ -182,7 +182,7 @@ def test_what_cannot_be_built_is_said(patient):
     with pytest.raises(InputError, match="no visit"):
         build_twin(Patient("P", ()))
     visit = patient.visits[0]
-    only_adc = replace(visit, images={Sequence.ADC: visit.images[Sequence.ADC]}, masks={})
+    only_adc = replace(visit, images={MRSequence.ADC: visit.images[MRSequence.ADC]}, masks={})
     with pytest.raises(InputError, match="the visits have ADC"):
         build_twin(Patient("P", (only_adc,)))
     with pytest.raises(InputError, match="no visit 7"):

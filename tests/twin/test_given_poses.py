@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.frame_links import FrameLink
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.twin import build_twin
@@ -24,7 +24,7 @@ def three_visits(*links):
     visits = tuple(
         Visit(
             datetime(2024, 1, 1) + timedelta(30 * i),
-            {Sequence.T1GD: Volume(np.ones((2, 3, 4), np.float32), Grid.regular((2, 3, 4), frame=frame))},
+            {MRSequence.T1GD: Volume(np.ones((2, 3, 4), np.float32), Grid.regular((2, 3, 4), frame=frame))},
         )
         for i, frame in enumerate("abc")
     )
@@ -67,7 +67,7 @@ def test_what_cannot_be_used_is_said(given, error, said):
 @pytest.fixture(scope="module")
 def twin(patient, true_transforms):
     """The first visit's pose is given rightly and by a link, the last's the wrong way round; all may bend."""
-    frames = [v.images[Sequence.T1GD].frame for v in patient.visits]
+    frames = [v.images[MRSequence.T1GD].frame for v in patient.visits]
     linked = replace(patient, links=(FrameLink(frames[0], frames[1], np.linalg.inv(true_transforms[0]), "reg.dcm"),))
     wrong = true_transforms[2].copy()
     wrong[:3, 3] += (12, 0, 0)

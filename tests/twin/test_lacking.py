@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.twin import Twin, build_twin
@@ -15,11 +15,11 @@ from tumortwin.twin import Twin, build_twin
 ELSEWHERE = Mask(np.ones((4, 4, 4), bool), Grid.regular((4, 4, 4), 5.0, 0.0, "1.2.3"), name="whole tumor")
 
 
-def without(visit: Visit, *sequences: Sequence) -> Visit:
+def without(visit: Visit, *sequences: MRSequence) -> Visit:
     return replace(visit, images={s: v for s, v in visit.images.items() if s not in sequences})
 
 
-def with_image(visit: Visit, sequence: Sequence, array: np.ndarray) -> Visit:
+def with_image(visit: Visit, sequence: MRSequence, array: np.ndarray) -> Visit:
     return replace(visit, images={**visit.images, sequence: visit.images[sequence].with_array(array)})
 
 
@@ -38,16 +38,16 @@ def elsewhere(visit: Visit) -> Visit:
 def cases(patient) -> dict[str, Visit]:
     """One visit of one head after the other, each with something wrong; all of the day on which the tumor is large."""
     good = replace(patient.visits[0], masks={})
-    flair = good.images[Sequence.FLAIR].array
+    flair = good.images[MRSequence.FLAIR].array
     holes = flair.copy()
     holes[5:9] = np.nan
     wrong = {
         "good": good,
-        "no T1Gd": without(good, Sequence.T1GD),
-        "no FLAIR": without(good, Sequence.FLAIR),
-        "FLAIR alone": without(good, Sequence.T1, Sequence.T1GD, Sequence.ADC),
-        "zero FLAIR": with_image(good, Sequence.FLAIR, np.zeros_like(flair)),
-        "holes in FLAIR": with_image(good, Sequence.FLAIR, holes),
+        "no T1Gd": without(good, MRSequence.T1GD),
+        "no FLAIR": without(good, MRSequence.FLAIR),
+        "FLAIR alone": without(good, MRSequence.T1, MRSequence.T1GD, MRSequence.ADC),
+        "zero FLAIR": with_image(good, MRSequence.FLAIR, np.zeros_like(flair)),
+        "holes in FLAIR": with_image(good, MRSequence.FLAIR, holes),
         "mask elsewhere": replace(good, masks={"whole tumor": ELSEWHERE}),
         "another place": elsewhere(good),
         "no image": replace(good, images={}),
@@ -125,7 +125,7 @@ def test_the_rest_is_as_good_as_ever(seen, cases):
     assert seen["good"].whole.sum() > 500
 
 
-@pytest.mark.parametrize("only", [Sequence.FLAIR, Sequence.T1GD])
+@pytest.mark.parametrize("only", [MRSequence.FLAIR, MRSequence.T1GD])
 def test_a_reference_of_one_sequence(patient, only):
     visit = replace(patient.visits[0], masks={})
     twin = build_twin(Patient("P", (without(visit, *(set(visit.images) - {only})),)), spacing=4.0)

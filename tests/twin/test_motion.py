@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from tumortwin.geometry import one_frame
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask
 
 
@@ -39,7 +39,7 @@ def after(motion, volume):
     return replace(volume, grid=replace(volume.grid, affine=motion @ volume.affine))
 
 
-@pytest.mark.parametrize("sequence", [Sequence.T1, Sequence.FLAIR, Sequence.ADC])
+@pytest.mark.parametrize("sequence", [MRSequence.T1, MRSequence.FLAIR, MRSequence.ADC])
 @pytest.mark.parametrize(("mm", "degrees"), [(0.3, 0.0), (1.5, 1.0), (4.0, 3.0)])
 def test_a_known_motion_is_undone(images, places, sequence, mm, degrees):
     true = motion_of(mm, degrees, places.mean(0))
@@ -47,7 +47,7 @@ def test_a_known_motion_is_undone(images, places, sequence, mm, degrees):
     off = np.linalg.inv(aligned.motions[sequence]) @ true
     error = np.linalg.norm(places @ off[:3, :3].T + off[:3, 3] - places, axis=1).mean()
     # half a voxel: 1 mm, along the slices of the ADC 1.5 mm
-    assert error < (1.0 if sequence is Sequence.ADC else 0.4)
+    assert error < (1.0 if sequence is MRSequence.ADC else 0.4)
     if mm > 1:
         (finding,) = aligned.findings
         assert finding.severity is Severity.REPAIRED
@@ -68,14 +68,14 @@ def test_what_did_not_move_stays_where_the_file_has_it(patient):
 
 def test_a_mask_moves_with_the_image_it_was_drawn_on(images, places):
     true = motion_of(3.0, 2.0, places.mean(0))
-    thick = images[Sequence.FLAIR].cropped((slice(2, -2), slice(None), slice(None)))
-    moved = {**images, Sequence.FLAIR: after(true, thick)}
+    thick = images[MRSequence.FLAIR].cropped((slice(2, -2), slice(None), slice(None)))
+    moved = {**images, MRSequence.FLAIR: after(true, thick)}
     drawn = after(true, patient_mask(thick))
     aligned = one_frame(moved, "visit 1")
     back = aligned.moved(drawn, moved)
-    assert back.grid.matches(aligned.images[Sequence.FLAIR].grid)
+    assert back.grid.matches(aligned.images[MRSequence.FLAIR].grid)
     assert np.linalg.norm(back.grid.center - thick.grid.center) < 0.4
-    on_t1gd = patient_mask(images[Sequence.T1GD])
+    on_t1gd = patient_mask(images[MRSequence.T1GD])
     assert aligned.moved(on_t1gd, moved) is on_t1gd
 
 
@@ -85,20 +85,20 @@ def patient_mask(image):
 
 def test_a_large_motion_is_doubtful(images, places):
     true = motion_of(9.0, 6.0, places.mean(0))
-    aligned = one_frame({**images, Sequence.T1: after(true, images[Sequence.T1])}, "visit 1")
+    aligned = one_frame({**images, MRSequence.T1: after(true, images[MRSequence.T1])}, "visit 1")
     (finding,) = aligned.findings
     assert finding.severity is Severity.ASSUMED
     assert "doubtful" in finding.what
-    off = np.linalg.inv(aligned.motions[Sequence.T1]) @ true
+    off = np.linalg.inv(aligned.motions[MRSequence.T1]) @ true
     assert np.linalg.norm(places @ off[:3, :3].T + off[:3, 3] - places, axis=1).mean() < 1.0
 
 
 def test_another_frame_is_registered(images, places):
     true = motion_of(15.0, 8.0, places.mean(0))
-    other = after(true, images[Sequence.FLAIR])
+    other = after(true, images[MRSequence.FLAIR])
     other = replace(other, grid=replace(other.grid, frame="another"))
-    aligned = one_frame({**images, Sequence.FLAIR: other}, "visit 1")
-    assert aligned.images[Sequence.FLAIR].frame == images[Sequence.T1GD].frame
+    aligned = one_frame({**images, MRSequence.FLAIR: other}, "visit 1")
+    assert aligned.images[MRSequence.FLAIR].frame == images[MRSequence.T1GD].frame
     assert "another frame of reference" in aligned.findings[0].what
-    off = np.linalg.inv(aligned.motions[Sequence.FLAIR]) @ true
+    off = np.linalg.inv(aligned.motions[MRSequence.FLAIR]) @ true
     assert np.linalg.norm(places @ off[:3, :3].T + off[:3, 3] - places, axis=1).mean() < 1.0

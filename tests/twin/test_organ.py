@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from tumortwin.errors import InputError
 from tumortwin.growth import simulate
 from tumortwin.growth.model import model_of
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.twin import build_twin
@@ -39,8 +39,8 @@ def scan(frame: str, motion: np.ndarray, radius: float, spacing=(3.0, 1.4, 1.4),
     t1 = 40 + organ * (260 + 60 * there) + 250 * ball + 12 * noise.standard_normal(shape)
     adc = np.where(ball, 1.0e-3, 1.8e-3 + 0.05e-3 * there) * organ + 0.03e-3 * noise.standard_normal(shape)
     images = {
-        Sequence.T1GD: Volume(np.abs(t1).astype(np.float32), grid, "a.u.", "T1Gd"),
-        Sequence.ADC: Volume(np.abs(adc).astype(np.float32), grid, "mm^2/s", "ADC"),
+        MRSequence.T1GD: Volume(np.abs(t1).astype(np.float32), grid, "a.u.", "T1Gd"),
+        MRSequence.ADC: Volume(np.abs(adc).astype(np.float32), grid, "mm^2/s", "ADC"),
     }
     masks = {"Breast": Mask(organ, grid, name="Breast"), "enhancing": Mask(ball, grid, name="enhancing")}
     return Visit(START, images, masks)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from tumortwin.geometry import average
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, TotalDose, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.phantom.anatomy import individual
@@ -62,7 +62,7 @@ def planned(patient, ct, motion):
     dose = on_ct(patient.dose)
     fractions = [t for t in patient.treatments if isinstance(t, Fraction)]
     map_ = on_ct(fractions[0].dose)
-    visit = Visit(patient.visits[1].date + timedelta(days=1), {Sequence.CT: ct})
+    visit = Visit(patient.visits[1].date + timedelta(days=1), {MRSequence.CT: ct})
     return Patient(
         patient.id,
         (*patient.visits[:2], visit),

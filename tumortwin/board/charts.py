@@ -17,7 +17,17 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from tumortwin.board.values import Band, Comparison, Course, DvhCurve, OrganDose, Parameter, PlanOption, Role, Scan
+from tumortwin.board.values import (
+    Comparison,
+    DvhCurve,
+    OptionRow,
+    OrganDose,
+    Parameter,
+    PredictedVolume,
+    Role,
+    Scan,
+    TimelineCourse,
+)
 from tumortwin.board.wording import name_of
 
 # the same hues as over images (slices.OUTLINE_COLORS), dark enough for white paper; Okabe & Ito (2008)
@@ -37,14 +47,14 @@ def plain(ax: Axes) -> None:
     ax.tick_params(color=QUIET, labelcolor=INK, width=0.6, length=2.5, labelsize="small", pad=2)
 
 
-def show_timeline(ax: Axes, courses: Sequence[Course], scans: Sequence[Scan]) -> list[Artist]:
+def show_timeline(ax: Axes, courses: Sequence[TimelineCourse], scans: Sequence[Scan]) -> list[Artist]:
     """Treatments as bars with a tick for each fraction or dose, and a mark for each scan; x in days.
 
     Parameters
     ----------
     ax : Axes
         Where to draw.
-    courses : sequence of Course
+    courses : sequence of TimelineCourse
         One row each.
     scans : sequence of Scan
         The last row.
@@ -77,7 +87,7 @@ def show_timeline(ax: Axes, courses: Sequence[Course], scans: Sequence[Scan]) ->
     return artists
 
 
-def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = ()) -> list[Artist]:
+def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[PredictedVolume] = ()) -> list[Artist]:
     """Observed volumes and the predicted median with its 90 % band, mL over days.
 
     Parameters
@@ -86,7 +96,7 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = ()) ->
         Where to draw.
     scans : sequence of Scan
         Filled if used to calibrate, hollow if held out.
-    bands : sequence of Band
+    bands : sequence of PredictedVolume
         Predictions.
     """
     artists: list[Artist] = []
@@ -134,7 +144,7 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = ()) ->
     return artists
 
 
-def explain_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[Band] = (), **legend: Any) -> Legend:
+def explain_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[PredictedVolume] = (), **legend: Any) -> Legend:
     """The legend of :func:`show_volumes`; further arguments go to ``ax.legend``."""
     handles = [
         Line2D(
@@ -184,7 +194,7 @@ def show_agreement(ax: Axes, comparisons: Sequence[Comparison]) -> list[Artist]:
 
 
 def show_outcomes(
-    ax: Axes, options: Sequence[PlanOption], outcome: str, label: str, horizon: float | None = None
+    ax: Axes, options: Sequence[OptionRow], outcome: str, label: str, horizon: float | None = None
 ) -> list[Artist]:
     """One row a schedule: the outcome's median and 90 % interval.
 
@@ -192,7 +202,7 @@ def show_outcomes(
     ----------
     ax : Axes
         Where to draw; rows at y = 0, 1, ... from the top.
-    options : sequence of PlanOption
+    options : sequence of OptionRow
         The schedules.
     outcome : str
         Which of their outcomes.
@@ -219,7 +229,7 @@ def show_outcomes(
     return artists
 
 
-def show_limits(ax: Axes, options: Sequence[PlanOption]) -> list[Artist]:
+def show_limits(ax: Axes, options: Sequence[OptionRow]) -> list[Artist]:
     """One row a schedule: each organ's dose in % of its limit, and the line at 100 %."""
     artists: list[Artist] = [ax.axvline(100, color=BROKEN, linewidth=0.8)]
     organs = list(dict.fromkeys(organ.organ for option in options for organ in option.organs))

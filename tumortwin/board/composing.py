@@ -15,16 +15,15 @@ from tumortwin.board.planned import dose_fields, plan_fields
 from tumortwin.board.report import BoardReport
 from tumortwin.board.slices import Plane, best_slice, reslice_grid
 from tumortwin.board.values import (
-    Band,
     Comparison,
-    Course,
-    Interval,
     Measure,
+    MethodScore,
     Panel,
     Parameter,
+    PredictedVolume,
     Role,
     Scan,
-    Score,
+    TimelineCourse,
 )
 from tumortwin.board.wording import OWN_METHOD
 from tumortwin.calibration.observation import contour_ml, contour_share
@@ -32,10 +31,11 @@ from tumortwin.errors import InputError
 from tumortwin.growth.parameters import SOURCES, UNITS
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence as MrSequence
+from tumortwin.imaging.sequence import MRSequence as MrSequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.planning.constraints import QUANTEC
 from tumortwin.planning.given_dose import GivenDose, given_dose
+from tumortwin.planning.options import Interval
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Calibration, Forecast
@@ -106,7 +106,10 @@ def compose(
         courses=_courses(twin, given),
         bands=()
         if forecast is None
-        else tuple(Band(q, forecast.days, b.median, b.p05, b.p95, forecast.start) for q, b in forecast.volumes.items()),
+        else tuple(
+            PredictedVolume(q, forecast.days, b.median, b.p05, b.p95, forecast.start)
+            for q, b in forecast.volumes.items()
+        ),
         panels=_panels(twin, roles, forecast, patient),
         comparisons=_comparisons(twin, roles, forecast),
         scores=scored,
@@ -146,20 +149,20 @@ def _clinical(clinical: Clinical) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _courses(twin: Twin, given: GivenDose | None) -> tuple[Course, ...]:
+def _courses(twin: Twin, given: GivenDose | None) -> tuple[TimelineCourse, ...]:
     courses = []
     if twin.removals:
         days = tuple(r.day for r in twin.removals)
-        courses.append(Course("surgery", "Resection", "", days, _spans(days)))
+        courses.append(TimelineCourse("surgery", "Resection", "", days, _spans(days)))
     if twin.irradiations:
         days = tuple(i.day for i in twin.irradiations)
         detail = f"{len(days)} fractions" if given is None else f"{given.schedule.total:.1f} Gy / {len(days)}"
-        courses.append(Course("radiotherapy", "Radiotherapy", detail, days, _spans(days)))
+        courses.append(TimelineCourse("radiotherapy", "Radiotherapy", detail, days, _spans(days)))
     drugs = list(dict.fromkeys((a.drug, a.amount, a.unit) for a in twin.administrations))
     for drug, amount, unit in drugs:
         days = tuple(a.day for a in twin.administrations if (a.drug, a.amount, a.unit) == (drug, amount, unit))
         detail = f"{amount:g} {str(unit).replace('m2', 'm²')} × {len(days)}"
-        courses.append(Course("drug", drug.capitalize(), detail, days, _spans(days)))
+        courses.append(TimelineCourse("drug", drug.capitalize(), detail, days, _spans(days)))
     return tuple(courses)
 
 
@@ -173,7 +176,7 @@ def _spans(days: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple(spans)
 
 
-def _scores(twin: Twin, forecast: Forecast | None) -> tuple[Score, ...]:
+def _scores(twin: Twin, forecast: Forecast | None) -> tuple[MethodScore, ...]:
     if forecast is None:
         return ()
     rows = []
@@ -182,7 +185,7 @@ def _scores(twin: Twin, forecast: Forecast | None) -> tuple[Score, ...]:
             continue
         for quantity, s in forecast.score(o).items():
             rows.append(
-                Score(
+                MethodScore(
                     o.date,
                     o.day,
                     OWN_METHOD,
@@ -201,7 +204,7 @@ def _scores(twin: Twin, forecast: Forecast | None) -> tuple[Score, ...]:
             ):
                 if np.isfinite(error):  # it is not where nothing was observed
                     rows.append(
-                        Score(
+                        MethodScore(
                             o.date,
                             o.day,
                             method,
@@ -251,7 +254,7 @@ def _quality(fit: Calibration) -> tuple[Measure, ...]:
     names = {"whole": "Misfit to FLAIR contours", "enhancing": "Misfit to T1Gd contours", "density": "Misfit to ADC"}
     rows += [Measure(names.get(kind, kind), sigma, "SD of a voxel", "") for kind, sigma in d.sigma.items()]
     rows.append(Measure("Draws that agree with the scans", 100 * d.accepted, "%", ""))
-    rows.append(Measure("Voxels that count as one", d.kappa, "1", "noise is correlated"))
+    rows.append(Measure("Effective voxels per sample", d.voxels_per_sample, "1", "noise is correlated"))
     if {"diffusivity", "proliferation_rate"} <= {u.name for u in fit.unknowns}:
         correlation = fit.correlation("diffusivity", "proliferation_rate")
         rows.append(Measure("Correlation of log D, log ρ", correlation, "1", ""))
@@ -270,7 +273,7 @@ def _limits(twin: Twin, fit: Calibration | None) -> tuple[str, ...]:
 
 
 def _left_out(
-    twin: Twin, fit: Calibration | None, scores: tuple[Score, ...], front: PlanFront | None
+    twin: Twin, fit: Calibration | None, scores: tuple[MethodScore, ...], front: PlanFront | None
 ) -> tuple[str, ...]:
     said = []
     if fit is None:

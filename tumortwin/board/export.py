@@ -316,7 +316,7 @@ class _Export:
         """Structures with the last predicted contours, and the schedules that the search found."""
         image, source = self._image(self._reference)
         masks = {
-            source.told(name): mask if mask.grid.matches(image.grid) else resample(mask, image.grid)
+            source.exported_name(name): mask if mask.grid.matches(image.grid) else resample(mask, image.grid)
             for name, mask in self.patient.structures.items()
             if mask.frame == image.frame
         }
@@ -342,10 +342,10 @@ class _Export:
         found = [option for option in front.options if option.source is Source.SEARCH] if front is not None else []
         target = next(
             (
-                source.told(name)
+                source.exported_name(name)
                 for kind in TARGETS
                 for name in self.patient.structures
-                if name.lower().startswith(kind) and source.told(name) in masks
+                if name.lower().startswith(kind) and source.exported_name(name) in masks
             ),
             None,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tumortwin.board.values import DvhCurve, Interval, OrganDose, PlanOption
+from tumortwin.board.values import DvhCurve, OptionRow, OrganDose
 from tumortwin.planning.constraints import QUANTEC, Constraint, Quantity, organ_named
 from tumortwin.planning.given_dose import GivenDose
 from tumortwin.planning.options import DEFINITIONS
@@ -46,7 +46,7 @@ def plan_fields(front: PlanFront | None) -> dict[str, Any]:
     horizon = front.calibration.twin.date(front.horizon)
     return {
         "options": tuple(
-            PlanOption(
+            OptionRow(
                 o.name,
                 o.source.value,
                 len(o.schedule.doses),
@@ -55,10 +55,7 @@ def plan_fields(front: PlanFront | None) -> dict[str, Any]:
                 o.tumor_bed,
                 o.tumor_eqd2,
                 _organs(o.organs, len(o.schedule.doses)),
-                {
-                    key: Interval(i.median, i.low, i.high)
-                    for key, i in (("progression_days", o.outcome.progression), ("final_ml", o.outcome.final_ml))
-                },
+                {"progression_days": o.outcome.progression, "final_ml": o.outcome.final_ml},
             )
             for o in front.options
         ),
@@ -76,16 +73,16 @@ def plan_fields(front: PlanFront | None) -> dict[str, Any]:
 def _organs(effects: Iterable[OrganEffect], fractions: int) -> tuple[OrganDose, ...]:
     organs = []
     for effect in effects:
-        for tick in effect.ticks:
-            c, ntcp = tick.constraint, tick.constraint.quantity is Quantity.NTCP
+        for check in effect.checks:
+            c, ntcp = check.constraint, check.constraint.quantity is Quantity.NTCP
             scale, metric = (100.0, "NTCP %") if ntcp else (1.0, "EQD2 Gy of the hottest 0.03 mL")
             organs.append(
                 OrganDose(
                     effect.structure,
                     metric,
-                    scale * tick.value,
+                    scale * check.value,
                     scale * c.limit,
-                    tick.met,
+                    check.met,
                     f"{c.risk}: {c.reference}",
                     None if ntcp else _physical(c, fractions),
                 )

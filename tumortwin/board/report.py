@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from tumortwin import archive
 from tumortwin.board.values import (
-    Band,
     Comparison,
-    Course,
     DvhCurve,
     Measure,
+    MethodScore,
+    OptionRow,
     OrganDose,
     Panel,
     Parameter,
-    PlanOption,
+    PredictedVolume,
     Scan,
-    Score,
+    TimelineCourse,
 )
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding
@@ -61,7 +61,7 @@ class BoardReport:
         The pictures, all of one slice.
     comparisons, scores : tuples
         Predicted against observed.
-    options : tuple of PlanOption
+    options : tuple of OptionRow
         Schedules.
     outcome_names : mapping of str to str
         Outcomes of the options: key, and label with unit; the first is charted.
@@ -95,12 +95,12 @@ class BoardReport:
     input_hash: str
     clinical: tuple[str, ...] = ()
     scans: tuple[Scan, ...] = ()
-    courses: tuple[Course, ...] = ()
-    bands: tuple[Band, ...] = ()
+    courses: tuple[TimelineCourse, ...] = ()
+    bands: tuple[PredictedVolume, ...] = ()
     panels: tuple[Panel, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    scores: tuple[Score, ...] = ()
-    options: tuple[PlanOption, ...] = ()
+    scores: tuple[MethodScore, ...] = ()
+    options: tuple[OptionRow, ...] = ()
     outcome_names: Mapping[str, str] = field(default_factory=dict)
     horizon_days: float | None = None
     dvh: tuple[DvhCurve, ...] = ()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin.imaging.volume import Volume
+from tumortwin.planning.options import Interval
 
 
 class Role(StrEnum):
@@ -19,15 +20,6 @@ class Role(StrEnum):
     FITTED = "calibration"
     HELD_OUT = "held out"
     OBSERVED = "observed"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A median and its 5th to 95th percentile. An end that is not reached within the horizon is infinite."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +45,7 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
+class PredictedVolume:
     """A predicted volume over time: median and 90 % interval, mL.
 
     Parameters
@@ -77,7 +69,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Course:
+class TimelineCourse:
     """A treatment on the timeline.
 
     Parameters
@@ -151,7 +143,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Score:
+class MethodScore:
     """How one method predicted one held-out region.
 
     Parameters
@@ -251,7 +243,7 @@ class OrganDose:
 
 
 @dataclass(frozen=True, eq=False)
-class PlanOption:
+class OptionRow:
     """One schedule and what the twin says of it.
 
     Parameters

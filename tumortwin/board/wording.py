@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tumortwin.board.slices import cut_at
-from tumortwin.board.values import Interval, OrganDose, Panel, Parameter, PlanOption, Role, Score
+from tumortwin.board.values import MethodScore, OptionRow, OrganDose, Panel, Parameter, Role
+from tumortwin.planning.options import Interval
 
 if TYPE_CHECKING:
     from tumortwin.board.report import BoardReport
@@ -92,7 +93,7 @@ def organ(dose: OrganDose) -> str:
     return f"{number(dose.value)} / {number(dose.limit)}{'' if dose.met else ' !'}"
 
 
-def schedule(option: PlanOption) -> str:
+def schedule(option: OptionRow) -> str:
     """``30 x 2 Gy`` or a dash without radiotherapy."""
     return f"{option.fractions} × {number(option.dose_per_fraction)}" if option.fractions else "–"
 
@@ -172,25 +173,25 @@ def headline(report: BoardReport) -> str:
 OWN_METHOD = "tumortwin"
 
 
-def observed_ml(score: Score) -> float:
+def observed_ml(score: MethodScore) -> float:
     """What was observed, mL."""
     return score.volume_ml - score.error_ml
 
 
-def predicted_ml(score: Score) -> str:
+def predicted_ml(score: MethodScore) -> str:
     """The predicted volume, with its interval if it has one."""
     if score.low_ml is None or score.high_ml is None:
         return number(score.volume_ml)
     return interval(Interval(score.volume_ml, score.low_ml, score.high_ml))
 
 
-def last_scores(report: BoardReport) -> tuple[Score, ...]:
+def last_scores(report: BoardReport) -> tuple[MethodScore, ...]:
     """The scores of the latest held-out scan."""
     last = max((s.day for s in report.scores), default=0.0)
     return tuple(s for s in report.scores if s.day == last)
 
 
-def score_cells(score: Score) -> tuple[str, str, str, str]:
+def score_cells(score: MethodScore) -> tuple[str, str, str, str]:
     """Method, Dice, volume (with its interval) and relative error."""
     return (
         score.method,

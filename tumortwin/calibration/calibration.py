@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
-from tumortwin.calibration.course import Box, Course, Trajectory, cropped, growth_parameters, slices_of
+from tumortwin.calibration.course import Box, GrowthCourse, Trajectory, cropped, growth_parameters, slices_of
 from tumortwin.calibration.forecast import Band, Forecast, ForecastField
 from tumortwin.calibration.observation import QUANTITIES
 from tumortwin.calibration.unknowns import CLEARANCE, Unknown
@@ -82,8 +82,9 @@ class Diagnostics:
         density for "density". This is the measure of how well the model fits.
     correlation_mm : tuple of 3 float
         Correlation length of the residuals along z, y, x.
-    kappa : float
-        Voxels that count as one: neighbors, and the same place in other contours and at other visits.
+    voxels_per_sample : float
+        Effective voxels per independent sample. Errors are correlated: between neighbors, and at one place over
+        contours and visits.
     wall_density : float
         Highest density on the faces of the fit's box.
     accepted : float
@@ -95,7 +96,7 @@ class Diagnostics:
     reduced_chi2: Mapping[str, float]
     sigma: Mapping[str, float]
     correlation_mm: tuple[float, ...]
-    kappa: float
+    voxels_per_sample: float
     wall_density: float
     accepted: float = 1.0
 
@@ -150,9 +151,9 @@ class Calibration:
     ensemble: NDArray[np.float64] | None = None
 
     @cached_property
-    def course(self) -> Course:
+    def course(self) -> GrowthCourse:
         """The growth problem on the box."""
-        return Course(cropped(self.twin, self.box), self.start, self.center)
+        return GrowthCourse(cropped(self.twin, self.box), self.start, self.center)
 
     @property
     def values(self) -> dict[str, float]:

@@ -73,7 +73,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class GrowthCourse:
     """The part of a twin that its tumor can reach, and where the tumor was at the first scan.
 
     Parameters

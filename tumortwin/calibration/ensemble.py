@@ -11,7 +11,7 @@ ENSEMBLE = 32
 """Draws that are kept for forecasts."""
 
 
-def agreeing(
+def rejection_sampling(
     problem: Problem, theta: Vector, covariance: Matrix, curvature: Matrix, weight: float, rng: np.random.Generator
 ) -> tuple[Vector, float]:
     """Draws from the normal posterior that agree with the scans, and the share of all draws that did.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tumortwin.calibration import unknowns as known
 from tumortwin.calibration.calibration import Calibration, Diagnostics
-from tumortwin.calibration.course import Course, cropped, slices_of
-from tumortwin.calibration.ensemble import ENSEMBLE, agreeing
+from tumortwin.calibration.course import GrowthCourse, cropped, slices_of
+from tumortwin.calibration.ensemble import ENSEMBLE, rejection_sampling
 from tumortwin.calibration.observation import (
     BLUR_MM,
     REACH_MM,
@@ -25,7 +25,7 @@ from tumortwin.calibration.observation import (
 from tumortwin.calibration.outline import ellipsoid_of, tumor_box
 from tumortwin.calibration.problem import Problem
 from tumortwin.calibration.search import Budget, best_start, descend
-from tumortwin.calibration.uncertainty import correlation_lengths, covariance, kappa, repetition
+from tumortwin.calibration.uncertainty import correlation_lengths, covariance, repetition, voxels_per_sample
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.progress import Progress, silent
@@ -86,7 +86,7 @@ def calibrate(
 
     Notes
     -----
-    Priors are weighted by kappa, the number of voxels that count as one; standard deviations and kappa are
+    Priors are weighted by the effective number of voxels per sample; it and the standard deviations are
     estimated from the residuals of a first fit, and the fit goes on with them.
     """
     used = _chosen(twin.observations, visits)
@@ -95,14 +95,14 @@ def calibrate(
     spacing = min(twin.domain.grid.spacing)
 
     lengths = np.full(3, FIRST_LENGTH_MM / spacing)
-    start = best_start(problem, start, kappa(lengths))
-    theta, _ = descend(problem, start, kappa(lengths), budget, tolerance=3e-2)
+    start = best_start(problem, start, voxels_per_sample(lengths))
+    theta, _ = descend(problem, start, voxels_per_sample(lengths), budget, tolerance=3e-2)
     # the scans' own misfit says how far each kind of data can be trusted, and over what distance it errs together
     rough = problem.residuals(theta)
     problem.channels = reweighted(problem.channels, rough)
     lengths = np.maximum(correlation_lengths(problem.channels, rough), min(o.correlation_mm for o in used) / spacing)
     repeated = repetition(problem.channels, rough)
-    weight = repeated * kappa(lengths)
+    weight = repeated * voxels_per_sample(lengths)
     theta, converged = descend(problem, theta, weight, budget, tolerance=2e-3)
     residuals, jacobians = problem.residuals(theta), problem.jacobian(theta)
     spread, curvature = covariance(problem.channels, jacobians, problem.prior_precision, lengths, repeated)
@@ -116,24 +116,26 @@ def calibrate(
     seed = int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
     generator = np.random.default_rng(seed)
     ensemble = generator.multivariate_normal(mean, full, size=ENSEMBLE, method="eigh")
-    ensemble[:, at], accepted = agreeing(problem, theta, spread, curvature, weight, generator)
+    ensemble[:, at], accepted = rejection_sampling(problem, theta, spread, curvature, weight, generator)
 
     kinds = sorted({c.kind for c in problem.channels})
-    told = [r[informative(c, r)] for c, r in zip(problem.channels, residuals, strict=True)]
+    informed = [r[informative(c, r)] for c, r in zip(problem.channels, residuals, strict=True)]
     living = problem.trajectory(theta).living
     diagnostics = Diagnostics(
         solves=budget.solves,
         converged=converged,
         reduced_chi2={
             kind: float(
-                np.mean(np.concatenate([t for c, t in zip(problem.channels, told, strict=True) if c.kind == kind]) ** 2)
+                np.mean(
+                    np.concatenate([t for c, t in zip(problem.channels, informed, strict=True) if c.kind == kind]) ** 2
+                )
             )
             for kind in kinds
         },
         # scans soon after radiotherapy have a larger one
         sigma={kind: min(c.sigma for c in problem.channels if c.kind == kind) for kind in kinds},
         correlation_mm=tuple(float(x) for x in lengths * spacing),
-        kappa=weight,
+        voxels_per_sample=weight,
         accepted=accepted,
         wall_density=float(max(np.take(living, i, axis).max() for axis in (1, 2, 3) for i in (0, -1))),
     )
@@ -170,7 +172,7 @@ def _problem(
     first = next(o for o in here if o.whole.any() or contour_share(o, "enhancing").any())
     center, radius, shape = ellipsoid_of(first, min(grid.spacing))
     corner = np.array([inner[0] - outer[0] for inner, outer in zip(near, box, strict=True)])
-    course = Course(cropped(twin, box), used[0].day, center + corner)
+    course = GrowthCourse(cropped(twin, box), used[0].day, center + corner)
     table = (
         known.DIFFUSIVITY,
         known.PROLIFERATION,

@@ -93,9 +93,9 @@ class Regions:
         distance = (odds[0] - np.float32(threshold)) / odds[1] + np.float32(outward)
         return np.clip(0.5 + distance / min(self._spacing), 0, 1)
 
-    def blurred(self, share: NDArray[np.floating], told: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    def blurred(self, share: NDArray[np.floating], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """The part of a region inside the domain (and where a visit tells of it), blurred."""
-        inside = (share * (self._mask if told is None else self._mask & told)).astype(np.float32)
+        inside = (share * (self._mask if valid is None else self._mask & valid)).astype(np.float32)
         return ndimage.gaussian_filter(inside, self._sigma, truncate=3, mode="constant")
 
 
@@ -117,7 +117,7 @@ class Channel:
         Standard deviation of one voxel's residual.
     segmented : bool
         Whether an algorithm drew the contour; at other visits a person did.
-    told : (z, y, x) bool array or None
+    valid : (z, y, x) bool array or None
         Voxels that the visit tells of, before blurring; all if None.
     """
 
@@ -127,7 +127,7 @@ class Channel:
     data: NDArray[np.float32]
     sigma: float
     segmented: bool = False
-    told: NDArray[np.bool_] | None = None
+    valid: NDArray[np.bool_] | None = None
 
 
 def residuals(
@@ -155,7 +155,7 @@ def residuals(
             threshold = float(logit(values[QUANTITIES[c.kind].name]))
             outward = values[READERS[c.kind].name] if c.segmented else 0.0
             region = regions.inside(odds[c.visit], threshold, outward)
-            predicted = regions.blurred(region, c.told)[c.where].astype(np.float64)
+            predicted = regions.blurred(region, c.valid)[c.where].astype(np.float64)
         found.append((predicted - c.data) / c.sigma)
     return found
 
@@ -219,12 +219,12 @@ def channels(
             # where anything was outlined, an empty region says "none"; where nothing was, nobody may have looked
             if not share.any() and not (kind in o.volumes_ml and o.whole.any()):
                 continue
-            told = o.necrosis < 0.25 if treated and kind == "enhancing" and o.necrosis.any() else None
-            where = compared if told is None else compared & told
+            valid = o.necrosis < 0.25 if treated and kind == "enhancing" and o.necrosis.any() else None
+            where = compared if valid is None else compared & valid
             if where.any():
                 machine = segmented(o, kind)
                 sigma = CONTOUR_SIGMA * factor * (SEGMENTED_SIGMA if machine else 1.0)
-                found.append(Channel(visit, kind, where, regions.blurred(share, told)[where], sigma, machine, told))
+                found.append(Channel(visit, kind, where, regions.blurred(share, valid)[where], sigma, machine, valid))
         where = compared & np.isfinite(o.density)
         if where.any():
             sigma = factor * float(np.hypot(o.sigma, MODEL_SIGMA))

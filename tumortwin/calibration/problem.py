@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.calibration.course import Course, Plans, Trajectory, Window
+from tumortwin.calibration.course import GrowthCourse, Plans, Trajectory, Window
 from tumortwin.calibration.observation import Channel, Regions, residuals
 from tumortwin.calibration.unknowns import CLEARANCE, Unknown
 from tumortwin.threads import pool_of
@@ -22,7 +22,7 @@ class Problem:
 
     Parameters
     ----------
-    course : Course
+    course : GrowthCourse
         The growth problem.
     window : tuple of slice
         Part of the course's box that the channels are on.
@@ -42,7 +42,7 @@ class Problem:
 
     def __init__(
         self,
-        course: Course,
+        course: GrowthCourse,
         window: Window,
         days: Sequence[float],
         channels: Sequence[Channel],

@@ -1,8 +1,9 @@
 """How well the unknowns are known when neighboring voxels err together.
 
 Residuals of images are correlated over millimetres. Counting every voxel as independent makes intervals several times
-too small and priors that many times too weak. The number of voxels that count as one, kappa, is measured on the
-residuals; the priors are multiplied by it, and the covariance is the larger of the tempered one and the sandwich.
+too small and priors that many times too weak. The effective number of voxels per independent
+sample is measured on the residuals; the precisions of the priors are multiplied by it, and the covariance is an upper
+bound of the tempered one and the sandwich.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def correlation_lengths(channels: Sequence[Channel], residuals: Sequence[NDArray
     return np.array(lengths)
 
 
-def kappa(lengths: NDArray[np.float64]) -> float:
-    """Voxels that count as one: the volume integral of the correlation, in voxels; at least 1."""
+def voxels_per_sample(lengths: NDArray[np.float64]) -> float:
+    """Voxels per independent sample: the volume integral of the correlation, in voxels; at least 1."""
     return float(max(1.0, np.prod(np.sqrt(2 * np.pi) * lengths)))
 
 
@@ -109,12 +110,12 @@ def covariance(
     lengths : (3,) array
         Correlation lengths of the residuals in voxels.
     repeated : float
-        Contours that say the same as one; multiplies kappa and M.
+        Contours that say the same as one; multiplies the effective voxels per sample, v, and M.
 
     Returns
     -------
     covariance : (k, k) array
-        Per direction the larger of kappa H^-1 and H^-1 (M + kappa P) H^-1 with H = J'J + kappa P and M = J'CJ.
+        Per direction the larger of v H^-1 and H^-1 (M + v P) H^-1 with H = J'J + v P and M = J'CJ.
     curvature : (k, k) array
         H.
 
@@ -123,16 +124,16 @@ def covariance(
     Huber 1967; White 1982 (doi:10.2307/1912526) for the sandwich; Liang & Zeger 1986 (doi:10.1093/biomet/73.1.13) for
     correlated data.
     """
-    factor = repeated * kappa(lengths)
+    factor = repeated * voxels_per_sample(lengths)
     normal = sum(j.T @ j for j in jacobians)
     middle = repeated * sum(j.T @ correlated(c, j, lengths) for c, j in zip(channels, jacobians, strict=True))
     curvature = normal + factor * np.diag(prior)
     inverse = np.linalg.inv(curvature)
     sandwich = inverse @ (middle + factor * np.diag(prior)) @ inverse
-    return larger(factor * inverse, (sandwich + sandwich.T) / 2), curvature
+    return covariance_upper_bound(factor * inverse, (sandwich + sandwich.T) / 2), curvature
 
 
-def larger(a: Matrix, b: Matrix) -> Matrix:
+def covariance_upper_bound(a: Matrix, b: Matrix) -> Matrix:
     """The smallest covariance of this family that is nowhere below a or b.
 
     In coordinates where a is the unit matrix, the eigenvalues of b below 1 are raised to 1.

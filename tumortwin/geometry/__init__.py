@@ -1,6 +1,7 @@
 """Where the tumor is: registration, brain, tissue and tumor, cell density, and the domain it grows in."""
 
-from tumortwin.geometry.brain.atlas import AtlasOnHead, lay_atlas
+from tumortwin.deprecation import renamed
+from tumortwin.geometry.brain.atlas import AtlasOnHead, register_atlas
 from tumortwin.geometry.brain.tissue import Tissue, classify
 from tumortwin.geometry.displacement import Deformation
 from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
@@ -10,7 +11,12 @@ from tumortwin.geometry.editing.strokes import Edited, Stroke
 from tumortwin.geometry.head import Head, normalized, read_head
 from tumortwin.geometry.measures.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
 from tumortwin.geometry.measures.lesions import Lesion, Lesions, measure_lesions
-from tumortwin.geometry.measures.outline_density import Cellularity, Front, density_from_both, density_from_outlines
+from tumortwin.geometry.measures.outline_density import (
+    Cellularity,
+    OutlineDensity,
+    density_from_both,
+    density_from_outlines,
+)
 from tumortwin.geometry.measures.response import Response, measure
 from tumortwin.geometry.pose import Aligned, given_pose, one_frame, pose_of
 from tumortwin.geometry.registration.deformation import deform
@@ -32,12 +38,12 @@ __all__ = [
     "Deformation",
     "Domain",
     "Edited",
-    "Front",
     "Head",
     "Hinted",
     "Lesion",
     "Lesions",
     "Normalized",
+    "OutlineDensity",
     "Refinement",
     "Region",
     "Registration",
@@ -60,7 +66,6 @@ __all__ = [
     "find_tumor",
     "given_pose",
     "hold_over_visits",
-    "lay_atlas",
     "measure",
     "measure_lesions",
     "noise_of",
@@ -72,6 +77,7 @@ __all__ = [
     "read_transform",
     "refine",
     "register",
+    "register_atlas",
     "resolution_findings",
     "segment_from_box",
     "segment_from_click",
@@ -79,3 +85,5 @@ __all__ = [
     "smallest_adc",
     "smooth_over_visits",
 ]
+
+__getattr__ = renamed(__name__, {"Front": "OutlineDensity", "lay_atlas": "register_atlas"})

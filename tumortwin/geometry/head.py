@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.brain.atlas import AtlasOnHead, lay_atlas
+from tumortwin.geometry.brain.atlas import AtlasOnHead, register_atlas
 from tumortwin.geometry.brain.bias import flatten
 from tumortwin.geometry.brain.check import check_brain
 from tumortwin.geometry.brain.tissue import Tissue, classify
@@ -20,7 +20,7 @@ from tumortwin.geometry.segmentation.regions import Region, united
 from tumortwin.geometry.segmentation.tumor import Normalized, TumorMasks, find_tumor
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, TISSUE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
 GUARD_MM = 3.0
@@ -33,7 +33,7 @@ class Head:
 
     Parameters
     ----------
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The visit's images; T1, T1Gd, FLAIR and T2 without their slow field, in units of white matter's signal.
     tissue : Tissue
         White and grey matter and CSF.
@@ -47,7 +47,7 @@ class Head:
         The atlas on the visit: what tissue it expects where a resection left a cavity.
     """
 
-    images: Mapping[Sequence, Volume]
+    images: Mapping[MRSequence, Volume]
     tissue: Tissue
     tumor: TumorMasks
     near_tumor: NDArray[np.bool_]
@@ -56,7 +56,7 @@ class Head:
 
 
 def read_head(
-    images: Mapping[Sequence, Volume],
+    images: Mapping[MRSequence, Volume],
     drawn: Mapping[Region, Mask],
     where: str = "",
     *,
@@ -67,7 +67,7 @@ def read_head(
 
     Parameters
     ----------
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         In one frame of reference.
     drawn : mapping of Region to Mask
         Drawn parts of the tumor, in the same frame.
@@ -91,7 +91,7 @@ def read_head(
             "choose another reference visit"
         )
     findings = []
-    if key is not Sequence.T1:
+    if key is not MRSequence.T1:
         findings.append(
             Finding(
                 f"no T1 image without contrast agent at the reference visit: tissue is told from {key}",
@@ -104,7 +104,7 @@ def read_head(
     known = united(*drawn.values()) if drawn else None
     if brain is not None and not brain.array.any():
         raise InputError(f"{where}: the mask {brain.name or 'brain'!r} is empty: draw it again, or leave it out")
-    prior = lay_atlas(image, known, brain)
+    prior = register_atlas(image, known, brain)
     given = None
     if brain is not None:
         given = average(brain, prior.grid) > 0.5
@@ -129,7 +129,7 @@ def read_head(
         near = _guard(tumor.whole if tumor.cavity is None else united(tumor.whole, tumor.cavity), prior.grid)
     tissue = classify(image, prior, near, given)
     findings += check_drawn(normalized(images, tissue, near), drawn, where) if drawn else []
-    findings += check_brain(image, tissue, prior, near, where, t1=key in (Sequence.T1, Sequence.T1GD))
+    findings += check_brain(image, tissue, prior, near, where, t1=key in (MRSequence.T1, MRSequence.T1GD))
     even = {
         s: flatten(v, tissue.grid, tissue.white, tissue.grey, near) if s in NORMALIZED else v for s, v in images.items()
     }
@@ -137,7 +137,7 @@ def read_head(
 
 
 def normalized(
-    images: Mapping[Sequence, Volume],
+    images: Mapping[MRSequence, Volume],
     tissue: Tissue,
     exclude: NDArray[np.bool_],
     transform: NDArray[np.float64] | None = None,
@@ -148,7 +148,7 @@ def normalized(
 
     Parameters
     ----------
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The visit's, in one frame of reference.
     tissue : Tissue
         Of the reference visit.
@@ -177,9 +177,9 @@ def normalized(
                 findings.append(Finding(f"{sequence}: {error}", where, "the image is left out", Severity.LEFT_OUT))
     if findings and not ready:
         raise InputError("; ".join(f.what for f in findings))
-    if Sequence.ADC in images and images[Sequence.ADC].unit == "mm^2/s":
-        adc = resample(images[Sequence.ADC], grid).array
-        ready[Sequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
+    if MRSequence.ADC in images and images[MRSequence.ADC].unit == "mm^2/s":
+        adc = resample(images[MRSequence.ADC], grid).array
+        ready[MRSequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
     back = np.asarray(np.linalg.inv(matrix), np.float64)
     brain, white, grey = (
         resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array

@@ -20,12 +20,12 @@ from tumortwin.geometry.registration.small_motion import small_motion
 from tumortwin.geometry.sampling import isotropic
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Mask, Volume
 
 AnyVolume = TypeVar("AnyVolume", bound=Volume)
 
-DIFFUSION = {Sequence.ADC, Sequence.DWI}
+DIFFUSION = {MRSequence.ADC, MRSequence.DWI}
 CLEAR_MM = 0.5
 CLEAR_TIMES = 2.0
 """A motion between series is undone if it is farther than this, and than this many residuals of its estimate."""
@@ -36,7 +36,7 @@ LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 
 
 def pose_of(
-    head: Head, images: Mapping[Sequence, Volume], where: str = "", *, tumor: Mask | None = None
+    head: Head, images: Mapping[MRSequence, Volume], where: str = "", *, tumor: Mask | None = None
 ) -> Registration:
     """How another visit's head lies: register it to the reference on the best image both have.
 
@@ -49,7 +49,7 @@ def pose_of(
     ----------
     head : Head
         The reference visit.
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The other visit's.
     where : str
         The visit, for findings.
@@ -107,7 +107,7 @@ def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, wh
 
 
 def given_pose(
-    head: Head, images: Mapping[Sequence, Volume], matrix: NDArray[np.float64], source: str, where: str = ""
+    head: Head, images: Mapping[MRSequence, Volume], matrix: NDArray[np.float64], source: str, where: str = ""
 ) -> Registration:
     """A pose that was given, with the same measures of quality as one that was found.
 
@@ -115,7 +115,7 @@ def given_pose(
     ----------
     head : Head
         The reference visit.
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The other visit's.
     matrix : (4, 4) array
         A rigid motion, world of the reference to world of the visit.
@@ -163,7 +163,7 @@ def given_pose(
 
 
 def bend(
-    head: Head, images: Mapping[Sequence, Volume], tumor: Mask, transform: NDArray[np.float64], where: str = ""
+    head: Head, images: Mapping[MRSequence, Volume], tumor: Mask, transform: NDArray[np.float64], where: str = ""
 ) -> Deformation:
     """How the brain deformed since the reference visit, away from both visits' tumors.
 
@@ -171,7 +171,7 @@ def bend(
     ----------
     head : Head
         The reference visit.
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The other visit's.
     tumor : Mask
         The whole tumor at the other visit, in its frame of reference.
@@ -198,8 +198,8 @@ def bend(
 
 
 def compared_images(
-    reference: Mapping[Sequence, Volume], images: Mapping[Sequence, Volume], where: str
-) -> tuple[Sequence, Sequence]:
+    reference: Mapping[MRSequence, Volume], images: Mapping[MRSequence, Volume], where: str
+) -> tuple[MRSequence, MRSequence]:
     """The image of the reference and the visit's that are compared: the same sequence if there is one.
 
     Raises
@@ -227,19 +227,19 @@ class Aligned:
 
     Parameters
     ----------
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The same voxels; the grids of those that had moved lie where the head was in the pose image.
-    motions : mapping of Sequence to (4, 4) array
+    motions : mapping of MRSequence to (4, 4) array
         World of the pose image to the world that the file gives each image; the identity for those that had not moved.
     findings : tuple of Finding
         What had moved.
     """
 
-    images: Mapping[Sequence, Volume]
-    motions: Mapping[Sequence, NDArray[np.float64]]
+    images: Mapping[MRSequence, Volume]
+    motions: Mapping[MRSequence, NDArray[np.float64]]
     findings: tuple[Finding, ...] = ()
 
-    def moved(self, mask: Mask, before: Mapping[Sequence, Volume]) -> Mask:
+    def moved(self, mask: Mask, before: Mapping[MRSequence, Volume]) -> Mask:
         """A mask along with the image on whose voxels it was drawn, as the visit was before; else as it is."""
         own = [s for s in POSE_ORDER if s in before and before[s].grid.matches(mask.grid)]
         return mask if not own else placed(mask, self.motions[own[0]], self.images[own[0]].frame)
@@ -262,7 +262,7 @@ def placed(volume: AnyVolume, motion: NDArray[np.float64], frame: str | None) ->
     return replace(volume, grid=replace(volume.grid, affine=np.linalg.inv(motion) @ volume.affine, frame=frame))
 
 
-def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
+def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
     """Bring a visit's images to where its pose image shows the head.
 
     Within one frame of reference the scanner's coordinates are nearly right, but people move by a millimeter or three
@@ -274,7 +274,7 @@ def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
 
     Parameters
     ----------
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The visit's.
     where : str
         The visit, for findings.
@@ -285,7 +285,7 @@ def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
     if key is None:
         return Aligned(dict(images), motions)
     still, head = images[key], None
-    done: dict[Sequence, NDArray[np.float64]] = {}
+    done: dict[MRSequence, NDArray[np.float64]] = {}
     for sequence in (s for s in POSE_ORDER[1:] if s in images and s is not key):
         image = images[sequence]
         twin = next((s for s in done if {s, sequence} == DIFFUSION and images[s].grid.matches(image.grid)), None)
@@ -313,7 +313,7 @@ def one_frame(images: Mapping[Sequence, Volume], where: str) -> Aligned:
 
 
 def _within(
-    still: Volume, image: Volume, head: Mask, what: str, key: Sequence, where: str
+    still: Volume, image: Volume, head: Mask, what: str, key: MRSequence, where: str
 ) -> tuple[NDArray[np.float64], list[Finding]]:
     """The motion between two series of a visit, if it is clear, and a finding that says it."""
     found = small_motion(still, image, head, enough_mm=CLEAR_MM)

@@ -40,14 +40,14 @@ from tumortwin.imaging.reading.inventory import (
     take_inventory,
 )
 from tumortwin.imaging.reading.pixels import load
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, AcquiredPoint, SeriesInfo, Study
 from tumortwin.imaging.volume import Grid, TotalDose
 from tumortwin.progress import Progress, silent
 
 
 def scan_folder(
-    path: str | os.PathLike[str], *, sequences: Mapping[str, Sequence] | None = None, progress: Progress = silent
+    path: str | os.PathLike[str], *, sequences: Mapping[str, MRSequence] | None = None, progress: Progress = silent
 ) -> Study:
     """Say what is in a folder without reading pixels (but for planes that lie at one position).
 
@@ -55,7 +55,7 @@ def scan_folder(
     ----------
     path : path-like
         The folder; all below it is looked at.
-    sequences : mapping of str to Sequence, optional
+    sequences : mapping of str to MRSequence, optional
         What a series shows, by Series Instance UID or by a pattern for its description: overrules recognition.
     progress : Progress
         Called with each file.
@@ -79,7 +79,7 @@ def scan_folder(
 def read_folder(
     path: str | os.PathLike[str],
     *,
-    sequences: Mapping[str, Sequence] | None = None,
+    sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     progress: Progress = silent,
     strict: bool = False,
@@ -93,7 +93,7 @@ def read_folder(
     ----------
     path : path-like
         The folder; all below it is looked at.
-    sequences : mapping of str to Sequence, optional
+    sequences : mapping of str to MRSequence, optional
         What a series shows, by Series Instance UID or by a pattern for its description: overrules recognition.
     adc_unit : float, optional
         mm^2/s per stored unit of the ADC maps, e.g. 1e-6: overrules what the files say.
@@ -162,12 +162,12 @@ def _read_image(line: Line, reading: Reading, adc_unit: float | None) -> None:
     date, sequence = info.date, info.sequence
 
     def read(sources: dict[str, str]) -> None:
-        if sequence is Sequence.ADC:
+        if sequence is MRSequence.ADC:
             volume, findings = load_adc(stack, sources, adc_unit)
         else:
-            volume, findings = load(stack, sources, unit="HU" if sequence is Sequence.CT else "a.u.")
+            volume, findings = load(stack, sources, unit="HU" if sequence is MRSequence.CT else "a.u.")
         reading.findings.extend(findings)
-        b_value = stack.first.b_value if sequence is Sequence.DWI else None
+        b_value = stack.first.b_value if sequence is MRSequence.DWI else None
         reading.images.append(AcquiredImage(volume, sequence, date, info.uid, info.study_uid, b_value))
 
     reading.attempt(line, stack.first.instance, read)
@@ -178,7 +178,7 @@ def _add_computed_adc(reading: Reading) -> None:
     for image in reading.images:
         studies[image.study_uid].append(image)
     for images in studies.values():
-        computed = None if any(i.sequence is Sequence.ADC for i in images) else compute_adc(images)
+        computed = None if any(i.sequence is MRSequence.ADC for i in images) else compute_adc(images)
         if isinstance(computed, Finding):
             reading.findings.append(computed)
         elif computed is not None:

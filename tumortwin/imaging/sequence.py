@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tumortwin.deprecation import renamed
+
 if TYPE_CHECKING:
     from tumortwin.imaging.volume import Volume
 
 
-class Sequence(StrEnum):
+class MRSequence(StrEnum):
     """What an MR (or CT) image shows."""
 
     T1 = "T1"
@@ -23,17 +25,20 @@ class Sequence(StrEnum):
     OTHER = "other"
 
 
-POSE_ORDER = (Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC, Sequence.DWI)
+POSE_ORDER = (MRSequence.T1GD, MRSequence.T1, MRSequence.FLAIR, MRSequence.T2, MRSequence.ADC, MRSequence.DWI)
 """Which image stands for a visit's pose."""
 
 
-TISSUE_ORDER = (Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.T2)
+TISSUE_ORDER = (MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR, MRSequence.T2)
 """Which image tells the tissues."""
 
 
-NORMALIZED = (Sequence.T1GD, Sequence.T1, Sequence.FLAIR, Sequence.T2)
+NORMALIZED = (MRSequence.T1GD, MRSequence.T1, MRSequence.FLAIR, MRSequence.T2)
 
 
-def first_of(order: tuple[Sequence, ...], images: Mapping[Sequence, Volume]) -> Sequence | None:
+def first_of(order: tuple[MRSequence, ...], images: Mapping[MRSequence, Volume]) -> MRSequence | None:
     """The first sequence of an order that is among the images."""
     return next((sequence for sequence in order if sequence in images), None)
+
+
+__getattr__ = renamed(__name__, {"Sequence": "MRSequence"})

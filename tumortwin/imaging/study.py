@@ -9,7 +9,7 @@ from datetime import datetime
 from tumortwin.imaging.findings import Finding, refuse_findings
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 
 
@@ -27,7 +27,7 @@ class SeriesInfo:
         Series description as given.
     modality : str
         DICOM modality.
-    sequence : Sequence or None
+    sequence : MRSequence or None
         What the images show; None for objects that are not images.
     date : datetime or None
         When it was acquired (or drawn, planned, delivered).
@@ -53,7 +53,7 @@ class SeriesInfo:
     study_uid: str
     description: str
     modality: str
-    sequence: Sequence | None
+    sequence: MRSequence | None
     date: datetime | None
     frame: str | None
     n_files: int
@@ -73,7 +73,7 @@ class AcquiredImage:
     ----------
     volume : Volume
         float32; unit "a.u." (MR signal), "mm^2/s" (ADC) or "HU" (CT).
-    sequence : Sequence
+    sequence : MRSequence
         What it shows.
     date : datetime
         Acquisition time of its first slice.
@@ -84,7 +84,7 @@ class AcquiredImage:
     """
 
     volume: Volume
-    sequence: Sequence
+    sequence: MRSequence
     date: datetime
     series_uid: str
     study_uid: str

@@ -16,7 +16,7 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
 from tumortwin.imaging.reading.diffusion import parse_unit
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.image_files import ImageFiles, Session
 
@@ -39,14 +39,14 @@ class _Name:
         return cls(path, dict(p.split("-", 1) for p in pairs if "-" in p), suffix)
 
     @property
-    def sequence(self) -> Sequence | None:
+    def sequence(self) -> MRSequence | None:
         """What an image shows."""
         if self.suffix == "T1w":
-            return Sequence.T1GD if "ce" in self.entities else Sequence.T1
+            return MRSequence.T1GD if "ce" in self.entities else MRSequence.T1
         described = self.entities.get("desc", "") + self.entities.get("param", "")
         if self.suffix.lower() in ("adc", "adcmap") or (self.suffix == "dwimap" and "adc" in described.lower()):
-            return Sequence.ADC
-        return {"T2w": Sequence.T2, "FLAIR": Sequence.FLAIR, "ct": Sequence.CT}.get(self.suffix)
+            return MRSequence.ADC
+        return {"T2w": MRSequence.T2, "FLAIR": MRSequence.FLAIR, "ct": MRSequence.CT}.get(self.suffix)
 
 
 def is_bids(folder: Path) -> bool:
@@ -61,7 +61,7 @@ def is_bids(folder: Path) -> bool:
 def read_bids(
     path: Path,
     *,
-    sequences: Mapping[str, Sequence] | None = None,
+    sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: LabelScheme | Mapping[int, str] | None = None,
 ) -> Study:
@@ -71,7 +71,7 @@ def read_bids(
     ----------
     path : Path
         The subject's folder (``sub-XX``), or a data set with one subject. Derivatives are looked for beside it.
-    sequences : mapping of str to Sequence, optional
+    sequences : mapping of str to MRSequence, optional
         What an image shows, by a pattern (``*``, ``?``) for its file name: overrules its suffix.
     adc_unit : float, optional
         mm^2/s per value of the ADC maps: overrules the sidecars.
@@ -182,7 +182,7 @@ def _read_session(
     names: Iterable[_Name],
     session: Session,
     root: Path,
-    sequences: Mapping[str, Sequence],
+    sequences: Mapping[str, MRSequence],
     adc_unit: float | None,
     labels: LabelScheme | Mapping[int, str] | None,
 ) -> None:
@@ -195,12 +195,12 @@ def _read_session(
             files.leave_out(name.path, session, f"in the space {space}, not the session's own")
         elif name.suffix in ("mask", "dseg"):
             masks.append(name)
-        elif sequence is None or sequence is Sequence.OTHER:
+        elif sequence is None or sequence is MRSequence.OTHER:
             # raw diffusion, perfusion and the like are not needed, which the table shows
             files.leave_out(name.path, session, f"not used: {name.suffix}", say=False)
         else:
             unit = None
-            if sequence is Sequence.ADC:
+            if sequence is MRSequence.ADC:
                 unit = (adc_unit, "your adc_unit") if adc_unit is not None else _stated_unit(name.path)
             try:
                 files.add_image(name.path, sequence, session, "your sequences" if said else "file name", unit)

@@ -20,7 +20,7 @@ NOTICE = "Research use only, not for clinical decisions."
 
 
 @dataclass(frozen=True)
-class Course:
+class TreatmentRun:
     """Treatments of one kind that follow each other."""
 
     row: str
@@ -33,7 +33,7 @@ class Course:
         return first if first == last else f"{first} to {last}"
 
 
-def courses(treatments: Iterable[Treatment]) -> tuple[Course, ...]:
+def courses(treatments: Iterable[Treatment]) -> tuple[TreatmentRun, ...]:
     """Group treatments by kind and amount, and split them where they pause for more than ten days; by first time."""
     groups: dict[tuple[str, str], list[list[datetime]]] = {}
     for t in sorted(treatments, key=lambda t: t.time):
@@ -59,7 +59,7 @@ def courses(treatments: Iterable[Treatment]) -> tuple[Course, ...]:
                 if row == "surgery"
                 else f"{what} x {n}"
             )
-            found.append(Course(row, label, tuple(run)))
+            found.append(TreatmentRun(row, label, tuple(run)))
     return tuple(sorted(found, key=lambda c: c.times[0]))
 
 
@@ -184,7 +184,7 @@ def _axis(first: datetime, last: datetime, x: Callable[[datetime], float], botto
     return marks
 
 
-def _course(course: Course, x: Callable[[datetime], float], y: float, color: str, pixels: float) -> list[str]:
+def _course(course: TreatmentRun, x: Callable[[datetime], float], y: float, color: str, pixels: float) -> list[str]:
     title = f"{course.dates} {course.row}: {course.label}"
     begin, end = x(course.times[0]), x(course.times[-1])
     if course.row == "surgery":

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.frame_links import FrameLink, links_from
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Volume
 from tumortwin.patient.timeline import Visit
 
@@ -43,7 +43,7 @@ def ways_to_visits(
     dict of str to FrameLink
         By frame; frames of a visit, and those without a way to one, are not in it.
     """
-    dates = {i.frame: v.date for v in visits for s, i in v.images.items() if s is not Sequence.CT}
+    dates = {i.frame: v.date for v in visits for s, i in v.images.items() if s is not MRSequence.CT}
     links = tuple(links)
     ways: dict[str, FrameLink] = {}
     for frame in dict.fromkeys(frames):

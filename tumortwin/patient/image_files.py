@@ -13,7 +13,7 @@ from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
 from tumortwin.imaging.nifti import read_dose_map, read_image, read_labels, read_mask
 from tumortwin.imaging.reading.diffusion import in_mm2_per_s
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, SeriesInfo, Study
 from tumortwin.imaging.volume import Dose, Mask, TotalDose, Volume
 
@@ -76,15 +76,15 @@ class ImageFiles:
         return found
 
     def add_image(
-        self, path: Path, sequence: Sequence, session: Session, why: str, adc_unit: tuple[float, str] | None = None
+        self, path: Path, sequence: MRSequence, session: Session, why: str, adc_unit: tuple[float, str] | None = None
     ) -> AcquiredImage:
         """Read an image; an ADC map is brought to mm^2/s by its stated unit, else by the one that fits."""
         assert session.date is not None
         self.digest(path)
         found: list[Finding] = []
-        unit = {Sequence.CT: "HU", Sequence.ADC: "1"}.get(sequence, "a.u.")
+        unit = {MRSequence.CT: "HU", MRSequence.ADC: "1"}.get(sequence, "a.u.")
         volume = read_image(path, unit=unit, frame=session.frame, findings=found)
-        if sequence is Sequence.ADC:
+        if sequence is MRSequence.ADC:
             volume, said = in_mm2_per_s(volume, adc_unit, self.name(path))
             found += said
         self._note(path, found)
@@ -161,13 +161,13 @@ class ImageFiles:
     def _note(self, path: Path, found: list[Finding]) -> None:
         self.findings += [replace(f, where=self.name(path)) for f in found]
 
-    def _line(self, path: Path, sequence: Sequence | None, session: Session, volume: Volume | None, why: str) -> None:
+    def _line(self, path: Path, sequence: MRSequence | None, session: Session, volume: Volume | None, why: str) -> None:
         size = ""
         if volume is not None:
             (z, y, x), (dz, dy, dx) = volume.grid.shape, volume.grid.spacing
             size = f"{x} x {y} x {z}, {dx:.3g} x {dy:.3g} x {dz:.3g} mm"
         stored = "NIfTI" if ".nii" in path.name.lower() else path.suffix[1:].upper()
-        modality = "" if sequence is None else "CT" if sequence is Sequence.CT else "MR"
+        modality = "" if sequence is None else "CT" if sequence is MRSequence.CT else "MR"
         self.lines.append(
             SeriesInfo(
                 self.name(path),

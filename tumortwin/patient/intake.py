@@ -13,7 +13,7 @@ from tumortwin.imaging.folder import read_folder, scan_folder
 from tumortwin.imaging.labels import LabelScheme, scheme_named
 from tumortwin.imaging.reading.diffusion import check_adc_unit
 from tumortwin.imaging.reading.headers import CLINICAL_NAME
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.bids import is_bids, read_bids
 from tumortwin.patient.clinical import ClinicalFile, read_clinical
@@ -31,7 +31,7 @@ Labels = LabelScheme | str | Mapping[int, str]
 def scan_patient(
     path: str | os.PathLike[str],
     *,
-    sequences: Mapping[str, Sequence] | None = None,
+    sequences: Mapping[str, MRSequence] | None = None,
     labels: Labels | None = None,
     progress: Progress = silent,
 ) -> Study:
@@ -50,7 +50,7 @@ def scan_patient(
 def take_in(
     path: str | os.PathLike[str],
     *,
-    sequences: Mapping[str, Sequence] | None = None,
+    sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: Labels | None = None,
     image_dir: str | os.PathLike[str] | None = None,

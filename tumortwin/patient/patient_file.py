@@ -13,7 +13,7 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme, scheme_named
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, Study
 from tumortwin.imaging.volume import FractionDose, TotalDose
 from tumortwin.patient.clinical import ClinicalFile
@@ -29,7 +29,7 @@ IMAGE_DIR = "{$image_dir}"
 """Stands in paths for the folder of the images."""
 ADC_UNIT = (1e-6, "the patient file's format")
 """ADC values behind the key `adc` are in 1e-6 mm^2/s."""
-WHOLE_PATIENT = (("T1_post", Sequence.T1GD), ("T1_pre", Sequence.T1), ("T2_flair", Sequence.FLAIR))
+WHOLE_PATIENT = (("T1_post", MRSequence.T1GD), ("T1_pre", MRSequence.T1), ("T2_flair", MRSequence.FLAIR))
 UNNAMED_DRUG = "chemotherapy (drug not named)"
 
 
@@ -176,11 +176,13 @@ class _Reader:
         """One visit; returns its ADC map."""
         where = entry.where
         for key, given in entry.texts("images").items():
-            if key not in Sequence._value2member_map_ or key == Sequence.OTHER:
-                entry.refuse("images", key, f"give one of {', '.join(s for s in Sequence if s is not Sequence.OTHER)}")
+            if key not in MRSequence._value2member_map_ or key == MRSequence.OTHER:
+                entry.refuse(
+                    "images", key, f"give one of {', '.join(s for s in MRSequence if s is not MRSequence.OTHER)}"
+                )
             self._image(
                 self._file(entry, f"images.{key}", given),
-                Sequence(key),
+                MRSequence(key),
                 session,
                 f"{where}.images.{key}",
                 self.given_unit or self.stated_unit,
@@ -190,7 +192,7 @@ class _Reader:
             None
             if path is None
             else self._image(
-                path, Sequence.ADC, session, f"{where}.adc", self.given_unit or self.stated_unit or ADC_UNIT
+                path, MRSequence.ADC, session, f"{where}.adc", self.given_unit or self.stated_unit or ADC_UNIT
             )
         )
         of = next((i.series_uid for i in self.files.images if i.study_uid == session.name), None)
@@ -229,7 +231,7 @@ class _Reader:
         return [adc]
 
     def _image(
-        self, path: Path, sequence: Sequence, session: Session, role: str, unit: tuple[float, str] | None
+        self, path: Path, sequence: MRSequence, session: Session, role: str, unit: tuple[float, str] | None
     ) -> AcquiredImage | None:
         if other := self._again(path, role):
             self.files.leave_out(path, session, f"{role} is the same image as {other}: no new observation")

@@ -62,7 +62,7 @@ def _the_plans(
 
 
 @dataclass(frozen=True, eq=False)
-class _Course:
+class _PlannedCourse:
     """One plan with its dose and its dated fractions."""
 
     plan: PlanRecord | None
@@ -74,13 +74,13 @@ class _Course:
 
 def _course(
     plan: PlanRecord | None, doses: Iterable[TotalDose], deliveries: Iterable[DeliveryRecord], findings: list[Finding]
-) -> _Course:
+) -> _PlannedCourse:
     dose = _the_dose(tuple(doses), plan, findings)
     fractions, share = _fractions(plan, dose, tuple(deliveries), findings)
-    return _Course(plan, dose, fractions, share)
+    return _PlannedCourse(plan, dose, fractions, share)
 
 
-def _courses(study: Study, doses: list[TotalDose], findings: list[Finding]) -> list[_Course]:
+def _courses(study: Study, doses: list[TotalDose], findings: list[Finding]) -> list[_PlannedCourse]:
     """A course for each delivered plan: a boost, or a plan that was made anew."""
     plans = _the_plans(study.plans, study.deliveries, findings)
     if len(plans) < 2:
@@ -129,7 +129,7 @@ def _joined(plans: list[PlanRecord], shares: list[float]) -> PlanRecord:
     )
 
 
-def _as_one(courses: list[_Course], findings: list[Finding]) -> tuple[PlanRecord | None, TotalDose | None]:
+def _as_one(courses: list[_PlannedCourse], findings: list[Finding]) -> tuple[PlanRecord | None, TotalDose | None]:
     """Several delivered plans as one: doses and prescriptions added up by what was given of each."""
     if len(courses) == 1:
         return courses[0].plan, courses[0].dose

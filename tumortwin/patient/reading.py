@@ -13,7 +13,7 @@ from pathlib import Path
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.reading.headers import CLINICAL_NAME
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, Study
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.clinical import ClinicalFile
@@ -33,7 +33,7 @@ def read_patient(
     *,
     strict: bool = False,
     progress: Progress = silent,
-    sequences: Mapping[str, Sequence] | None = None,
+    sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: Labels | None = None,
     image_dir: str | os.PathLike[str] | None = None,
@@ -53,7 +53,7 @@ def read_patient(
         Make anything that was repaired, assumed or left out an error.
     progress : Progress
         Told how far the reading is.
-    sequences : mapping of str to Sequence, optional
+    sequences : mapping of str to MRSequence, optional
         What a series shows, by Series Instance UID or by a pattern for its description, where its header does not tell
         or is wrong.
     adc_unit : float, optional
@@ -208,7 +208,9 @@ def _one_frame(group: list[AcquiredImage], findings: list[Finding]) -> list[Acqu
     frames: dict[str | None, list[AcquiredImage]] = {}
     for image in group:
         frames.setdefault(image.volume.frame, []).append(image)
-    best = max(frames.values(), key=lambda images: (len({i.sequence for i in images} - {Sequence.OTHER}), len(images)))
+    best = max(
+        frames.values(), key=lambda images: (len({i.sequence for i in images} - {MRSequence.OTHER}), len(images))
+    )
     for images in frames.values():
         if images is not best:
             names = ", ".join(i.volume.name or i.sequence for i in images)
@@ -223,11 +225,11 @@ def _one_frame(group: list[AcquiredImage], findings: list[Finding]) -> list[Acqu
     return best
 
 
-def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[Sequence, Volume]:
+def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[MRSequence, Volume]:
     """At most one volume of a sequence: the highest b-value, the finest, the largest, the latest, in this order."""
-    chosen: dict[Sequence, Volume] = {}
-    for sequence in Sequence:
-        found = [i for i in images if i.sequence is sequence and sequence is not Sequence.OTHER]
+    chosen: dict[MRSequence, Volume] = {}
+    for sequence in MRSequence:
+        found = [i for i in images if i.sequence is sequence and sequence is not MRSequence.OTHER]
         if not found:
             continue
         # the largest voxel edge decides: thick slices blur a tumor's outline most

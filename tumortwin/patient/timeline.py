@@ -9,7 +9,7 @@ from datetime import datetime
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import PlanRecord
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.drawing import html_timeline, text_timeline
 from tumortwin.therapy.events import Treatment
@@ -23,7 +23,7 @@ class Visit:
     ----------
     date : datetime
         When it was acquired.
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The images, at most one of a kind.
     masks : mapping of str to Mask
         Segmentations drawn on this visit, by name as given ("enhancing", "whole tumor", ROI names).
@@ -32,7 +32,7 @@ class Visit:
     """
 
     date: datetime
-    images: Mapping[Sequence, Volume]
+    images: Mapping[MRSequence, Volume]
     masks: Mapping[str, Mask] = field(default_factory=dict)
     label: str = ""
 

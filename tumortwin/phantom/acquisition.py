@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.phantom.anatomy import Anatomy
 from tumortwin.phantom.growth import smooth_noise
-from tumortwin.phantom.lesion import Lesion
+from tumortwin.phantom.lesion import SyntheticLesion
 
 Array = NDArray[np.float32]
 
@@ -122,7 +122,7 @@ class Scanner:
         self._texture = np.clip(1 + 0.15 * smooth_noise(rng, lesion_grid.shape, 2.0 / lesion_grid.spacing[0]), 0.6, 1.4)
         self._blurred: dict[tuple[str, float], Array] = {}
 
-    def _near(self, lesion: Lesion) -> tuple[slice, slice, slice]:
+    def _near(self, lesion: SyntheticLesion) -> tuple[slice, slice, slice]:
         """The part of the head's grid that a lesion changes, with some mm around."""
         changed = lesion.living + lesion.dead + lesion.edema + lesion.necrosis + lesion.cavity > 2e-3
         found = ndimage.find_objects(changed.astype(int))
@@ -145,7 +145,7 @@ class Scanner:
         """Signal of a pure tissue, in the images' units."""
         return np.float32(_SCALE[kind] * signal(self.tissues[name], kind, extra_rate))
 
-    def signals(self, lesion: Lesion) -> LesionSignals:
+    def signals(self, lesion: SyntheticLesion) -> LesionSignals:
         """What the lesion changes in T1, T1Gd, FLAIR, b0 and b1000.
 
         The brain tissue of a voxel is replaced by necrosis, living and dead cells, and what is left by edematous and
@@ -212,7 +212,7 @@ class Scanner:
         """Signal of white matter, in the images' units."""
         return float(self._level("white", kind))
 
-    def masks(self, lesion: Lesion, target: Grid, pose: Pose) -> dict[str, Mask]:
+    def masks(self, lesion: SyntheticLesion, target: Grid, pose: Pose) -> dict[str, Mask]:
         """The true regions on a series' grid, voxels at least half inside.
 
         "enhancing", "necrosis", "whole" (both and edema), and after a resection "cavity".

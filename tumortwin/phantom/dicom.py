@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 
 from tumortwin import archive
 from tumortwin.errors import InputError, OutputExistsError
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.imaging.writing.dose import write_dose
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
@@ -84,7 +84,7 @@ def write_patient(
         for index, visit in enumerate(synthetic.visits):
             study = _study(synthetic, visit, root)
             place = temporary / _file_name(f"{index}-{visit.label}")
-            written: dict[Sequence, list[Path]] = {}
+            written: dict[MRSequence, list[Path]] = {}
             for number, series in enumerate(visit.series, 1):
                 progress(done, total, "writing DICOM")
                 brightest = max(float(s.volume.array.max()) for s in visit.series if s.sequence is series.sequence)
@@ -101,12 +101,12 @@ def write_patient(
             if visit.expert:
                 write_segmentation(
                     visit.expert,
-                    written[Sequence.T1GD],
+                    written[MRSequence.T1GD],
                     place / "segmentation" / "SEG.dcm",
                     description="Expert segmentation (synthetic)",
                 )
             if index == synthetic.planning_visit:
-                planning = written[Sequence.T1GD]
+                planning = written[MRSequence.T1GD]
         progress(done, total, "writing DICOM")
         _write_radiotherapy(synthetic, planning, temporary / "rt")
         with new_file(temporary / "clinical.json") as file:

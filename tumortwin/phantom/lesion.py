@@ -40,7 +40,7 @@ class Habit:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesion:
+class SyntheticLesion:
     """A tumor's state and look at one time, on the solver's grid; every array (z, y, x) and 0..1.
 
     ``living`` and ``dead`` are shares of space filled by cells, ``necrosis`` the share of a voxel that is necrotic,
@@ -119,7 +119,7 @@ class Appearance:
         self.cavity[removed] = 1
         self.necrosis[removed] = 0
 
-    def look(self, living: Array, dead: Array) -> Lesion:
+    def look(self, living: Array, dead: Array) -> SyntheticLesion:
         """The lesion of these cells."""
         living, dead = living.copy(), dead.copy()
         for cells in (living, dead):
@@ -130,7 +130,7 @@ class Appearance:
         spread = self._spread(cells, self.habit.edema_mm)
         edema = _switch(spread, self.habit.edema_cells * (1 + 0.25 * self._uneven[2]), 0.03)
         edema *= np.clip(0.1 + 1.1 * self._white, 0, 1) * (self._tissue > 0.3) * (1 - self.cavity)
-        return Lesion(living, dead, self.necrosis.copy(), leak, edema, self.cavity.copy())
+        return SyntheticLesion(living, dead, self.necrosis.copy(), leak, edema, self.cavity.copy())
 
 
 def _switch(values: Array, threshold: Array | float, width: float) -> Array:

@@ -15,7 +15,7 @@ from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, JPE
 from pydicom.valuerep import DT
 
 from tumortwin.errors import InputError
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.writing.header import decimal, hashed_uid, item, new_instance, stamp, write_instance
 from tumortwin.imaging.writing.planes import Planes, planes_of
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries
@@ -48,15 +48,15 @@ class Protocol:
 
 MPRAGE = Protocol("T1", ("GR", "IR"), ("SK", "SP", "MP"), 1900, 2.6, 900, 9, 1, "3D", ("GRADIENT", "tfl3d"))
 EPI = Protocol("DIFFUSION", ("EP", "SE"), ("SK", "SP"), 8000, 80, None, 90, 1, "2D", ("SPIN", "ep2d_diff"))
-PROTOCOLS: Mapping[Sequence, Protocol] = {
-    Sequence.T1: MPRAGE,
-    Sequence.T1GD: MPRAGE,
-    Sequence.T2: Protocol("T2", ("SE",), ("SK", "SP"), 5000, 100, None, 150, 15, "2D", ("SPIN", "tse2d")),
-    Sequence.FLAIR: Protocol(
+PROTOCOLS: Mapping[MRSequence, Protocol] = {
+    MRSequence.T1: MPRAGE,
+    MRSequence.T1GD: MPRAGE,
+    MRSequence.T2: Protocol("T2", ("SE",), ("SK", "SP"), 5000, 100, None, 150, 15, "2D", ("SPIN", "tse2d")),
+    MRSequence.FLAIR: Protocol(
         "FLUID_ATTENUATED", ("SE", "IR"), ("SK", "SP"), 9000, 90, 2500, 150, 15, "2D", ("SPIN", "tir2d")
     ),
-    Sequence.DWI: EPI,
-    Sequence.ADC: EPI,
+    MRSequence.DWI: EPI,
+    MRSequence.ADC: EPI,
 }
 """Typical values at 3 T."""
 
@@ -79,7 +79,7 @@ def stored_values(series: SyntheticSeries, brightest: float) -> NDArray[np.uint1
     values = series.volume.array
     if not np.isfinite(values).all() or values.min() < 0:
         raise InputError(f"{series.description}: MR signals are finite and >= 0, not {values.min()} to {values.max()}")
-    counts = values / ADC_STEP if series.sequence is Sequence.ADC else values * (SIGNAL_RANGE / brightest)
+    counts = values / ADC_STEP if series.sequence is MRSequence.ADC else values * (SIGNAL_RANGE / brightest)
     if counts.max() >= 2**BITS:
         raise InputError(f"{series.description}: ADC up to {values.max():.3g} mm^2/s does not fit in {BITS} bits")
     return np.rint(counts).astype(np.uint16)
@@ -194,7 +194,7 @@ def _single_frame(scan: _Scan, z: int) -> Dataset:
     dataset = _instance(scan, MRImageStorage, z + 1, scan.values[z])
     dataset.ImageType = (
         ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]
-        if series.sequence is Sequence.ADC
+        if series.sequence is MRSequence.ADC
         else ["ORIGINAL", "PRIMARY", "OTHER"]
     )
     stamp(dataset, scan.when, "Acquisition")
@@ -212,12 +212,12 @@ def _single_frame(scan: _Scan, z: int) -> Dataset:
     scan.planes.write(dataset, z)
     dataset.SpacingBetweenSlices = decimal(scan.planes.spacing)
     dataset.WindowCenter, dataset.WindowWidth = scan.window
-    if series.sequence is Sequence.T1GD:
+    if series.sequence is MRSequence.T1GD:
         dataset.ContrastBolusAgent = "Gadobutrol"
         dataset.ContrastBolusRoute = "INTRAVENOUS"
     if series.b_value is not None:
         dataset.DiffusionBValue = float(series.b_value)
-    if series.sequence is Sequence.ADC:
+    if series.sequence is MRSequence.ADC:
         dataset.RealWorldValueMappingSequence = [_adc_meaning()]
     _compress(
         dataset,
@@ -231,7 +231,7 @@ def _single_frame(scan: _Scan, z: int) -> Dataset:
 def _enhanced(scan: _Scan) -> Dataset:
     protocol, series = scan.protocol, scan.series
     dataset = _instance(scan, EnhancedMRImageStorage, 1, scan.values)
-    derived = series.sequence is Sequence.ADC
+    derived = series.sequence is MRSequence.ADC
     dataset.ImageType = ["DERIVED" if derived else "ORIGINAL", "PRIMARY", protocol.flavor, "ADC" if derived else "NONE"]
     dataset.NumberOfFrames = len(scan.values)
     dataset.AcquisitionDateTime = DT(scan.when)
@@ -259,7 +259,7 @@ def _enhanced(scan: _Scan) -> Dataset:
             DimensionDescriptionLabel="In-Stack Position Number",
         )
     ]
-    if series.sequence is Sequence.T1GD:
+    if series.sequence is MRSequence.T1GD:
         dataset.ContrastBolusAgentSequence = [_contrast_agent()]
     dataset.SharedFunctionalGroupsSequence = [_shared_groups(scan, dataset.ImageType)]
     dataset.PerFrameFunctionalGroupsSequence = [
@@ -420,9 +420,9 @@ def _shared_groups(scan: _Scan, image_type: Iterable[str]) -> Dataset:
     if protocol.flavor == "DIFFUSION":
         b_value = {} if series.b_value is None else {"DiffusionBValue": float(series.b_value)}
         groups.MRDiffusionSequence = [item(DiffusionDirectionality="ISOTROPIC", **b_value)]
-    if series.sequence is Sequence.ADC:
+    if series.sequence is MRSequence.ADC:
         groups.RealWorldValueMappingSequence = [_adc_meaning()]
-    if series.sequence is Sequence.T1GD:
+    if series.sequence is MRSequence.T1GD:
         groups.ContrastBolusUsageSequence = [
             item(
                 ContrastBolusAgentNumber=1,

@@ -18,7 +18,7 @@ from tumortwin.phantom.acquisition import Pose, Scanner, frame_uid, patient_tiss
 from tumortwin.phantom.anatomy import individual
 from tumortwin.phantom.growth import Biology, Tumor, fiber_tensor, grow_to, smooth_noise
 from tumortwin.phantom.host import Host, make_host
-from tumortwin.phantom.lesion import Appearance, Habit, Lesion
+from tumortwin.phantom.lesion import Appearance, Habit, SyntheticLesion
 from tumortwin.phantom.synthetic import SyntheticPatient, SyntheticVisit
 from tumortwin.phantom.treatment import plan_radiotherapy, temozolomide, weekdays
 from tumortwin.phantom.visits import VISITS, VisitPlan, scan_visit
@@ -325,7 +325,7 @@ def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[
     }
 
 
-def _cavity(lesion: Lesion, host: Host, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _cavity(lesion: SyntheticLesion, host: Host, rng: np.random.Generator) -> NDArray[np.bool_]:
     """What the surgeon takes: the core and some mm more, but for a remnant on one side."""
     h = host.grid.spacing[0]
     taken = ndimage.distance_transform_edt(~lesion.core, sampling=h) <= 1.5

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.therapy.events import Treatment
 
@@ -31,7 +31,7 @@ class SyntheticSeries:
 
     Parameters
     ----------
-    sequence : Sequence
+    sequence : MRSequence
         T1, T1GD, FLAIR, ADC or DWI.
     volume : Volume
         Signal ("a.u.", float, >= 0) or ADC ("mm^2/s"), on the visit's own grid; the grid's frame is the visit's.
@@ -43,7 +43,7 @@ class SyntheticSeries:
         Diffusion weighting in s/mm^2 of a DWI.
     """
 
-    sequence: Sequence
+    sequence: MRSequence
     volume: Volume
     description: str
     encoding: Encoding = Encoding.JPEG_LS

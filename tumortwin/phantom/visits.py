@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.phantom.acquisition import Pose, Protocol, Scanner, adc_map, bias_field, rician
-from tumortwin.phantom.lesion import Lesion
+from tumortwin.phantom.lesion import SyntheticLesion
 from tumortwin.phantom.synthetic import Encoding, SyntheticSeries, SyntheticVisit
 
-_SERIES = (Sequence.T1, Sequence.T1GD, Sequence.FLAIR, Sequence.ADC)
+_SERIES = (MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC)
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class VisitPlan:
         Days after the first visit.
     label : str
         For people, and for UIDs.
-    protocols : mapping of Sequence to Protocol
+    protocols : mapping of MRSequence to Protocol
         Slicing of each sequence; what is missing is 2 mm axial.
-    encodings : mapping of Sequence to Encoding
+    encodings : mapping of MRSequence to Encoding
         Storage; what is missing is JPEG-LS.
     expert : bool
         Whether an expert's segmentation exists.
@@ -41,38 +41,38 @@ class VisitPlan:
 
     day: int
     label: str
-    protocols: Mapping[Sequence, Protocol] = field(default_factory=dict)
-    encodings: Mapping[Sequence, Encoding] = field(default_factory=dict)
+    protocols: Mapping[MRSequence, Protocol] = field(default_factory=dict)
+    encodings: Mapping[MRSequence, Encoding] = field(default_factory=dict)
     expert: bool = False
     keep_dwi: bool = False
 
 
-def _all(protocol: Protocol, adc: Protocol) -> dict[Sequence, Protocol]:
-    return {Sequence.T1: protocol, Sequence.T1GD: protocol, Sequence.FLAIR: protocol, Sequence.ADC: adc}
+def _all(protocol: Protocol, adc: Protocol) -> dict[MRSequence, Protocol]:
+    return {MRSequence.T1: protocol, MRSequence.T1GD: protocol, MRSequence.FLAIR: protocol, MRSequence.ADC: adc}
 
 
 VISITS: tuple[VisitPlan, ...] = (
     VisitPlan(
         0,
         "diagnosis",
-        {Sequence.T1: Protocol(plane="sagittal"), Sequence.ADC: Protocol((3, 2, 2))},
-        {Sequence.T1: Encoding.PLAIN},
+        {MRSequence.T1: Protocol(plane="sagittal"), MRSequence.ADC: Protocol((3, 2, 2))},
+        {MRSequence.T1: Encoding.PLAIN},
         expert=True,
         keep_dwi=True,
     ),
-    VisitPlan(21, "planning", {Sequence.T1GD: Protocol((2, 1.5, 1.5)), Sequence.ADC: Protocol((3, 2, 2))}),
+    VisitPlan(21, "planning", {MRSequence.T1GD: Protocol((2, 1.5, 1.5)), MRSequence.ADC: Protocol((3, 2, 2))}),
     VisitPlan(
-        95, "post-RT", {Sequence.ADC: Protocol((3, 2, 2))}, dict.fromkeys(_SERIES, Encoding.ENHANCED), expert=True
+        95, "post-RT", {MRSequence.ADC: Protocol((3, 2, 2))}, dict.fromkeys(_SERIES, Encoding.ENHANCED), expert=True
     ),
     VisitPlan(150, "follow-up 1", _all(Protocol(tilt=(-18, 4, 6)), Protocol((3, 2, 2), tilt=(-18, 4, 6)))),
     VisitPlan(
         205,
         "follow-up 2",
         _all(Protocol((5, 0.9, 0.9)), Protocol((5, 1.8, 1.8))),
-        {Sequence.FLAIR: Encoding.RLE},
+        {MRSequence.FLAIR: Encoding.RLE},
         expert=True,
     ),
-    VisitPlan(260, "follow-up 3", {Sequence.ADC: Protocol((3, 2, 2))}),
+    VisitPlan(260, "follow-up 3", {MRSequence.ADC: Protocol((3, 2, 2))}),
 )
 """Six visits over about nine months: one oblique, one enhanced multi-frame, one of thick 2-D slices."""
 
@@ -80,7 +80,7 @@ VISITS: tuple[VisitPlan, ...] = (
 def scan_visit(
     plan: VisitPlan,
     time: datetime,
-    lesion: Lesion,
+    lesion: SyntheticLesion,
     scanner: Scanner,
     pose: Pose,
     frame: str,
@@ -98,7 +98,7 @@ def scan_visit(
         protocol = plan.protocols.get(sequence, Protocol())
         encoding = plan.encodings.get(sequence, Encoding.JPEG_LS)
         grid = protocol.grid(center, frame)
-        if sequence is Sequence.ADC:
+        if sequence is MRSequence.ADC:
             pair = [
                 Volume(rician(scanner.image(b, signals, grid, pose), diffusion_sigma, rng), grid, "a.u.", b)
                 for b in ("b0", "b1000")
@@ -107,16 +107,16 @@ def scan_visit(
             series.append(SyntheticSeries(sequence, adc, "ep2d_diff_ADC", encoding))
             kept = pair if plan.keep_dwi else []
             series += [
-                SyntheticSeries(Sequence.DWI, v, f"ep2d_diff_{v.name}", encoding, float(v.name[1:])) for v in kept
+                SyntheticSeries(MRSequence.DWI, v, f"ep2d_diff_{v.name}", encoding, float(v.name[1:])) for v in kept
             ]
             continue
         clean = scanner.image(str(sequence), signals, grid, pose) * bias_field(grid, rng)
-        scale = 0.8 if sequence is Sequence.FLAIR else 1.0
+        scale = 0.8 if sequence is MRSequence.FLAIR else 1.0
         volume = Volume(rician(clean, scale * sigma, rng), grid, "a.u.", str(sequence))
-        names = {Sequence.T1: "t1_tra_pre", Sequence.T1GD: "t1_tra_post_Gd", Sequence.FLAIR: "t2_flair_tra"}
+        names = {MRSequence.T1: "t1_tra_pre", MRSequence.T1GD: "t1_tra_post_Gd", MRSequence.FLAIR: "t2_flair_tra"}
         name = names[sequence].replace("tra", "sag") if protocol.plane == "sagittal" else names[sequence]
         series.append(SyntheticSeries(sequence, volume, name, encoding))
-        if sequence is Sequence.T1GD:
+        if sequence is MRSequence.T1GD:
             masks = scanner.masks(lesion, grid, pose)
     expert = _drawn_by_hand(masks, rng) if plan.expert else {}
     return SyntheticVisit(time, plan.label, tuple(series), expert), masks

@@ -1,5 +1,6 @@
 """What could be done: doses to organs, schedules compared, and a search among them."""
 
+from tumortwin.deprecation import renamed
 from tumortwin.planning.constraints import (
     BURMAN,
     QUANTEC,
@@ -16,13 +17,13 @@ from tumortwin.planning.constraints import (
 from tumortwin.planning.dvh import DoseVolumeHistogram, dose_volume_histogram
 from tumortwin.planning.options import (
     DEFINITIONS,
+    ConstraintCheck,
     Interval,
     OrganEffect,
     Outcome,
     PlanFront,
     PlanOption,
     Source,
-    Tick,
     time_to_progression,
 )
 from tumortwin.planning.plan_front import optimize_dose
@@ -36,6 +37,7 @@ __all__ = [
     "QUANTEC",
     "Complication",
     "Constraint",
+    "ConstraintCheck",
     "ConstraintSet",
     "DoseVolumeHistogram",
     "Interval",
@@ -49,7 +51,6 @@ __all__ = [
     "Schedule",
     "Source",
     "StandardCare",
-    "Tick",
     "dose_volume_histogram",
     "geud",
     "ntcp_lkb",
@@ -59,3 +60,5 @@ __all__ = [
     "time_to_progression",
     "with_care",
 ]
+
+__getattr__ = renamed(__name__, {"Tick": "ConstraintCheck"})

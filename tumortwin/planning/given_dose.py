@@ -12,7 +12,7 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.planning.constraints import NEAR_MAX_ML, Constraint, ConstraintSet, Organ, organ_named
 from tumortwin.planning.dvh import DoseVolumeHistogram, dose_volume_histogram
-from tumortwin.planning.options import OrganEffect, Tick
+from tumortwin.planning.options import ConstraintCheck, OrganEffect
 from tumortwin.therapy.schedule import Schedule
 from tumortwin.twin import Irradiation, Twin
 
@@ -82,7 +82,7 @@ class GivenDose:
                     ratio,
                     schedule.bed(ratio, hottest),
                     schedule.eqd2(ratio, hottest),
-                    tuple(Tick(c, c.value(physical, len(schedule.doses))) for c in constraints),
+                    tuple(ConstraintCheck(c, c.value(physical, len(schedule.doses))) for c in constraints),
                 )
             )
         return tuple(effects)

@@ -94,7 +94,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Tick:
+class ConstraintCheck:
     """A limit, what the option does, and whether it is kept."""
 
     constraint: Constraint
@@ -127,7 +127,7 @@ class OrganEffect:
         Gy.
     bed, eqd2 : float
         Of the hottest 0.03 mL, in Gy.
-    ticks : tuple of Tick
+    checks : tuple of ConstraintCheck
         Its limits.
     """
 
@@ -138,7 +138,7 @@ class OrganEffect:
     alpha_beta: float
     bed: float
     eqd2: float
-    ticks: tuple[Tick, ...]
+    checks: tuple[ConstraintCheck, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class PlanOption:
     @property
     def met(self) -> bool:
         """Whether all limits are kept."""
-        return all(tick.met for organ in self.organs for tick in organ.ticks)
+        return all(check.met for organ in self.organs for check in organ.checks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +252,7 @@ class PlanFront:
                 "progression-free": f"{100 * o.outcome.progression_free:.0f} %",
                 "limits": "kept"
                 if o.met
-                else "; ".join(str(tick) for organ in o.organs for tick in organ.ticks if not tick.met),
+                else "; ".join(str(check) for organ in o.organs for check in organ.checks if not check.met),
             }
             for o in self.options
         ]

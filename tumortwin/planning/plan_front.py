@@ -122,10 +122,10 @@ def optimize_dose(
     results = [compared.outcome(schedule, source) for source, schedule in options]
     findings = [*given.findings]
     effects = {s.name: given.effects(s, limits) for _, s in options}
-    for tick in (t for e in effects[given.schedule.name] for t in e.ticks if not t.met):
+    for check in (t for e in effects[given.schedule.name] for t in e.checks if not t.met):
         findings.append(
             Finding(
-                f"the delivered course exceeds a limit: {tick}",
+                f"the delivered course exceeds a limit: {check}",
                 "plan",
                 "the search may do as much to this organ as was done, and no more",
             )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumortwin.errors import InputError
 from tumortwin.geometry import Cellularity, Domain, average, resolution_findings
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
-from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient
 from tumortwin.progress import Progress, silent
@@ -182,7 +182,7 @@ def _reference(patient: Patient, findings: list[Finding]) -> int:
         )
     frames = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())
     planning = [i for i in able if {v.frame for v in visits[i].images.values()} & (frames - {None})]
-    enhanced = [i for i in able if Sequence.T1GD in visits[i].images]
+    enhanced = [i for i in able if MRSequence.T1GD in visits[i].images]
     return (planning or enhanced or able)[0]
 
 
@@ -223,7 +223,7 @@ def _planned(
     return structures, average(patient.dose, grid, placed[patient.dose.frame])
 
 
-def _anatomy(images: Mapping[Sequence, Volume], grid: Grid) -> Volume:
+def _anatomy(images: Mapping[MRSequence, Volume], grid: Grid) -> Volume:
     key = first_of(POSE_ORDER, images) or next(iter(images))
     image = images[key]
     return Volume(average(image, grid), grid, image.unit, str(key), image.source)

@@ -28,7 +28,7 @@ from tumortwin.geometry.pose import bend, compared_images
 from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress
 from tumortwin.therapy.events import Resection
@@ -87,7 +87,7 @@ def survey_head(
         Appended to.
     """
     # a CT alone is no look at the tumor: it only says where the plan lies
-    others = [i for i, v in enumerate(patient.visits) if i != reference and set(v.images) - {Sequence.CT}]
+    others = [i for i, v in enumerate(patient.visits) if i != reference and set(v.images) - {MRSequence.CT}]
     count = 1 + len(others)
     progress(0, count, "geometry")
     with pool_of(threads) as pool:

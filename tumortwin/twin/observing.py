@@ -21,7 +21,7 @@ from tumortwin.geometry import (
 )
 from tumortwin.geometry.measures.cellularity import ADC_WATER
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid
 from tumortwin.patient import Patient
 from tumortwin.twin.model import Observation
@@ -80,18 +80,18 @@ def observe(
 def _seen(look: Look, grid: Grid) -> NDArray[np.bool_]:
     """What the images cover that tell the tumor: T1Gd and FLAIR, else the first there is."""
     images = look.visit.images
-    told = [s for s in (Sequence.T1GD, Sequence.FLAIR) if s in images] or [
+    sequences = [s for s in (MRSequence.T1GD, MRSequence.FLAIR) if s in images] or [
         s for s in [first_of(POSE_ORDER, images)] if s is not None
     ]
     seen = np.ones(grid.shape, bool)
-    for sequence in told:
+    for sequence in sequences:
         seen &= covered(images[sequence].grid, grid, look.transform, look.displacement)
     return seen
 
 
 def _adc(look: Look, grid: Grid, findings: list[Finding]) -> NDArray[np.float32] | None:
     """A visit's ADC on the twin's grid in mm^2/s; NaN outside its field of view."""
-    image = look.visit.images.get(Sequence.ADC)
+    image = look.visit.images.get(MRSequence.ADC)
     if image is None:
         findings.append(Finding("no ADC map", look.where, "no cell density at this visit", Severity.LEFT_OUT))
         return None

@@ -13,7 +13,7 @@ from tumortwin.errors import InputError
 from tumortwin.geometry import Registration, average, covered, drawn_tumor, organ_domain, register
 from tumortwin.geometry.pose import compared_images
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.progress import Progress
@@ -122,7 +122,7 @@ def survey_organ(
     InputError
         If the reference visit has no image in the organ's frame of reference.
     """
-    others = [i for i, v in enumerate(patient.visits) if i != home and set(v.images) - {Sequence.CT}]
+    others = [i for i, v in enumerate(patient.visits) if i != home and set(v.images) - {MRSequence.CT}]
     count = 1 + len(others)
     progress(0, count, "geometry")
     visit, frames = _as_filed(patient.visits[home])
@@ -155,7 +155,7 @@ def _other_look(
     visit: Visit,
     index: int,
     mask: Mask,
-    images: Mapping[Sequence, Volume],
+    images: Mapping[MRSequence, Volume],
     near: NDArray[np.bool_],
     given: tuple[NDArray[np.float64], str] | None,
     findings: list[Finding],
@@ -197,8 +197,8 @@ def _empty(image: Volume) -> Mask:
 
 
 def _pose(
-    visit: Visit, mask: Mask, images: Mapping[Sequence, Volume], near: NDArray[np.bool_], where: str
-) -> tuple[Sequence, Sequence, Registration]:
+    visit: Visit, mask: Mask, images: Mapping[MRSequence, Volume], near: NDArray[np.bool_], where: str
+) -> tuple[MRSequence, MRSequence, Registration]:
     """How another visit lies: registered to the reference inside the organ.
 
     On the very voxels and in the frame of reference of the reference's images it is taken as aligned, as the files

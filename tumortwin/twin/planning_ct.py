@@ -11,7 +11,7 @@ from scipy import ndimage
 from tumortwin.errors import InputError
 from tumortwin.geometry import register
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient
 from tumortwin.therapy.events import Fraction
@@ -24,7 +24,7 @@ AROUND_MM = 15.0
 
 def place_planning_ct(
     patient: Patient,
-    images: Mapping[Sequence, Volume],
+    images: Mapping[MRSequence, Volume],
     body: Mask,
     near_tumor: NDArray[np.bool_],
     known: Iterable[str | None],
@@ -36,7 +36,7 @@ def place_planning_ct(
     ----------
     patient : Patient
         Its visits hold the CT.
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The reference visit's.
     body : Mask
         Brain or organ there.
@@ -58,7 +58,7 @@ def place_planning_ct(
     }
     placed: dict[str | None, NDArray[np.float64]] = {}
     for frame in sorted(str(f) for f in wanted - set(known) - {None}):
-        found = [v.images[Sequence.CT] for v in patient.visits if Sequence.CT in v.images]
+        found = [v.images[MRSequence.CT] for v in patient.visits if MRSequence.CT in v.images]
         ct = next((image for image in found if image.frame == frame), None)
         key = first_of(POSE_ORDER, images)
         if ct is None or key is None:

@@ -19,7 +19,7 @@ from tumortwin.geometry import (
     one_frame,
 )
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.therapy.events import Resection
@@ -76,7 +76,7 @@ class Survey:
 
     Parameters
     ----------
-    images : mapping of Sequence to Volume
+    images : mapping of MRSequence to Volume
         The reference visit's.
     body : Mask
         Brain or organ, in the reference visit's frame.
@@ -88,7 +88,7 @@ class Survey:
         By time.
     """
 
-    images: Mapping[Sequence, Volume]
+    images: Mapping[MRSequence, Volume]
     body: Mask
     near_tumor: NDArray[np.bool_]
     domain: Domain
@@ -191,6 +191,6 @@ def after_resection(patient: Patient, visit: Visit) -> bool:
     return any(isinstance(t, Resection) and t.time < visit.date for t in patient.treatments)
 
 
-def quality_of(pose: Registration, still: Sequence, mover: Sequence) -> RegistrationQuality:
+def quality_of(pose: Registration, still: MRSequence, mover: MRSequence) -> RegistrationQuality:
     """What the twin keeps of a registration."""
     return RegistrationQuality(str(still), str(mover), pose.similarity, pose.overlap, pose.residual_mm)

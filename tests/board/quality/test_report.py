@@ -23,7 +23,7 @@ from tumortwin.board.wording import RESEARCH_USE
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.geometry import Domain
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.twin import Observation, RegistrationQuality, Twin
@@ -58,7 +58,7 @@ def twin_and_patient(left_out: bool = False) -> tuple[Twin, Patient]:
         quality = RegistrationQuality("T1Gd", "T1Gd", 1.31, 0.97, 0.4) if i else None
         images = {
             s: Volume(head(fine, transform[:3, 3], gain), fine, "a.u.", "t1_mprage Weatherby")
-            for s, gain in ((Sequence.T1GD, 1.0 + i), (Sequence.FLAIR, 0.5))
+            for s, gain in ((MRSequence.T1GD, 1.0 + i), (MRSequence.FLAIR, 0.5))
         }
         if not (left_out and i == 3):
             observations.append(
@@ -229,7 +229,7 @@ def test_what_cannot_be_shown_is_said(made):
         patient,
         visits=(
             *patient.visits[:2],
-            replace(patient.visits[2], images={Sequence.FLAIR: patient.visits[2].images[Sequence.FLAIR]}),
+            replace(patient.visits[2], images={MRSequence.FLAIR: patient.visits[2].images[MRSequence.FLAIR]}),
             patient.visits[3],
         ),
     )

@@ -8,11 +8,11 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tumortwin.errors import InputError
-from tumortwin.geometry import classify, lay_atlas, read_head
+from tumortwin.geometry import classify, read_head, register_atlas
 from tumortwin.geometry.brain.check import check_brain
 from tumortwin.geometry.brain.compartments import Part
 from tumortwin.imaging.findings import Severity
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
 
@@ -50,7 +50,7 @@ def test_a_strong_field_and_a_turned_head_change_little(known_head):
     turn[:3, :3] = Rotation.from_euler("xyz", (12, -8, 10), True).as_matrix()
     turn[:3, 3] = (20, -15, 10)
     shaded = Volume((image.array * coils).astype(np.float32), Grid(grid.shape, turn @ grid.affine), name="T1")
-    prior = lay_atlas(shaded)
+    prior = register_atlas(shaded)
     found = classify(shaded, prior)
     there = np.rint(shaded.grid.to_index(found.grid.to_world([0, 0, 0]))).astype(int)
     again = np.zeros(grid.shape, bool)
@@ -72,7 +72,7 @@ def test_left_is_left_and_the_cerebellum_is_below(known_head):
 
 
 def test_the_same_image_gives_the_same_brain(known_head):
-    again = lay_atlas(known_head.image)
+    again = register_atlas(known_head.image)
     np.testing.assert_array_equal(again.brain, known_head.prior.brain)
     np.testing.assert_array_equal(again.compartments.part, known_head.prior.compartments.part)
 
@@ -133,7 +133,7 @@ def on_image(tissue, image):
 
 def test_scalp_is_not_brain(known_head):
     image, truth = dressed(known_head, bone=5, marrow=0.2, scalp=6.0, thick=3)
-    prior = lay_atlas(image)
+    prior = register_atlas(image)
     found = classify(image, prior)
     # 0.85 without a scalp on the atlas
     assert dice(on_image(found, image), truth) > 0.95
@@ -170,4 +170,4 @@ def test_a_known_brain_is_taken_as_it_is(known_head):
 def test_an_empty_brain_is_refused(known_head):
     nothing = Mask(np.zeros(known_head.image.grid.shape, bool), known_head.image.grid, name="Brain")
     with pytest.raises(InputError, match="'Brain' is empty"):
-        read_head({Sequence.T1: known_head.image}, {}, "here", brain=nothing)
+        read_head({MRSequence.T1: known_head.image}, {}, "here", brain=nothing)

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.geometry import Normalized, Region, check_drawn
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask
 
 GRID = Grid.regular((40, 48, 50), 2.0, 0.0, "f")
@@ -26,9 +26,9 @@ def view():
     brain = np.zeros(GRID.shape, np.float32)
     brain[3:-3, 3:-3, 3:-3] = 1
     images = {
-        Sequence.T1: brain - 0.2 * EDEMA,
-        Sequence.T1GD: brain - 0.2 * EDEMA + 0.7 * CORE,
-        Sequence.FLAIR: brain + 0.4 * EDEMA,
+        MRSequence.T1: brain - 0.2 * EDEMA,
+        MRSequence.T1GD: brain - 0.2 * EDEMA + 0.7 * CORE,
+        MRSequence.FLAIR: brain + 0.4 * EDEMA,
     }
     noisy = {
         s: (ndimage.gaussian_filter(i, 0.4) + 0.04 * rng.standard_normal(GRID.shape)).astype(np.float32)

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.geometry import Normalized, Region, find_tumor
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask
 
 GRID = Grid.regular((40, 48, 44), 2.0, 0.0, "f")
@@ -30,9 +30,9 @@ def view():
     stripes = (np.indices(GRID.shape)[2] // 6 % 2 == 0).astype(np.float32)
     white, grey = brain * stripes, brain * (1 - stripes)
     images = {
-        Sequence.T1: white + 0.75 * grey - 0.15 * EDEMA,
-        Sequence.T1GD: white + 0.75 * grey - 0.15 * EDEMA + 0.8 * (CORE & ~NECROSIS),
-        Sequence.FLAIR: white + 1.15 * grey + 0.6 * EDEMA,
+        MRSequence.T1: white + 0.75 * grey - 0.15 * EDEMA,
+        MRSequence.T1GD: white + 0.75 * grey - 0.15 * EDEMA + 0.8 * (CORE & ~NECROSIS),
+        MRSequence.FLAIR: white + 1.15 * grey + 0.6 * EDEMA,
     }
     noisy = {
         s: (ndimage.gaussian_filter(i, 0.4) + 0.03 * rng.standard_normal(GRID.shape)).astype(np.float32)
@@ -60,14 +60,14 @@ def test_all_three_regions(view):
 
 
 def test_without_contrast_agent_the_whole_is_still_found(view):
-    found = find_tumor(only(view, Sequence.T1, Sequence.FLAIR), {}, "visit 3")
+    found = find_tumor(only(view, MRSequence.T1, MRSequence.FLAIR), {}, "visit 3")
     assert dice(found.whole, EDEMA) > 0.95
     assert not found.enhancing.array.any()
     assert [f.where for f in found.findings] == ["visit 3"]
 
 
 def test_without_flair_the_core_stands_for_the_whole(view):
-    found = find_tumor(only(view, Sequence.T1, Sequence.T1GD), {})
+    found = find_tumor(only(view, MRSequence.T1, MRSequence.T1GD), {})
     assert dice(found.whole, CORE) > 0.9
     assert any("FLAIR" in f.what for f in found.findings)
 
@@ -77,7 +77,7 @@ def test_nothing_there_is_said(view):
         s: np.where(view.brain > 0, 1 + 0.02 * np.random.default_rng(1).standard_normal(GRID.shape), 0).astype(
             np.float32
         )
-        for s in (Sequence.T1, Sequence.T1GD, Sequence.FLAIR)
+        for s in (MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR)
     }
     found = find_tumor(Normalized(GRID, quiet, view.brain, view.brain, 0 * view.brain), {})
     assert not found.whole.array.any()
@@ -155,7 +155,7 @@ def seen(
             if part in where:
                 image[where[part]] = level
         image = ndimage.gaussian_filter(image, [0.8 / s for s in grid.spacing])
-        images[Sequence(name)] = (image + noise * w * rng.standard_normal(grid.shape)).astype(np.float32)
+        images[MRSequence(name)] = (image + noise * w * rng.standard_normal(grid.shape)).astype(np.float32)
     return Normalized(grid, images, brain, white.astype(np.float32), grey.astype(np.float32)), where
 
 
@@ -211,7 +211,7 @@ def test_thick_slices():
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_an_empty_flair_is_left_out_and_t2_serves(value):
     view, truth = seen({"edema": sphere(LEFT, 14)}, sequences=("T1", "FLAIR", "T2"))
-    view.images[Sequence.FLAIR][...] = value
+    view.images[MRSequence.FLAIR][...] = value
     found = find_tumor(view, {}, "visit 2")
     assert overlap(found.whole, truth["edema"]) > 0.9
     assert any("FLAIR image shows nothing" in f.what and f.where == "visit 2" for f in found.findings)
@@ -219,13 +219,13 @@ def test_an_empty_flair_is_left_out_and_t2_serves(value):
 
 def test_adc_that_does_not_reach_all_of_the_tumor():
     view, truth = seen({"edema": sphere(LEFT, 14)})
-    view.images[Sequence.ADC][20:] = np.nan
+    view.images[MRSequence.ADC][20:] = np.nan
     assert overlap(find_tumor(view, {}).whole, truth["edema"]) > 0.93
 
 
 def test_several_images_beat_one_in_noise():
     view, truth = seen({"edema": sphere(LEFT, 14)}, noise=0.12)
-    alone = find_tumor(only(view, Sequence.FLAIR), {}).whole
+    alone = find_tumor(only(view, MRSequence.FLAIR), {}).whole
     joint = find_tumor(view, {}).whole
     assert overlap(joint, truth["edema"]) > max(overlap(alone, truth["edema"]), 0.9)
 

@@ -8,7 +8,7 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.reading.diffusion import parse_unit
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 
 ADC = {"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], "SeriesDescription": "ADC"}
 
@@ -97,12 +97,12 @@ def test_adc_is_computed_where_no_map_is(tmp_path, make_series, grid):
             DiffusionBValue=float(b),
         )
     study = read_folder(tmp_path, strict=True)
-    (adc,) = [i for i in study.images if i.sequence is Sequence.ADC]
+    (adc,) = [i for i in study.images if i.sequence is MRSequence.ADC]
     truth[0, 0, 0] = 0
     np.testing.assert_allclose(adc.volume.array, truth, atol=1e-6)
     assert "images with b 0 and b 1000 (1 direction(s))" in study.findings[-1].what
     make_series(tmp_path / "adc", (truth * 1e6).astype(np.uint16), grid, **ADC, RescaleType="um2/s")
-    assert len([i for i in read_folder(tmp_path).images if i.sequence is Sequence.ADC]) == 1
+    assert len([i for i in read_folder(tmp_path).images if i.sequence is MRSequence.ADC]) == 1
 
 
 def test_adc_is_not_computed_across_grids(tmp_path, make_series, grid, values):
@@ -110,7 +110,7 @@ def test_adc_is_not_computed_across_grids(tmp_path, make_series, grid, values):
     upper = grid.cropped((slice(1, 6), slice(None), slice(None)))
     make_series(tmp_path / "1", values[1:], upper, SeriesDescription="DWI", DiffusionBValue=1000.0)
     study = read_folder(tmp_path)
-    assert Sequence.ADC not in {i.sequence for i in study.images}
+    assert MRSequence.ADC not in {i.sequence for i in study.images}
     assert "unlike grids" in study.findings[-1].what
 
 

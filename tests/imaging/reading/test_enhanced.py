@@ -13,7 +13,7 @@ from pydicom.uid import EnhancedMRImageStorage, JPEGLSLossless
 from scipy.spatial.transform import Rotation
 
 from tumortwin.imaging.folder import read_folder
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.phantom.synthetic import Encoding
 
@@ -77,13 +77,13 @@ def test_frames_are_sorted_scaled_and_split_by_b_value(tmp_path, make_series, ob
     save_dicom(data, tmp_path / "enhanced.dcm", compress=JPEGLSLossless)
 
     study = read_folder(tmp_path, strict=True)
-    weighted = [i for i in study.images if i.sequence is Sequence.DWI]
+    weighted = [i for i in study.images if i.sequence is MRSequence.DWI]
     assert sorted(i.b_value for i in weighted) == [0, 1000]
     expected = [array[b] * np.arange(1.0, 6)[:, None, None] + b for b in (0, 1)]
     for image in weighted:
         assert image.volume.grid.matches(oblique, 1e-4)
         np.testing.assert_allclose(image.volume.array, expected[int(image.b_value > 0)])
-    (adc,) = [i for i in study.images if i.sequence is Sequence.ADC]
+    (adc,) = [i for i in study.images if i.sequence is MRSequence.ADC]
     np.testing.assert_allclose(adc.volume.array, np.log(expected[0] / expected[1]) / 1000, atol=1e-8)
     assert (adc.volume.unit, adc.b_value) == ("mm^2/s", None)
     assert {s.part for s in study.series} == {"b 0", "b 1000"}
@@ -117,7 +117,7 @@ def test_geometry_is_that_of_highdicom_and_dcm2niix(tmp_path, make_series, obliq
 def test_what_the_phantom_writes_comes_back(tmp_path, mr_series, image_grid, encoding):
     files = mr_series(image_grid, tmp_path, encoding)
     (image,) = read_folder(tmp_path, strict=True).images
-    assert image.sequence is Sequence.T1GD
+    assert image.sequence is MRSequence.T1GD
     assert len(files) == (1 if encoding is Encoding.ENHANCED else image_grid.shape[0])
     written = np.random.default_rng(1).random(image_grid.shape, np.float32)
     # planes come back along the normal, whichever way they were numbered

@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from tumortwin.errors import ReadError, StrictError
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder, scan_folder
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 
 
@@ -35,7 +35,7 @@ def test_a_series_is_sorted_by_position_and_scaled(tmp_path, make_series, grid, 
     (image,) = study.images
     assert image.volume.grid.matches(grid, 1e-6)
     np.testing.assert_allclose(image.volume.array, values * 2.5 - 7, rtol=1e-6)
-    assert (image.sequence, image.volume.unit) == (Sequence.T1, "a.u.")
+    assert (image.sequence, image.volume.unit) == (MRSequence.T1, "a.u.")
     assert image.date == datetime(2024, 1, 31, 10, 15, 0, 500000)
     assert image.volume.array.dtype == np.float32
     assert len(study.sources) == 6

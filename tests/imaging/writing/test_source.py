@@ -107,12 +107,12 @@ def test_equal_keys_give_equal_pseudonyms_and_others_do_not(identified):
 
 def test_names_that_somebody_gave_are_cleaned(identified):
     removed = DicomSource.of(identified, Identity.REMOVED, KEY)
-    assert removed.told("GTV") == "GTV"
-    smith, jones = removed.told("GTV Smith"), removed.told("GTV Jones")
+    assert removed.exported_name("GTV") == "GTV"
+    smith, jones = removed.exported_name("GTV Smith"), removed.exported_name("GTV Jones")
     assert smith.startswith("GTV ")
     assert len({"GTV", smith, jones}) == 3
     assert "Smith" not in smith
-    assert DicomSource.of(identified).told("GTV Smith") == "GTV Smith"
+    assert DicomSource.of(identified).exported_name("GTV Smith") == "GTV Smith"
 
 
 def test_a_source_without_identity_stays_as_it_is(identified):

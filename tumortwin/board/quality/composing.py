@@ -17,7 +17,7 @@ from tumortwin.board.slices import Plane, best_slice, cut_at, reslice_grid
 from tumortwin.geometry import covered
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import POSE_ORDER, Sequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.twin import RegistrationQuality
 
@@ -32,7 +32,7 @@ MARGIN_MM = 10.0
 GRAY_PERCENTILES = (2.0, 98.0)
 ENOUGH_PIXELS = 500
 """Of normal brain in a slice to fit a slow field to."""
-SHOWN = ((Sequence.T1GD, Sequence.T1), (Sequence.FLAIR, Sequence.T2))
+SHOWN = ((MRSequence.T1GD, MRSequence.T1), (MRSequence.FLAIR, MRSequence.T2))
 """Images that the tumor's outlines are drawn on: the first of each that a visit has."""
 ORDER = (Severity.LEFT_OUT, Severity.ASSUMED, Severity.REPAIRED, Severity.NOTE)
 
@@ -64,7 +64,7 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
     for i in sorted(looks) if patient is None else range(len(patient.visits)):
         look = looks.get(i)
         visit = None if patient is None else patient.visits[i]
-        if look is None and visit is not None and set(visit.images) <= {Sequence.CT}:
+        if look is None and visit is not None and set(visit.images) <= {MRSequence.CT}:
             continue  # no look at the tumor: see build_twin
         date = look.date if look is not None else visit.date  # type: ignore[union-attr]
         mine = [f for f in others if _is_of(f, f"{date:%Y-%m-%d}", visit.label if visit is not None else None)]
@@ -179,7 +179,7 @@ class _Reference:
 
     def __init__(self, twin: Twin, visit: Visit | None) -> None:
         self.twin = twin
-        self.images: Mapping[Sequence, Volume] = {} if visit is None else visit.images
+        self.images: Mapping[MRSequence, Volume] = {} if visit is None else visit.images
         grid = twin.domain.grid
         pad = int(np.ceil(MARGIN_MM / min(grid.spacing)))
         affine = np.array(grid.affine)
@@ -263,11 +263,11 @@ def _pictures(
 
 
 def _compared(
-    registration: RegistrationQuality | None, images: Mapping[Sequence, Volume], reference: _Reference
-) -> tuple[str, Sequence]:
+    registration: RegistrationQuality | None, images: Mapping[MRSequence, Volume], reference: _Reference
+) -> tuple[str, MRSequence]:
     """Which of the reference's images and which of the visit's to lay side by side: those that were registered."""
     if registration is not None and registration.moving in map(str, images):
-        return registration.fixed, Sequence(registration.moving)
+        return registration.fixed, MRSequence(registration.moving)
     moving = (
         first_of(POSE_ORDER, {s: v for s, v in images.items() if s in reference.images})
         or first_of(POSE_ORDER, images)

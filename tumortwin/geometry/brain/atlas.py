@@ -97,7 +97,7 @@ def atlas() -> dict[str, Volume]:
 
 
 @one_thread()
-def lay_atlas(head: Volume, exclude: Mask | None = None, brain: Mask | None = None) -> AtlasOnHead:
+def register_atlas(head: Volume, exclude: Mask | None = None, brain: Mask | None = None) -> AtlasOnHead:
     """Find the brain in a head image with T1 contrast.
 
     The atlas, seen with 6 mm of darkness around it and a scalp over the top so that skull and skin count, is laid over

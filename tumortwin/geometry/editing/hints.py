@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.editing.patch import Bench, cube_corners, nested, placed, several_images
+from tumortwin.geometry.editing.patch import Patch, cube_corners, nested, placed, several_images
 from tumortwin.geometry.editing.refinement import UNSURE_MM, depth_of, walk
 from tumortwin.geometry.editing.strokes import index_inside, place_text
 from tumortwin.geometry.sampling import average
@@ -91,17 +91,17 @@ def segment_from_click(
     if not 2 * SEED_MM <= reach_mm < np.inf:
         raise InputError(f"a click reaches at least {2 * SEED_MM:g} mm, not {reach_mm}")
     progress(0, 3, "segment from a click")
-    bench = Bench.around(several, cube_corners(place, reach_mm))
-    distance = np.linalg.norm(bench.world - place, axis=-1)
+    patch = Patch.around(several, cube_corners(place, reach_mm))
+    distance = np.linalg.norm(patch.world - place, axis=-1)
     inside = distance <= reach_mm
-    at = index_inside(bench.grid, place)
-    seed = (distance <= max(SEED_MM, 0.5 * max(bench.grid.spacing))) & inside
+    at = index_inside(patch.grid, place)
+    seed = (distance <= max(SEED_MM, 0.5 * max(patch.grid.spacing))) & inside
     seed[at] = True
-    if not bench.known[seed].all():
+    if not patch.known[seed].all():
         raise InputError(f"an image has no value at {place_text(place)} mm: click elsewhere")
-    likeness, noise = bench.contrast(seed, inside & (distance > 2 * SEED_MM))
+    likeness, noise = patch.contrast(seed, inside & (distance > 2 * SEED_MM))
     # brighter than the click is the region too, up to twice its contrast: a rim's brightest part
-    alike = inside & bench.known & (likeness > 0.5) & (likeness < 2.5)
+    alike = inside & patch.known & (likeness > 0.5) & (likeness < 2.5)
     alike[at] = True
     progress(1, 3, "segment from a click")
     labels, _ = ndimage.label(alike)
@@ -109,14 +109,14 @@ def segment_from_click(
     # through a bridge of one voxel the region would run into its neighbor
     opened, _ = ndimage.label(ndimage.binary_opening(first))
     whole = opened == opened[at] if opened[at] else first
-    findings = _look_at(whole, inside, place, bench, noise)
+    findings = _look_at(whole, inside, place, patch, noise)
     sure = ndimage.binary_erosion(whole) & (likeness > 0.7)
     sure[at] = True
-    away = ndimage.distance_transform_edt(~whole, sampling=bench.grid.spacing)
-    other = (away > UNSURE_MM) | ~inside | ~bench.known | (likeness < 0.1) & ~whole
+    away = ndimage.distance_transform_edt(~whole, sampling=patch.grid.spacing)
+    other = (away > UNSURE_MM) | ~inside | ~patch.known | (likeness < 0.1) & ~whole
     progress(2, 3, "segment from a click")
-    found = walk(likeness, sure, other & ~sure, bench.grid)
-    return _finished(found, bench.grid, several[0], findings, progress, "segment from a click")
+    found = walk(likeness, sure, other & ~sure, patch.grid)
+    return _finished(found, patch.grid, several[0], findings, progress, "segment from a click")
 
 
 def segment_from_box(
@@ -167,10 +167,10 @@ def segment_from_box(
         index_inside(image.grid, middle)
     progress(0, 3, "segment from a box")
     margin = margin_mm / np.array(grid.spacing)
-    bench = Bench.around(several, grid.to_world(np.array([ends[0] - margin, ends[1] + margin])))
-    index = grid.to_index(bench.world)
-    inside = ((index >= ends[0] - 1e-6) & (index <= ends[1] + 1e-6)).all(-1) & bench.known
-    around = bench.known & ~inside
+    patch = Patch.around(several, grid.to_world(np.array([ends[0] - margin, ends[1] + margin])))
+    index = grid.to_index(patch.world)
+    inside = ((index >= ends[0] - 1e-6) & (index <= ends[1] + 1e-6)).all(-1) & patch.known
+    around = patch.known & ~inside
     if min(inside.sum(), around.sum()) < 30:
         raise InputError(
             f"the box holds {inside.sum()} voxels and has {around.sum()} around it: make it larger, and "
@@ -178,8 +178,8 @@ def segment_from_box(
         )
     # a box is drawn around something: its middle is more likely than its corners
     from_middle = ((2 * (index - ends.mean(0)) / (ends[1] - ends[0])) ** 2).sum(-1)
-    likeness = bench.frequency(
-        inside & (from_middle < 0.6), bench.known & (from_middle > 1.1), inside, 2 * (1 - np.minimum(from_middle, 4))
+    likeness = patch.frequency(
+        inside & (from_middle < 0.6), patch.known & (from_middle > 1.1), inside, 2 * (1 - np.minimum(from_middle, 4))
     )
     progress(1, 3, "segment from a box")
     whole = _clearest(inside & (likeness > 0.5))
@@ -201,12 +201,12 @@ def segment_from_box(
             )
         )
     # values between the region's and the surroundings' occur in neither and count as the region's: its edge lies inside
-    depth = depth_of(whole, bench.grid)
+    depth = depth_of(whole, patch.grid)
     sure = depth > min(EDGE_MM[0], 0.5 * float(depth.max()))
     other = ~inside | (depth < -EDGE_MM[1])
     progress(2, 3, "segment from a box")
-    found = walk(bench.steps(sure, around), sure, other & ~sure, bench.grid)
-    return _finished(found, bench.grid, several[0], tuple(findings), progress, "segment from a box")
+    found = walk(patch.steps(sure, around), sure, other & ~sure, patch.grid)
+    return _finished(found, patch.grid, several[0], tuple(findings), progress, "segment from a box")
 
 
 def deep_box(grid: Grid, corner: ArrayLike, opposite: ArrayLike, axis: int) -> tuple[NDArray[np.float64], ...]:
@@ -234,7 +234,7 @@ def deep_box(grid: Grid, corner: ArrayLike, opposite: ArrayLike, axis: int) -> t
 
 
 def _look_at(
-    whole: NDArray[np.bool_], inside: NDArray[np.bool_], place: NDArray[np.float64], bench: Bench, noise: float
+    whole: NDArray[np.bool_], inside: NDArray[np.bool_], place: NDArray[np.float64], patch: Patch, noise: float
 ) -> tuple[Finding, ...]:
     where = f"click at {place_text(place)} mm"
     findings = []
@@ -249,7 +249,7 @@ def _look_at(
         )
     shell = inside & ~ndimage.binary_erosion(inside)
     # where the image itself ends, nothing is cut off
-    edge = whole & shell & ndimage.binary_erosion(bench.known, border_value=0)
+    edge = whole & shell & ndimage.binary_erosion(patch.known, border_value=0)
     if edge.any():
         findings.append(
             Finding(

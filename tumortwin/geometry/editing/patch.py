@@ -16,13 +16,13 @@ from tumortwin.geometry.sampling import average, box_slices
 from tumortwin.imaging.volume import Grid, Volume
 
 MAX_VOXELS = 300_000
-"""A bench has at most about this many voxels: larger boxes are looked at more coarsely."""
+"""A patch has at most about this many voxels: larger boxes are looked at more coarsely."""
 SMOOTH_MM = 0.7
 BINS = 48
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Patch:
     """Images on one small grid around what is looked for.
 
     `channels` are (z, y, x) float32 arrays, `known` says where all have values, `noise` is a standard deviation each.
@@ -36,7 +36,7 @@ class Bench:
     @classmethod
     def around(
         cls, images: list[Volume], points: NDArray[np.float64], *, on: Grid | None = None, most: int = MAX_VOXELS
-    ) -> Bench:
+    ) -> Patch:
         """The images in the box around world points, along a grid's axes (the first image's), in about cubic voxels.
 
         Raises

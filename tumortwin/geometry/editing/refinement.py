@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.segmentation import random_walker
 
 from tumortwin.errors import InputError
-from tumortwin.geometry.editing.patch import MAX_VOXELS, Bench, nested, placed, same_frame
+from tumortwin.geometry.editing.patch import MAX_VOXELS, Patch, nested, placed, same_frame
 from tumortwin.geometry.editing.strokes import bounding_box
 from tumortwin.geometry.sampling import average
 from tumortwin.imaging.resampling import resample
@@ -91,33 +91,33 @@ def refine(
     )
     room = within_mm + 2 * max(mask.grid.spacing)
     ends = np.sort(mask.grid.to_index(held), axis=0) + np.array([[-1], [1]]) * room / np.array(mask.grid.spacing)
-    bench = Bench.around(
+    patch = Patch.around(
         [image],
         mask.grid.to_world(ends),
         on=mask.grid,
         most=MAX_VOXELS if method is Refinement.RANDOM_WALKER else CONTOUR_VOXELS,
     )
-    drawn = average(mask, bench.grid) >= 0.5
+    drawn = average(mask, patch.grid) >= 0.5
     if not drawn.any():
         raise InputError(f"the mask of {mask.volume_ml:.3f} mL is too small to refine: paint it by hand")
-    depth = depth_of(drawn, bench.grid)
+    depth = depth_of(drawn, patch.grid)
     progress(1, 2, f"refine by {method}")
     if method is Refinement.RANDOM_WALKER:
         # of a thin mask, its middle
         sure = depth > min(0.5 * within_mm, 0.5 * float(depth.max()))
-        other = (depth < -within_mm) | ~bench.known
+        other = (depth < -within_mm) | ~patch.known
         if not other.any():
             other = ~drawn & (depth == depth.min())
-        around = bench.known & (depth < -0.5 * within_mm)
-        steps = bench.steps(sure, around if around.any() else other)
-        share = walk(steps, sure, other & ~sure, bench.grid)
+        around = patch.known & (depth < -0.5 * within_mm)
+        steps = patch.steps(sure, around if around.any() else other)
+        share = walk(steps, sure, other & ~sure, patch.grid)
     else:
-        share = _contour(bench, depth, within_mm)
+        share = _contour(patch, depth, within_mm)
     share = np.where(depth > within_mm, 1, np.where(depth < -within_mm, 0, share)).astype(np.float32)
     progress(2, 2, f"refine by {method}")
-    if nested(bench.grid, mask.grid):
-        return mask.with_array(placed(share, bench.grid, mask.grid) >= 0.5)
-    return mask.with_array(resample(Volume(share, bench.grid), mask.grid).array >= 0.5)
+    if nested(patch.grid, mask.grid):
+        return mask.with_array(placed(share, patch.grid, mask.grid) >= 0.5)
+    return mask.with_array(resample(Volume(share, patch.grid), mask.grid).array >= 0.5)
 
 
 def walk(
@@ -180,10 +180,10 @@ def depth_of(drawn: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
     return np.where(drawn, inside - half, half - outside).astype(np.float32)
 
 
-def _contour(bench: Bench, depth: NDArray[np.float32], within_mm: float) -> NDArray[np.float32]:
+def _contour(patch: Patch, depth: NDArray[np.float32], within_mm: float) -> NDArray[np.float32]:
     """The inside of a geodesic active contour that starts at depth 0."""
-    h = float(np.mean(bench.grid.spacing))
-    smooth = ndimage.gaussian_filter(bench.channels[0], max(0.3, 0.7 / h))
+    h = float(np.mean(patch.grid.spacing))
+    smooth = ndimage.gaussian_filter(patch.channels[0], max(0.3, 0.7 / h))
     near = np.abs(depth) <= within_mm
     inner, outer = (
         float(np.median(smooth[near & side])) if (near & side).any() else 0.0 for side in (depth > 0, depth <= 0)
@@ -194,7 +194,7 @@ def _contour(bench: Bench, depth: NDArray[np.float32], within_mm: float) -> NDAr
     slope = sum(np.gradient(smooth, h, axis=k) * inward[k] for k in range(3))
     slope = np.maximum(slope if inner >= outer else -slope, 0)
     # an edge is what is steeper than noise, and as steep as the steepest tenth near the outline
-    steep = max(float(np.quantile(slope[near], 0.9)), bench.noise[0] / h)
+    steep = max(float(np.quantile(slope[near], 0.9)), patch.noise[0] / h)
     speed = (1 / (1 + (slope / (EDGE_SHARE * steep)) ** 2)).astype(np.float32)
     level, feature = (sitk.GetImageFromArray(a) for a in (-depth / h, speed))
     contour = sitk.GeodesicActiveContourLevelSetImageFilter()

@@ -47,7 +47,7 @@ class Cellularity(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Front:
+class OutlineDensity:
     """A density and how sure it is.
 
     Parameters
@@ -123,7 +123,7 @@ def density_from_outlines(
     enhancing_edge: float = ENHANCING_EDGE,
     whole_edge: float = WHOLE_EDGE,
     decay_mm: float | None = None,
-) -> Front:
+) -> OutlineDensity:
     """Cell density as a front between two outlines.
 
     The log-odds of the density fall linearly with distance: u = 1 / (1 + exp(z / l)), a traveling wave of the
@@ -151,7 +151,7 @@ def density_from_outlines(
 
     Returns
     -------
-    Front
+    OutlineDensity
         The standard deviation is u (1 - u) times that of the log-odds: thresholds and the place of the outlines.
 
     Raises
@@ -192,10 +192,10 @@ def density_from_outlines(
     odds = np.where(outside, bottom - to_whole / decay_mm, odds)
     density = np.where(to_whole > REACH * decay_mm, 0, expit(odds)) * (1 - dead)
     sigma = density * (1 - expit(odds)) * np.hypot(EDGE_SIGMA, OUTLINE_MM / decay_mm)
-    return Front(density.astype(np.float32), sigma.astype(np.float32), float(decay_mm))
+    return OutlineDensity(density.astype(np.float32), sigma.astype(np.float32), float(decay_mm))
 
 
-def density_from_both(from_adc: NDArray[np.float32], noise: float, front: Front) -> Front:
+def density_from_both(from_adc: NDArray[np.float32], noise: float, front: OutlineDensity) -> OutlineDensity:
     """Density from ADC where it is known, else from outlines; where both are, each weighs by its inverse variance.
 
     Parameters
@@ -204,12 +204,12 @@ def density_from_both(from_adc: NDArray[np.float32], noise: float, front: Front)
         As :func:`tumortwin.geometry.density_from_adc` has it: NaN where it says nothing.
     noise : float
         Standard deviation of one voxel's noise; `ADC_SIGMA` is added to it.
-    front : Front
+    front : OutlineDensity
         From the outlines.
 
     Returns
     -------
-    Front
+    OutlineDensity
         With the standard deviation of the mean.
     """
     known = np.isfinite(from_adc)
@@ -220,4 +220,4 @@ def density_from_both(from_adc: NDArray[np.float32], noise: float, front: Front)
     total = adc_weight + weight
     density = (adc_weight * np.where(known, from_adc, 0) + weight * front.density) / total
     sigma = np.where(known, 1 / np.sqrt(total), front.sigma)
-    return Front(density.astype(np.float32), sigma.astype(np.float32), front.decay_mm)
+    return OutlineDensity(density.astype(np.float32), sigma.astype(np.float32), front.decay_mm)

@@ -162,11 +162,11 @@ def hold_over_visits(
     low, high = likely.min(0), likely.max(0) + 1
     box = (slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2])))
     near = grid.cropped(box)
-    told = [e[box] for e in common]
+    aligned = [e[box] for e in common]
     fixed = [not t.segmented for t in tumors]
-    smooth = smooth_over_visits(told, days, fixed=fixed, breaks=resections)
+    smooth = smooth_over_visits(aligned, days, fixed=fixed, breaks=resections)
     out, changed = [], []
-    for tumor, evidence, before, after, matrix in zip(tumors, own, told, smooth.log_odds, transforms, strict=True):
+    for tumor, evidence, before, after, matrix in zip(tumors, own, aligned, smooth.log_odds, transforms, strict=True):
         if not tumor.segmented or evidence is None:
             out.append(tumor)
             changed.append(0)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 
 PURE = 0.8
@@ -33,7 +33,7 @@ class NormalSignal:
 
     Parameters
     ----------
-    sequences : tuple of Sequence
+    sequences : tuple of MRSequence
         Of the n images.
     levels : (3, n) array
         Signals of white matter, grey matter and CSF.
@@ -43,7 +43,7 @@ class NormalSignal:
         Their means.
     """
 
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[MRSequence, ...]
     levels: NDArray[np.float64]
     covariances: NDArray[np.float64]
     offsets: NDArray[np.float64]
@@ -51,7 +51,7 @@ class NormalSignal:
     @classmethod
     def of(
         cls,
-        images: Mapping[Sequence, NDArray[np.float32]],
+        images: Mapping[MRSequence, NDArray[np.float32]],
         white: NDArray[np.float32],
         grey: NDArray[np.float32],
         brain: NDArray[np.bool_],
@@ -86,7 +86,7 @@ class NormalSignal:
         shares = np.stack([white, grey, csf], -1)
         return (shares @ self.levels).astype(np.float32)
 
-    def only(self, sequences: tuple[Sequence, ...]) -> NormalSignal:
+    def only(self, sequences: tuple[MRSequence, ...]) -> NormalSignal:
         """The same for some of the images."""
         at = [self.sequences.index(s) for s in sequences]
         return NormalSignal(sequences, self.levels[:, at], self.covariances[:, at][:, :, at], self.offsets[:, at])
@@ -114,7 +114,7 @@ def _spread(residual: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Lesion:
+class LesionSignal:
     """Share of lesion in each voxel, as the images together say.
 
     A voxel's signal is taken for a mixture, (1 - a) normal + a lesion. The best linear estimate of a from several
@@ -139,18 +139,18 @@ class Lesion:
     @classmethod
     def of(
         cls,
-        images: Mapping[Sequence, NDArray[np.float32]],
+        images: Mapping[MRSequence, NDArray[np.float32]],
         white: NDArray[np.float32],
         grey: NDArray[np.float32],
         normal: NormalSignal,
         lesion: NDArray[np.float64],
         where: NDArray[np.bool_],
-    ) -> Lesion:
+    ) -> LesionSignal:
         """Estimate it at some voxels; elsewhere the share is 0.
 
         Parameters
         ----------
-        images : mapping of Sequence to (z, y, x) array
+        images : mapping of MRSequence to (z, y, x) array
             Those of `normal`.
         white, grey : (z, y, x) arrays
             Shares of normal tissue.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from tumortwin.geometry.segmentation.evidence import Lesion, NormalSignal, settled
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.geometry.segmentation.evidence import LesionSignal, NormalSignal, settled
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 
 Bools = NDArray[np.bool_]
@@ -42,13 +42,13 @@ class Outline:
         The region.
     log_odds : (z, y, x) float32 array
         For each voxel to be inside rather than outside.
-    level : mapping of Sequence to float
+    level : mapping of MRSequence to float
         Signal of the full lesion on each image it was told from.
     """
 
     mask: Bools
     log_odds: Floats
-    level: Mapping[Sequence, float]
+    level: Mapping[MRSequence, float]
 
 
 def smoothed(image: Floats, grid: Grid) -> Floats:
@@ -57,15 +57,15 @@ def smoothed(image: Floats, grid: Grid) -> Floats:
 
 
 def outline(
-    images: Mapping[Sequence, Floats],
-    first: Sequence,
+    images: Mapping[MRSequence, Floats],
+    first: MRSequence,
     white: Floats,
     grey: Floats,
     brain: Bools,
     grid: Grid,
     seeds: Bools,
     allowed: Bools,
-    level: Mapping[Sequence, float] | None = None,
+    level: Mapping[MRSequence, float] | None = None,
     *,
     exclude: Bools | None = None,
     percentile: float = FULL_LESION,
@@ -75,14 +75,14 @@ def outline(
 
     A first look at one image finds voxels far above normal; what all images show there is the lesion's signal; then
     each voxel's share of lesion is estimated from all images together (see
-    :class:`~tumortwin.geometry.segmentation.evidence.Lesion`), and what holds more than half is outlined,
+    :class:`~tumortwin.geometry.segmentation.evidence.LesionSignal`), and what holds more than half is outlined,
     as far as it hangs together with the seeds. Twice, as normal tissue is better known once the lesion is.
 
     Parameters
     ----------
-    images : mapping of Sequence to (z, y, x) array
+    images : mapping of MRSequence to (z, y, x) array
         Smoothed. Voxels that are not finite are judged by the other images.
-    first : Sequence
+    first : MRSequence
         The image in which the lesion is bright.
     white, grey : (z, y, x) arrays
         Shares of normal tissue.
@@ -92,7 +92,7 @@ def outline(
         Of all arrays.
     seeds, allowed : (z, y, x) bool arrays
         Where a lesion may start, and where it may reach.
-    level : mapping of Sequence to float, optional
+    level : mapping of MRSequence to float, optional
         The lesion's full signal at another visit. It is taken where this visit's lesion is fainter: a fading lesion
         would else be outlined at half of its own contrast.
     exclude : (z, y, x) bool array, optional
@@ -107,7 +107,7 @@ def outline(
     lead = {first: images[first]}
     normal = NormalSignal.of(lead, white, grey, brain, known)
     # until its signal is known, a lesion twice as bright as white matter stands for it: only the ratio to noise counts
-    look = Lesion.of(lead, white, grey, normal, np.array([2.0 * max(normal.levels[:2, 0].max(), 0.5)]), allowed)
+    look = LesionSignal.of(lead, white, grey, normal, np.array([2.0 * max(normal.levels[:2, 0].max(), 0.5)]), allowed)
     start = _large((look.share > SEED_SIGMA * look.sigma) & seeds & allowed, grid, SMALLEST_ML)
     start = ndimage.binary_opening(start) if not level else start
     start = largest(start, look.share, grid, pieces)
@@ -131,37 +131,37 @@ def outline(
 
 
 def _evidence(
-    images: Mapping[Sequence, Floats],
+    images: Mapping[MRSequence, Floats],
     white: Floats,
     grey: Floats,
     normal: NormalSignal,
-    signal: Mapping[Sequence, float],
+    signal: Mapping[MRSequence, float],
     allowed: Bools,
     grid: Grid,
 ) -> Floats:
     """Log odds of lesion; where an image is missing, from the others."""
-    told = [np.isfinite(image) for image in images.values()]
-    everywhere = np.logical_and.reduce(told)
+    finite = [np.isfinite(image) for image in images.values()]
+    everywhere = np.logical_and.reduce(finite)
     lesion = np.array([signal[s] for s in images])
     log_odds = np.full(grid.shape, -6, np.float32)
     full = allowed & everywhere
-    log_odds[full] = Lesion.of(images, white, grey, normal, lesion, full).log_odds()[full]
+    log_odds[full] = LesionSignal.of(images, white, grey, normal, lesion, full).log_odds()[full]
     rest = allowed & ~everywhere
     if rest.any():
         for keep in range(len(images) - 1, 0, -1):
             part = dict(list(images.items())[:keep])
-            here = rest & np.logical_and.reduce(told[:keep])
+            here = rest & np.logical_and.reduce(finite[:keep])
             if here.any():
-                log_odds[here] = Lesion.of(part, white, grey, normal.only(tuple(part)), lesion[:keep], here).log_odds()[
-                    here
-                ]
+                log_odds[here] = LesionSignal.of(
+                    part, white, grey, normal.only(tuple(part)), lesion[:keep], here
+                ).log_odds()[here]
                 rest &= ~here
     return settled(log_odds, grid)
 
 
 def _signal(
-    images: Mapping[Sequence, Floats], first: Sequence, lesion: Bools, percentile: float
-) -> dict[Sequence, float]:
+    images: Mapping[MRSequence, Floats], first: MRSequence, lesion: Bools, percentile: float
+) -> dict[MRSequence, float]:
     """The full signal of a lesion on each image: of the voxels that are bright on the first.
 
     Beyond the blurred edge and within the brightest spots; the others' medians there are not drawn to their own noise.
@@ -177,7 +177,7 @@ def _signal(
 
 
 def fluid_within(
-    images: Mapping[Sequence, Floats],
+    images: Mapping[MRSequence, Floats],
     white: Floats,
     grey: Floats,
     brain: Bools,
@@ -192,7 +192,7 @@ def fluid_within(
 
     Parameters
     ----------
-    images : mapping of Sequence to (z, y, x) array
+    images : mapping of MRSequence to (z, y, x) array
         Smoothed; of T1 (else T1Gd) and ADC, those that there are.
     white, grey, brain : (z, y, x) arrays
         Shares, and where the brain is.
@@ -204,12 +204,12 @@ def fluid_within(
         Of all arrays.
     """
     nothing = np.zeros(grid.shape, bool)
-    asked = {s: images[s] for s in (Sequence.T1, Sequence.ADC) if s in images}
-    if Sequence.T1 not in asked and Sequence.T1GD in images:
-        asked = {Sequence.T1GD: images[Sequence.T1GD], **asked}
-    told = np.logical_and.reduce([np.isfinite(i) for i in asked.values()]) if asked else nothing
-    where = lesion & ~solid & told
-    csf = brain & (white + grey < 0.05) & ~lesion & told
+    asked = {s: images[s] for s in (MRSequence.T1, MRSequence.ADC) if s in images}
+    if MRSequence.T1 not in asked and MRSequence.T1GD in images:
+        asked = {MRSequence.T1GD: images[MRSequence.T1GD], **asked}
+    valid = np.logical_and.reduce([np.isfinite(i) for i in asked.values()]) if asked else nothing
+    where = lesion & ~solid & valid
+    csf = brain & (white + grey < 0.05) & ~lesion & valid
     if where.sum() < 50 or csf.sum() < 50:
         return nothing
     values = np.stack([i[where] for i in asked.values()], -1)
@@ -248,7 +248,7 @@ def _lower_kind(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cavity_of(
-    images: Mapping[Sequence, Floats],
+    images: Mapping[MRSequence, Floats],
     white: Floats,
     grey: Floats,
     usual: Floats | None,
@@ -263,7 +263,7 @@ def cavity_of(
 
     Parameters
     ----------
-    images : mapping of Sequence to (z, y, x) array
+    images : mapping of MRSequence to (z, y, x) array
         Smoothed T1, FLAIR, T2, ADC: those that there are.
     white, grey : (z, y, x) arrays
         Shares of tissue.
@@ -277,12 +277,12 @@ def cavity_of(
     grid : Grid
         Of all arrays.
     """
-    told = np.logical_and.reduce([np.isfinite(i) for i in images.values()])
-    solid, liquid = brain & told & (white + grey > 0.95), brain & told & (white + grey < 0.05)
+    valid = np.logical_and.reduce([np.isfinite(i) for i in images.values()])
+    solid, liquid = brain & valid & (white + grey > 0.95), brain & valid & (white + grey < 0.05)
     nothing = np.zeros(grid.shape, bool)
     if solid.sum() < 500 or liquid.sum() < 100 or not beside.any():
         return nothing
-    here = brain & told
+    here = brain & valid
     score = np.zeros(grid.shape, np.float32)
     tissue, fluid = (np.stack([i[at] for i in images.values()], -1) for at in (solid, liquid))
     spread = np.maximum(1.4826 * np.median(np.abs(tissue - np.median(tissue, 0)), 0), 1e-9)

@@ -13,7 +13,7 @@ from tumortwin.geometry.segmentation.regions import Region
 from tumortwin.geometry.segmentation.tumor import Normalized
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask
 
 OUTSIDE = 0.2
@@ -104,13 +104,13 @@ def check_drawn(view: Normalized, drawn: Mapping[Region, Mask], where: str = "")
 def _contrasts(view: Normalized, lesion: Bools) -> dict[str, tuple[Floats, str]]:
     """Images as standard deviations above the tissue around the lesion, each with what it is called."""
     images: dict[str, tuple[Floats, str]] = {}
-    if Sequence.T1GD in view.images:
-        raised = view.images[Sequence.T1GD]
-        if Sequence.T1 in view.images:
-            images["T1Gd"] = (raised - view.images[Sequence.T1], "T1Gd minus T1")
+    if MRSequence.T1GD in view.images:
+        raised = view.images[MRSequence.T1GD]
+        if MRSequence.T1 in view.images:
+            images["T1Gd"] = (raised - view.images[MRSequence.T1], "T1Gd minus T1")
         else:
             images["T1Gd"] = (raised, "T1Gd")
-    for sequence in (Sequence.FLAIR, Sequence.T2):
+    for sequence in (MRSequence.FLAIR, MRSequence.T2):
         if sequence in view.images and "FLAIR" not in images:
             images["FLAIR"] = (view.images[sequence], str(sequence))
     tissue = (view.white + view.grey > 0.9) & (view.brain > 0.5)

@@ -24,12 +24,12 @@ from tumortwin.geometry.segmentation.outline import (
 from tumortwin.geometry.segmentation.regions import Region, united, without
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
 REACH_MM = 4.0
 """How far outside the FLAIR lesion enhancement is looked for."""
-JOINT = (Sequence.T1, Sequence.ADC)
+JOINT = (MRSequence.T1, MRSequence.ADC)
 """What is weighed together with FLAIR or T2. ADC last: where it does not reach, the others judge."""
 
 
@@ -41,7 +41,7 @@ class Normalized:
     ----------
     grid : Grid
         The visit's, cropped to the brain.
-    images : mapping of Sequence to (z, y, x) array
+    images : mapping of MRSequence to (z, y, x) array
         T1, T1Gd, T2, FLAIR, as far as there are; and ADC in mm^2/s, NaN where it does not reach.
     brain, white, grey : (z, y, x) float32 arrays
         Shares, from the reference visit.
@@ -52,7 +52,7 @@ class Normalized:
     """
 
     grid: Grid
-    images: Mapping[Sequence, NDArray[np.float32]]
+    images: Mapping[MRSequence, NDArray[np.float32]]
     brain: NDArray[np.float32]
     white: NDArray[np.float32]
     grey: NDArray[np.float32]
@@ -70,7 +70,7 @@ class TumorMasks:
         In the visit's frame; each on the grid it was drawn or segmented on. `whole` holds the other two.
     source : str
         Who drew them: "drawn: ...", "segmented" or both.
-    levels : mapping of Sequence to float
+    levels : mapping of MRSequence to float
         Signal of the full lesion on the images that the whole tumor was told from (in units of white matter; ADC in
         mm^2/s), and under T1GD that of T1Gd minus T1 in the enhancing tumor.
     findings : tuple of Finding
@@ -89,7 +89,7 @@ class TumorMasks:
     enhancing: Mask
     necrosis: Mask
     source: str
-    levels: Mapping[Sequence, float] = field(default_factory=dict)
+    levels: Mapping[MRSequence, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     cavity: Mask | None = None
     probability: Volume | None = None
@@ -101,7 +101,7 @@ def find_tumor(
     view: Normalized,
     drawn: Mapping[Region, Mask],
     where: str = "",
-    levels: Mapping[Sequence, float] | None = None,
+    levels: Mapping[MRSequence, float] | None = None,
     *,
     after_resection: bool = False,
     former: NDArray[np.bool_] | None = None,
@@ -122,7 +122,7 @@ def find_tumor(
         See :func:`~tumortwin.geometry.segmentation.regions.drawn_regions`.
     where : str
         The visit, for findings.
-    levels : mapping of Sequence to float, optional
+    levels : mapping of MRSequence to float, optional
         The lesion's full signal at another visit of the same patient, so that a label means the same at every visit;
         without it, a fading lesion would be outlined at half of its own faint contrast.
     after_resection : bool
@@ -146,7 +146,7 @@ class _Search:
         view: Normalized,
         drawn: Mapping[Region, Mask],
         where: str,
-        levels: Mapping[Sequence, float],
+        levels: Mapping[MRSequence, float],
         after_resection: bool,
         former: NDArray[np.bool_] | None,
     ) -> None:
@@ -157,7 +157,7 @@ class _Search:
         self.tissue = view.white + view.grey > 0.5
         # the outermost voxels mix with skull, dura and CSF
         self.deep = ndimage.binary_erosion(self.brain, iterations=max(1, round(2 / min(view.grid.spacing))))
-        self.fluid = next((s for s in (Sequence.FLAIR, Sequence.T2) if s in self.images), None)
+        self.fluid = next((s for s in (MRSequence.FLAIR, MRSequence.T2) if s in self.images), None)
         self.whole_drawn = bool({Region.WHOLE, Region.EDEMA} & drawn.keys())
         self.bright = None if self.whole_drawn else self._bright(None)
         self.cavity = self._cavity(former) if after_resection or Region.CAVITY in drawn else None
@@ -174,10 +174,10 @@ class _Search:
                     "the tumor without its edema stands for the whole",
                 )
             return None
-        if self.fluid is Sequence.T2 and cavity is None:
+        if self.fluid is MRSequence.T2 and cavity is None:
             self._say("no FLAIR image", "whole tumor segmented on T2, where CSF is bright too")
         # CSF is dark on FLAIR, so what is bright there is none, whatever the tissue map says
-        allowed = self.brain if self.fluid is Sequence.FLAIR else self.tissue
+        allowed = self.brain if self.fluid is MRSequence.FLAIR else self.tissue
         if cavity is not None:
             allowed = allowed & ~cavity
         images = {s: self.images[s] for s in (self.fluid, *JOINT) if s in self.images}
@@ -201,7 +201,7 @@ class _Search:
         if Region.CAVITY in self.drawn:
             return self.drawn[Region.CAVITY]
         view = self.view
-        asked = (Sequence.T1, Sequence.FLAIR, Sequence.T2, Sequence.ADC)
+        asked = (MRSequence.T1, MRSequence.FLAIR, MRSequence.T2, MRSequence.ADC)
         images = {s: i for s, i in self.images.items() if s in asked}
         beside = np.zeros(view.grid.shape, bool) if former is None else former
         if self.bright is not None:
@@ -231,7 +231,7 @@ class _Search:
                 return enhancing, without(drawn[Region.CORE], enhancing)
             inside = Region.EDEMA not in drawn and enclosed(enhancing.array, enhancing.grid)
             return enhancing, self._outside_cavity(enhancing.with_array(np.zeros_like(enhancing.array) | inside))
-        if Sequence.T1GD not in self.images:
+        if MRSequence.T1GD not in self.images:
             nothing = Mask(np.zeros(view.grid.shape, bool), view.grid)
             self._say(
                 "no T1 image with contrast agent",
@@ -241,7 +241,7 @@ class _Search:
                 Severity.LEFT_OUT,
             )
             return drawn.get(Region.CORE, nothing), drawn.get(Region.NECROSIS, nothing)
-        if Sequence.T1 not in self.images:
+        if MRSequence.T1 not in self.images:
             self._say("no T1 image without contrast agent", "what is bright on T1Gd counts as enhancing")
         if Region.CORE in drawn:
             core = resample(drawn[Region.CORE], view.grid).array
@@ -266,19 +266,19 @@ class _Search:
     def _gain(self, seeds: NDArray[np.bool_], allowed: NDArray[np.bool_], *, pieces: bool = False) -> Outline:
         """Where contrast agent raised T1."""
         view = self.view
-        raised = self.images[Sequence.T1GD]
-        if Sequence.T1 in self.images:
-            raised = raised - self.images[Sequence.T1]
+        raised = self.images[MRSequence.T1GD]
+        if MRSequence.T1 in self.images:
+            raised = raised - self.images[MRSequence.T1]
         lesion = np.zeros(view.grid.shape, bool) if self.bright is None else self.bright.mask
         if self.cavity is not None:
             cavity = resample(self.cavity, view.grid).array
             allowed, lesion = allowed & ~cavity, lesion | cavity
-        known = Sequence.T1 in self.images and Sequence.T1GD in self.levels
-        level: dict[Sequence, float] | None = {Sequence.T1GD: self.levels[Sequence.T1GD]} if known else None
-        image: dict[Sequence, NDArray[np.float32]] = {Sequence.T1GD: raised}
+        known = MRSequence.T1 in self.images and MRSequence.T1GD in self.levels
+        level: dict[MRSequence, float] | None = {MRSequence.T1GD: self.levels[MRSequence.T1GD]} if known else None
+        image: dict[MRSequence, NDArray[np.float32]] = {MRSequence.T1GD: raised}
         return outline(
             image,
-            Sequence.T1GD,
+            MRSequence.T1GD,
             view.white,
             view.grey,
             self.brain,
@@ -368,7 +368,7 @@ class _Search:
         self.findings.append(Finding(what, self.where, action, severity))
 
 
-def _usable(view: Normalized, where: str, findings: list[Finding]) -> dict[Sequence, NDArray[np.float32]]:
+def _usable(view: Normalized, where: str, findings: list[Finding]) -> dict[MRSequence, NDArray[np.float32]]:
     """The images, smoothed; those that show nothing in the brain are left out."""
     brain = view.brain > 0.5
     usable = {}

@@ -13,7 +13,7 @@ from tumortwin.imaging.reading.attributes import text
 from tumortwin.imaging.reading.headers import Plane
 from tumortwin.imaging.reading.pixels import load
 from tumortwin.imaging.reading.stacks import Stack
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage
 from tumortwin.imaging.volume import Volume
 
@@ -134,7 +134,7 @@ def compute_adc(images: list[AcquiredImage]) -> tuple[AcquiredImage, Finding] | 
         The map, 0 where a signal is not positive, and a note; a finding if they do not fit together; None if there
         are not two b-values at least 400 s/mm^2 apart.
     """
-    weighted = [i for i in images if i.sequence is Sequence.DWI and i.b_value is not None]
+    weighted = [i for i in images if i.sequence is MRSequence.DWI and i.b_value is not None]
     if not weighted:
         return None
     b_low = min(i.b_value for i in weighted if i.b_value is not None)
@@ -174,7 +174,7 @@ def compute_adc(images: list[AcquiredImage]) -> tuple[AcquiredImage, Finding] | 
         where,
         "ADC computed from them",
     )
-    return replace(low, volume=volume, sequence=Sequence.ADC, b_value=None, series_uid=highs[0].series_uid), note
+    return replace(low, volume=volume, sequence=MRSequence.ADC, b_value=None, series_uid=highs[0].series_uid), note
 
 
 def check_adc_unit(adc_unit: float | None) -> None:

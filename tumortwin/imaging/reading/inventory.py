@@ -16,7 +16,7 @@ from tumortwin.imaging.reading.mosaic import unfold
 from tumortwin.imaging.reading.pixels import pixel_hash
 from tumortwin.imaging.reading.recognition import Recognition, recognize
 from tumortwin.imaging.reading.stacks import Stack, frame_of, make_stacks
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, SeriesInfo
 from tumortwin.progress import Progress
 
@@ -92,7 +92,9 @@ class Reading:
             self.sources.update(sources)
 
 
-def take_inventory(folder: Path, reading: Reading, sequences: Mapping[str, Sequence] | None, progress: Progress) -> str:
+def take_inventory(
+    folder: Path, reading: Reading, sequences: Mapping[str, MRSequence] | None, progress: Progress
+) -> str:
     """Fill `reading` with a line for each series or part of one; return the ID of the one patient.
 
     Raises
@@ -130,17 +132,17 @@ def _unsaid_contrast(lines: list[Line]) -> list[Finding]:
     """Studies with several T1 series of which none says that contrast agent was given: one of them may be a T1Gd."""
     plain: dict[str, list[SeriesInfo]] = defaultdict(list)
     for line in lines:
-        if line.info.used and line.info.sequence in (Sequence.T1, Sequence.T1GD):
+        if line.info.used and line.info.sequence in (MRSequence.T1, MRSequence.T1GD):
             plain[line.info.study_uid].append(line.info)
     return [
         Finding(
             f"{len(shown)} series are T1 and none says that contrast agent was given",
             ", ".join(repr(s.description or s.uid) for s in shown[:4]),
-            "all taken as T1; else say which is T1Gd with sequences={description: Sequence}",
+            "all taken as T1; else say which is T1Gd with sequences={description: MRSequence}",
             Severity.ASSUMED,
         )
         for shown in plain.values()
-        if len(shown) > 1 and all(s.sequence is Sequence.T1 for s in shown)
+        if len(shown) > 1 and all(s.sequence is MRSequence.T1 for s in shown)
     ]
 
 
@@ -207,8 +209,8 @@ def _image_line(stack: Stack, shown: Recognition, findings: list[Finding]) -> Li
         shown.why,
     )
     line = Line(info, files, stack=stack)
-    say = "say what it is with sequences={description: Sequence}"
-    if shown.sequence is Sequence.OTHER:
+    say = "say what it is with sequences={description: MRSequence}"
+    if shown.sequence is MRSequence.OTHER:
         line.refuse(f"not used: {shown.why}")
         if not shown.sure:
             findings.append(Finding(shown.why, stack.where, say, Severity.LEFT_OUT))

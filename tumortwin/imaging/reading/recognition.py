@@ -11,13 +11,13 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.reading.attributes import text
 from tumortwin.imaging.reading.headers import Plane
 from tumortwin.imaging.reading.stacks import Stack
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 
 
 class Recognition(NamedTuple):
     """What a stack shows, and how that is known."""
 
-    sequence: Sequence
+    sequence: MRSequence
     why: str
     sure: bool
 
@@ -61,14 +61,14 @@ def _said(pattern: str, description: str) -> str:
     return found.group().strip() if found else ""
 
 
-def recognize(stack: Stack, sequences: Mapping[str, Sequence] | None = None) -> Recognition:
+def recognize(stack: Stack, sequences: Mapping[str, MRSequence] | None = None) -> Recognition:
     """Tell what a stack shows.
 
     Parameters
     ----------
     stack : Stack
         One part of a series.
-    sequences : mapping of str to Sequence, optional
+    sequences : mapping of str to MRSequence, optional
         The user's word: Series Instance UID, or a pattern (``*``, ``?``) for the series description, not minding case.
 
     Returns
@@ -86,18 +86,18 @@ def recognize(stack: Stack, sequences: Mapping[str, Sequence] | None = None) -> 
     for key, wanted in (sequences or {}).items():
         if key == first.instance.text("SeriesInstanceUID") or fnmatch(given.lower(), key.lower()):
             try:
-                return Recognition(Sequence(wanted), f"you said so ({key!r})", True)
+                return Recognition(MRSequence(wanted), f"you said so ({key!r})", True)
             except ValueError:
-                known = ", ".join(Sequence)
+                known = ", ".join(MRSequence)
                 raise InputError(f"sequences[{key!r}] = {wanted!r} is no known sequence: give one of {known}") from None
     modality = first.instance.text("Modality")
     kind = set(first.image_type)
     if kind & {"LOCALIZER"}:
-        return Recognition(Sequence.OTHER, "a localizer (ImageType)", True)
+        return Recognition(MRSequence.OTHER, "a localizer (ImageType)", True)
     if modality == "CT":
-        return Recognition(Sequence.CT, "modality CT", True)
+        return Recognition(MRSequence.CT, "modality CT", True)
     if modality != "MR":
-        return Recognition(Sequence.OTHER, f"modality {modality or 'not stated'}", True)
+        return Recognition(MRSequence.OTHER, f"modality {modality or 'not stated'}", True)
     names = (given, text(first.sets, "ProtocolName"), text(first.sets, "SequenceName"))
     # the series description speaks first; protocol and sequence names often belong to the raw series a map was made of
     description = re.sub(r"[_\s.,;:()\[\]]+", " ", names[0].lower()).strip()
@@ -108,7 +108,7 @@ def _by_attributes(stack: Stack, kind: set[str], description: str) -> Recognitio
     first = stack.first
     contrast = text(first.sets, "AcquisitionContrast")
     if kind & {"ADC", "ADC_UNSPECIFIED", "DIFFUSION_ADC"}:
-        return Recognition(Sequence.ADC, "ImageType ADC", True)
+        return Recognition(MRSequence.ADC, "ImageType ADC", True)
     maps = kind & {
         "EADC",
         "EXP",
@@ -145,47 +145,51 @@ def _by_attributes(stack: Stack, kind: set[str], description: str) -> Recognitio
         "R2_MAP",
     }
     if maps:
-        return Recognition(Sequence.OTHER, f"ImageType {', '.join(sorted(maps))}", True)
+        return Recognition(MRSequence.OTHER, f"ImageType {', '.join(sorted(maps))}", True)
     if contrast in {"PERFUSION", "FLOW_ENCODED", "TOF", "TAGGING", "T2_STAR", "PROTON_DENSITY", "STIR"}:
-        return Recognition(Sequence.OTHER, f"AcquisitionContrast {contrast}", True)
+        return Recognition(MRSequence.OTHER, f"AcquisitionContrast {contrast}", True)
     if text(first.sets, "AngioFlag") == "Y":
-        return Recognition(Sequence.OTHER, "angiography (AngioFlag)", True)
+        return Recognition(MRSequence.OTHER, "angiography (AngioFlag)", True)
     named_adc = _said(_ADC, description)
     if named_adc and not _said(_EXPONENTIAL, description):
-        return Recognition(Sequence.ADC, f"description says {named_adc!r}", True)
+        return Recognition(MRSequence.ADC, f"description says {named_adc!r}", True)
     for what, pattern in _OTHERS.items():
         word = _said(pattern, description)
         if word:
-            return Recognition(Sequence.OTHER, f"{what} (description says {word!r})", True)
+            return Recognition(MRSequence.OTHER, f"{what} (description says {word!r})", True)
     b_value = first.b_value
     if contrast == "DIFFUSION" or "DIFFUSION" in kind or b_value:
-        return Recognition(Sequence.DWI, f"diffusion, b = {b_value:g}" if b_value is not None else "diffusion", True)
+        return Recognition(MRSequence.DWI, f"diffusion, b = {b_value:g}" if b_value is not None else "diffusion", True)
     if b_value is not None and (stack.weighted or _said(_DWI, description)):
         source = "weighted images beside it" if stack.weighted else "description"
-        return Recognition(Sequence.DWI, f"diffusion, b = {b_value:g}, {source}", True)
+        return Recognition(MRSequence.DWI, f"diffusion, b = {b_value:g}, {source}", True)
     if stack.times > 2:
-        return Recognition(Sequence.OTHER, f"a series of {stack.times} time points", True)
+        return Recognition(MRSequence.OTHER, f"a series of {stack.times} time points", True)
     weighting, why = _weighting(first, contrast)
     if weighting is None:
         return None
     # what the description says has to agree, else nobody can be sure
     said = next(
-        (s for s, p in ((Sequence.FLAIR, _FLAIR), (Sequence.T1, _T1), (Sequence.T2, _T2)) if _said(p, description)),
+        (
+            s
+            for s, p in ((MRSequence.FLAIR, _FLAIR), (MRSequence.T1, _T1), (MRSequence.T2, _T2))
+            if _said(p, description)
+        ),
         None,
     )
-    if said == Sequence.FLAIR and _said(r"t1\w*", description) and weighting == Sequence.T1:
-        said = Sequence.T1  # a T1-FLAIR is a T1
+    if said == MRSequence.FLAIR and _said(r"t1\w*", description) and weighting == MRSequence.T1:
+        said = MRSequence.T1  # a T1-FLAIR is a T1
     if said not in (None, weighting):
         return Recognition(weighting, f"{why}, though the description {description!r} sounds like {said}", False)
     return _with_contrast(first, weighting, why, description, True)
 
 
-def _weighting(first: Plane, contrast: str) -> tuple[Sequence | None, str]:
+def _weighting(first: Plane, contrast: str) -> tuple[MRSequence | None, str]:
     """T1, T2 or FLAIR from AcquisitionContrast or from TR, TE and TI (ms); None if they do not tell."""
     if contrast in {"T1", "T2"}:
-        return Sequence(contrast), f"AcquisitionContrast {contrast}"
+        return MRSequence(contrast), f"AcquisitionContrast {contrast}"
     if contrast == "FLUID_ATTENUATED":
-        return Sequence.FLAIR, "AcquisitionContrast FLUID_ATTENUATED"
+        return MRSequence.FLAIR, "AcquisitionContrast FLUID_ATTENUATED"
     repetition = first.number("RepetitionTime")
     echo = first.number("EffectiveEchoTime") or first.number("EchoTime")
     inversion = first.number("InversionTimes") or first.number("InversionTime")
@@ -194,24 +198,24 @@ def _weighting(first: Plane, contrast: str) -> tuple[Sequence | None, str]:
         return None, ""
     times = f"TR {repetition:g}, TE {echo:g}" + (f", TI {inversion:g}" if inversion else "") + " ms"
     if inversion and inversion > 1400 and echo > 60:
-        return Sequence.FLAIR, times
+        return MRSequence.FLAIR, times
     if inversion and 400 < inversion <= 1400 and echo < 30:
-        return Sequence.T1, times
+        return MRSequence.T1, times
     if inversion and inversion > 60:
         return None, times
     # an inversion pulse without its time: T1 (MPRAGE) or FLAIR, the description must tell
     if "IR" in scanning or text(first.sets, "InversionRecovery") == "YES":
         return None, times
     if repetition < 1000 and echo < 30 and not ("GR" in scanning and repetition > 100 and echo > 12):
-        return Sequence.T1, times
+        return MRSequence.T1, times
     if repetition > 1500 and echo > 60:
-        return Sequence.T2, times
+        return MRSequence.T2, times
     return None, times
 
 
-def _with_contrast(first: Plane, weighting: Sequence, why: str, description: str, sure: bool) -> Recognition:
+def _with_contrast(first: Plane, weighting: MRSequence, why: str, description: str, sure: bool) -> Recognition:
     """Tell T1 after contrast agent from T1 before it; other weightings stay what they are."""
-    if weighting is not Sequence.T1:
+    if weighting is not MRSequence.T1:
         return Recognition(weighting, why, sure)
     agent = text(first.sets, "ContrastBolusAgent")
     given = (
@@ -222,30 +226,32 @@ def _with_contrast(first: Plane, weighting: Sequence, why: str, description: str
     post, pre = _said(_POST, description), _said(_PRE, description)
     if given and pre:
         return Recognition(
-            Sequence.T1, f"{why}; a contrast agent is stated ({agent}), but the description says {pre!r}", False
+            MRSequence.T1, f"{why}; a contrast agent is stated ({agent}), but the description says {pre!r}", False
         )
     if given:
-        return Recognition(Sequence.T1GD, f"{why}; contrast agent {agent or 'stated'}", sure)
+        return Recognition(MRSequence.T1GD, f"{why}; contrast agent {agent or 'stated'}", sure)
     if post and not pre:
-        return Recognition(Sequence.T1GD, f"{why}; description says {post!r}", sure)
-    return Recognition(Sequence.T1, f"{why}; no contrast agent", sure)
+        return Recognition(MRSequence.T1GD, f"{why}; description says {post!r}", sure)
+    return Recognition(MRSequence.T1, f"{why}; no contrast agent", sure)
 
 
 def _by_description(description: str, names: tuple[str, str, str]) -> Recognition:
     """Only words are left."""
     for sequence, pattern in (
-        (Sequence.FLAIR, _FLAIR),
-        (Sequence.T1, _T1),
-        (Sequence.T2, _T2),
-        (Sequence.DWI, _DWI),
+        (MRSequence.FLAIR, _FLAIR),
+        (MRSequence.T1, _T1),
+        (MRSequence.T2, _T2),
+        (MRSequence.DWI, _DWI),
     ):
         word = _said(pattern, description)
         if not word:
             continue
         why = f"description says {word!r}"
-        if sequence is Sequence.FLAIR and _said(r"t1\w*", description):
-            sequence = Sequence.T1
-        if sequence is Sequence.T1 and _said(_POST, description) and not _said(_PRE, description):
-            return Recognition(Sequence.T1GD, f"{why} and {_said(_POST, description)!r}", False)
+        if sequence is MRSequence.FLAIR and _said(r"t1\w*", description):
+            sequence = MRSequence.T1
+        if sequence is MRSequence.T1 and _said(_POST, description) and not _said(_PRE, description):
+            return Recognition(MRSequence.T1GD, f"{why} and {_said(_POST, description)!r}", False)
         return Recognition(sequence, why, False)
-    return Recognition(Sequence.OTHER, f"neither attributes nor the description {names[0]!r} tell what it shows", False)
+    return Recognition(
+        MRSequence.OTHER, f"neither attributes nor the description {names[0]!r} tell what it shows", False
+    )

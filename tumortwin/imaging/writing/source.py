@@ -74,7 +74,7 @@ class DicomSource:
     """What a result is made from, as the result's file will tell it.
 
     Make it with :meth:`of`. Writers take one in place of files. Names and descriptions that a caller gives to a writer
-    are not looked at: for a source without identity they must be nobody's; :meth:`told` cleans them.
+    are not looked at: for a source without identity they must be nobody's; :meth:`exported_name` cleans them.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class DicomSource:
             return grid
         return replace(grid, frame=str(self.pseudonym.uid(grid.frame)))
 
-    def told(self, name: str) -> str:
+    def exported_name(self, name: str) -> str:
         """A name that somebody gave (of a structure), as the file may tell it: without words that may be a name."""
         from tumortwin.imaging.identity.words import clean_text
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 from pydicom.dataset import Dataset
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.imaging.writing.header import decimal, hashed_uid
 from tumortwin.phantom.hostile.specimens import Expected, Mutant, Specimen, Truth, changed, fresh, numbered, set_pixels
@@ -197,7 +197,7 @@ def several_b_values(s: Specimen) -> Iterator[Mutant]:
     for vendor in ("standard", "Siemens", "GE", "Philips"):
         files = _b_value(s.slices(SeriesDescription="DWI"), vendor, 0)
         files += _b_value(fresh(weighted.slices(SeriesDescription="DWI"), vendor), vendor, 1000)
-        truths = [s.truth(sequence=Sequence.DWI), weighted.truth(sequence=Sequence.DWI)]
+        truths = [s.truth(sequence=MRSequence.DWI), weighted.truth(sequence=MRSequence.DWI)]
         truths.append(_adc_truth(s, adc))
         yield s.mutant("several b-values", numbered(files), REPAIRED, "b 1000", truths, f"by {vendor}'s attribute")
 
@@ -205,7 +205,7 @@ def several_b_values(s: Specimen) -> Iterator[Mutant]:
 def _adc_truth(s: Specimen, adc: float) -> Truth:
     """Of a computed map: stored values are whole numbers, which shows in the logarithm."""
     constant = replace(s.values, gain=1.0, base=adc, gradient=(0.0, 0.0, 0.0))
-    return s.truth(values=constant, tolerance=3e-6, sequence=Sequence.ADC, computed=True)
+    return s.truth(values=constant, tolerance=3e-6, sequence=MRSequence.ADC, computed=True)
 
 
 def several_echoes(s: Specimen) -> Iterator[Mutant]:
@@ -214,7 +214,7 @@ def several_echoes(s: Specimen) -> Iterator[Mutant]:
     files = s.slices(EchoTime=10, EchoNumbers=1) + fresh(second.slices(EchoTime=90, EchoNumbers=2), "echo")
     files = changed(numbered(files), RepetitionTime=2500, SeriesDescription="T2 dual echo")
     yield s.mutant(
-        "several echoes", files, REPAIRED, "echo 90 ms", [s.truth(sequence=None), second.truth(sequence=Sequence.T2)]
+        "several echoes", files, REPAIRED, "echo 90 ms", [s.truth(sequence=None), second.truth(sequence=MRSequence.T2)]
     )
 
 
@@ -266,7 +266,7 @@ def several_series(s: Specimen) -> Iterator[Mutant]:
         "SeriesNumber": 5,
     }
     third = replace(s, values=replace(s.values, gain=0.8))
-    truths = [s.truth(), second.truth(sequence=Sequence.T2), third.truth(sequence=Sequence.FLAIR)]
+    truths = [s.truth(), second.truth(sequence=MRSequence.T2), third.truth(sequence=MRSequence.FLAIR)]
     for variant, uids in (("three UIDs", (3, 4, 5)), ("one UID for all", (3, 3, 3))):
         uid = [hashed_uid("series", u) for u in uids]
         files = s.slices(SeriesInstanceUID=uid[0])

@@ -18,7 +18,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.imaging.writing.header import decimal, hashed_uid, item
 from tumortwin.phantom.hostile.encodings import frames_of
@@ -79,7 +79,7 @@ def enhanced_parts(s: Specimen) -> Iterator[Mutant]:
         computed = s.truth(
             values=replace(s.values, gain=1.0, base=adc, gradient=(0.0, 0.0, 0.0)),
             tolerance=3e-6,
-            sequence=Sequence.ADC,
+            sequence=MRSequence.ADC,
             computed=True,
         )
         yield s.mutant(
@@ -87,7 +87,7 @@ def enhanced_parts(s: Specimen) -> Iterator[Mutant]:
             [both],
             REPAIRED,
             "b 1000",
-            [s.truth(sequence=Sequence.DWI), weighted.truth(sequence=Sequence.DWI), computed],
+            [s.truth(sequence=MRSequence.DWI), weighted.truth(sequence=MRSequence.DWI), computed],
             "two b-values",
         )
     turned = np.array(s.grid.affine)
@@ -219,7 +219,7 @@ def mosaics(s: Specimen) -> Iterator[Mutant]:
     computed = s.truth(
         values=replace(s.values, gain=1.0, base=float(-np.log(0.4) / 1000), gradient=(0.0, 0.0, 0.0)),
         tolerance=3e-6,
-        sequence=Sequence.ADC,
+        sequence=MRSequence.ADC,
         computed=True,
     )
     yield s.mutant(
@@ -227,6 +227,6 @@ def mosaics(s: Specimen) -> Iterator[Mutant]:
         pair,
         REPAIRED,
         "mosaic",
-        [s.truth(sequence=Sequence.DWI), weighted.truth(sequence=Sequence.DWI), computed],
+        [s.truth(sequence=MRSequence.DWI), weighted.truth(sequence=MRSequence.DWI), computed],
         "two b-values",
     )

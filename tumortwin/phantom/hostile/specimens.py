@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, EnhancedMRImageStorage, MRImageStorage
 from scipy.spatial.transform import Rotation
 
-from tumortwin.imaging.sequence import Sequence
+from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.imaging.writing.header import decimal, hashed_uid, item
 from tumortwin.phantom.hostile.encodings import encode
@@ -63,7 +63,7 @@ class Truth:
         Of the values.
     holds : (z, y, x) array of bool, optional
         Where `values` hold: not in padding.
-    sequence : Sequence, optional
+    sequence : MRSequence, optional
         What the volume shows.
     date : datetime, optional
         When it was acquired.
@@ -78,7 +78,7 @@ class Truth:
     exact: bool = True
     tolerance: float = 1.02
     holds: NDArray[np.bool_] | None = field(default=None, repr=False)
-    sequence: Sequence | None = None
+    sequence: MRSequence | None = None
     date: datetime | None = None
     computed: bool = False
     wanted: bool = True
@@ -200,7 +200,7 @@ class Specimen:
 
     def truth(self, **changes: Any) -> Truth:
         """What a right reading gives."""
-        sequence = Sequence.CT if self.modality == "CT" else Sequence.T1
+        sequence = MRSequence.CT if self.modality == "CT" else MRSequence.T1
         truth = Truth(self.grid, self.values, tolerance=1.02 * self.slope, sequence=sequence, date=WHEN)
         return replace(truth, **changes)
 
