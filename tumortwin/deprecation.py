@@ -1,4 +1,4 @@
-"""Old names of renamed values: they work for one version, with a warning that gives the new name."""
+"""Old names of renamed values: they work until version 0.3, with a warning that gives the new name."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     ...     warnings.simplefilter("always")
     ...     square_root = renamed("math", {"square_root": "sqrt"})("square_root")
     >>> square_root(9.0), str(caught[0].message)
-    (3.0, 'math.square_root is now math.sqrt; the old name goes with the next version')
+    (3.0, 'math.square_root is now math.sqrt; the old name goes in 0.3')
     """
 
     def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         warnings.warn(
-            f"{module}.{name} is now {module}.{names[name]}; the old name goes with the next version",
+            f"{module}.{name} is now {module}.{names[name]}; the old name goes in 0.3",
             DeprecationWarning,
             stacklevel=2,
         )
