@@ -54,6 +54,24 @@ def test_equal_values_give_equal_bytes(tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((0, 3), np.float32),
+        np.array(1.5),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(4, dtype=">f4")[::2],
+        np.array([True, False]),
+        np.array([np.nan, -np.inf, 0.1], np.float16),
+    ],
+)
+def test_arrays_of_every_layout_come_back(tmp_path, array):
+    back = archive.load(archive.save(Removal(0.0, array), tmp_path / "r.npz"), Removal).removed
+    assert (back.shape, back.dtype) == (array.shape, array.dtype)
+    np.testing.assert_array_equal(back, array)
+    back[...] = 0  # and may be written to, as before
+
+
 def test_what_cannot_be_saved_is_named(tmp_path):
     with pytest.raises(InputError, match=r"Irradiation\.dose is a set"):
         archive.save(Irradiation(0.0, {1}), tmp_path / "x.npz")  # type: ignore[arg-type]

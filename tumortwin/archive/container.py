@@ -89,13 +89,13 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ContainerError(f"{member.filename} is of another version of numpy's format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
         if dtype.kind not in "biuf":
             raise ContainerError(f"{member.filename} holds {dtype}, not numbers")
         if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
             raise ContainerError(f"{member.filename} is not as long as it says")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        values = np.frombuffer(bytearray(file.read()), dtype)  # a bytearray: loaded arrays can be written to
+        return values.reshape(shape, order="F" if by_column else "C")
 
 
 def _gib(size: int) -> str:

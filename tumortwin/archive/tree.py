@@ -148,6 +148,8 @@ def check(node: Any, hint: Any, arrays: Arrays, where: str) -> None:
     TreeError
         If it does not.
     """
+    if type(node) is hint:  # most nodes are plain
+        return
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         _check_union(node, arguments, arrays, where)
@@ -170,27 +172,21 @@ def check(node: Any, hint: Any, arrays: Arrays, where: str) -> None:
         _check_enum(node, hint, where)
     elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         _check_dataclass(node, hint, arrays, where)
-    elif not _is_plain(node, hint, where):
+    elif not _stands_for(node, hint, where):
         raise TreeError(where, f"is {_kind(node)}, not {hint.__name__}")
 
 
-def _is_plain(node: Any, hint: Any, where: str) -> bool:
-    """Whether a node is a number, a string, a date or nothing, as asked for."""
-    if hint is NoneType:
-        return node is None
-    if hint is bool:
-        return isinstance(node, bool)
-    if hint is int:
-        return isinstance(node, int) and not isinstance(node, bool)
+def _stands_for(node: Any, hint: Any, where: str) -> bool:
+    """Whether what is not of a type by itself stands for it: a whole number, an enum that is a string, a date."""
+    if hint in (NoneType, bool, int):
+        return False
     if hint is float:
-        return (isinstance(node, int | float) and not isinstance(node, bool)) or (
-            node in ({"float": "nan"}, {"float": "inf"}, {"float": "-inf"})
-        )
+        return type(node) is int or node in ({"float": "nan"}, {"float": "inf"}, {"float": "-inf"})
     if hint is str:
-        if isinstance(node, dict) and "enum" in node:
-            _check_enum(node, str, where)
-            return True
-        return isinstance(node, str)
+        if not isinstance(node, dict) or "enum" not in node:
+            return False
+        _check_enum(node, str, where)
+        return True
     if hint is datetime:
         try:
             datetime.fromisoformat(_content(node, "datetime", str, where))
