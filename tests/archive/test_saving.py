@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.uid import UID
+from pydicom.valuerep import IS, DSfloat
 
 from tumortwin import archive, vault
 from tumortwin.archive import container
@@ -70,6 +72,13 @@ def test_arrays_of_every_layout_come_back(tmp_path, array):
     assert (back.shape, back.dtype) == (array.shape, array.dtype)
     np.testing.assert_array_equal(back, array)
     back[...] = 0  # and may be written to, as before
+
+
+def test_numbers_and_strings_of_pydicom_are_saved_as_plain_ones(tmp_path):
+    record = PlanRecord(UID("1.2"), "plan", DSfloat("60.5"), IS("30"))
+    back = archive.load(archive.save(record, tmp_path / "r.npz"), PlanRecord)
+    assert back == PlanRecord("1.2", "plan", 60.5, 30)
+    assert (type(back.uid), type(back.prescribed), type(back.fractions)) == (str, float, int)
 
 
 def test_what_cannot_be_saved_is_named(tmp_path):

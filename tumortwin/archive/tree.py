@@ -61,10 +61,12 @@ def _encode(value: Any, arrays: Arrays, seen: dict[int, str], where: str) -> Any
         value = value.item()
     if isinstance(value, Enum):
         return {"enum": _name(type(value), where), "is": value.value}
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int | str):  # pydicom's UIDs are strings, its IS are integers
+        return int(value) if isinstance(value, int) else str(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": repr(value)}
+        return float(value) if math.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
             raise InputError(f"{where} is an array of {value.dtype}, which cannot be saved")
