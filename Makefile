@@ -34,6 +34,7 @@ demo: $(VENV)/installed
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint tumortwin
 	$(BIN)/lint-imports
 	$(BIN)/mypy
