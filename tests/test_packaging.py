@@ -21,7 +21,7 @@ MODULES = {
 }
 """What a distribution is imported as, where that is not its name."""
 NAMED = {
-    "build": ("Makefile", "-m build"),
+    "build": (".ci/wheel-test", "-m build"),
     "cython-lint": ("Makefile", "cython-lint"),
     "import-linter": ("Makefile", "lint-imports"),
     "jupyterlab": ("Makefile", "jupyter lab"),
