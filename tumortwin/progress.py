@@ -38,6 +38,7 @@ class TqdmProgress:
         self._what: str | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
+        """Bring the bar of `what` to `done` of `total`."""
         if self._bar is None or what != self._what:
             from tqdm.auto import tqdm  # brings asyncio along, which work without a bar should not wait for
 
@@ -73,6 +74,7 @@ class CancelToken:
         self._event.set()
 
     def __call__(self, done: int, total: int, what: str) -> None:
+        """Pass the report on, or raise Cancelled."""
         if self._event.is_set():
             raise Cancelled(f"cancelled during {what} ({done} of {total} done)")
         self._forward(done, total, what)

@@ -384,7 +384,7 @@ def show_parameters(
 
 
 def page_style() -> dict[Any, Any]:
-    """matplotlib settings of the board page: small type, text kept as text, nothing from the user's own settings."""
+    """Matplotlib's settings for the board page: small type, text kept as text, nothing from the user's settings."""
     return {
         **mpl.rcParamsDefault,
         "font.size": 7.0,

@@ -119,8 +119,9 @@ class DensityPicture(LivePicture):
 
 
 class MaskPicture(LivePicture):
-    """One slice of an image and the masks that are drawn on it, from edge to edge: a place in the picture is a place
-    in the slice.
+    """One slice of an image and the masks that are drawn on it, from edge to edge.
+
+    A place in the picture is a place in the slice.
 
     Parameters
     ----------

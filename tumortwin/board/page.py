@@ -35,6 +35,7 @@ class Page:
         self.figure = figure
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes whose top left corner is at (x, y); all in inches."""
         return self.figure.add_axes((x / WIDTH, 1 - (y + height) / HEIGHT, width / WIDTH, height / HEIGHT))
 
     def text(
@@ -48,6 +49,7 @@ class Page:
         align: str = "left",
         bold: bool = False,
     ) -> None:
+        """Write a line of text on the baseline y, aligned at x; inches, and points for its size."""
         self.figure.text(
             x / WIDTH,
             1 - y / HEIGHT,
@@ -60,6 +62,7 @@ class Page:
         )
 
     def rule(self, x0: float, x1: float, y: float, *, color: str = charts.QUIET, width: float = 0.5) -> None:
+        """Draw a horizontal line from x0 to x1; inches, and points for its width."""
         self.figure.add_artist(Line2D([x0 / WIDTH, x1 / WIDTH], [1 - y / HEIGHT] * 2, color=color, linewidth=width))
 
     def title(self, x0: float, x1: float, y: float, text: str, aside: str = "") -> None:

@@ -20,11 +20,13 @@ class Budget:
     solves: int = 0
 
     def tick(self) -> None:
+        """Count one solution and report it."""
         self.solves += 1
         self.progress(min(self.solves, self.limit), self.limit, "calibrate")
 
     @property
     def spent(self) -> bool:
+        """Whether the limit is reached."""
         return self.solves >= self.limit
 
 

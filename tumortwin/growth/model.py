@@ -140,8 +140,10 @@ class Model:
 
     @property
     def resolution(self) -> float:
-        """rho h^2 / D of white matter along the widest voxel edge: the grid's error in the speed of fronts is about
-        3.8 % of it. 0 without diffusion."""
+        """Rho h^2 / D of white matter along the widest voxel edge; 0 without diffusion.
+
+        The grid's error in the speed of fronts is about 3.8 % of it.
+        """
         grid, p = self.domain.grid, self.parameters
         edges = [h for h, n in zip(grid.spacing, grid.shape, strict=True) if n > 1]
         return p.proliferation_rate * max(edges, default=0.0) ** 2 / p.diffusivity if p.diffusivity > 0 else 0.0

@@ -293,6 +293,7 @@ def simulate(
 
 
 def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
+    """The days to save, sorted, with the last day of the solve; an InputError where they are not within it."""
     if not (math.isfinite(start) and math.isfinite(stop) and stop > start):
         raise InputError(f"a solve runs from a finite day to a later one, not from {start} to {stop}")
     saves = sorted({float(t) for t in save_at} | {float(stop)})
@@ -328,6 +329,7 @@ def outside(model: Model, start: float, stop: float) -> list[Finding]:
 
 
 def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
+    """An initial density that a solve can begin with, and findings about it; an InputError where it cannot."""
     mask = model.domain.mask
     if density.shape != mask.shape:
         raise InputError(f"the initial density has shape {density.shape}, the domain's grid {mask.shape}")

@@ -29,6 +29,7 @@ class TreatmentRun:
 
     @property
     def dates(self) -> str:
+        """First and last date, or the only one."""
         first, last = f"{self.times[0]:%Y-%m-%d}", f"{self.times[-1]:%Y-%m-%d}"
         return first if first == last else f"{first} to {last}"
 

@@ -51,6 +51,7 @@ class JsonObject:
         self._content: dict[str, Any] = content
 
     def refuse(self, name: str, value: Any, remedy: str) -> NoReturn:
+        """Raise the ReadError for a field that is missing or has a value that cannot be."""
         what = "is missing" if value is None else f"is {_short(value)}"
         raise ReadError(f"{self._path}: {self._field(name)} {what}: {remedy}")
 
@@ -80,6 +81,7 @@ class JsonObject:
         return self._content.get(name)
 
     def number(self, name: str, low: float, high: float) -> float | None:
+        """A number within a range, or None where the field is missing."""
         value = self._get(name)
         if value is None:
             return None
@@ -88,22 +90,26 @@ class JsonObject:
         return float(value)
 
     def required_number(self, name: str, low: float, high: float) -> float:
+        """A number within a range."""
         value = self.number(name, low, high)
         return self.refuse(name, None, f"give a number from {low:g} to {high:g}") if value is None else value
 
     def text(self, name: str) -> str | None:
+        """A text, or None where the field is missing."""
         value = self._get(name)
         if not isinstance(value, str | None):
             self.refuse(name, value, "give a text in quotes")
         return value
 
     def flag(self, name: str) -> bool | None:
+        """True or false, or None where the field is missing."""
         value = self._get(name)
         if not isinstance(value, bool | None):
             self.refuse(name, value, "give true or false, or leave it out if it is not known")
         return value
 
     def one_of(self, name: str, choices: tuple[str, ...] | list[str]) -> str:
+        """One text of a few."""
         value = self.text(name)
         if value is None or value not in choices:
             self.refuse(name, value, f"give one of {', '.join(choices)}")
@@ -118,9 +124,11 @@ class JsonObject:
             self.refuse(name, value, "give an ISO 8601 date or time, as 2024-02-05T08:00:00")
 
     def time(self, name: str) -> datetime:
+        """A date or local time."""
         return self._time(name, self._get(name))
 
     def times(self, name: str) -> list[datetime]:
+        """A list of dates or local times."""
         value = self._get(name)
         if not isinstance(value, list):
             self.refuse(name, value, 'give a list of times, as ["2024-02-05T08:00:00"]')
@@ -156,6 +164,7 @@ class JsonObject:
         return self.children[-1]
 
     def objects(self, name: str) -> list[JsonObject]:
+        """A list of objects, empty where the field is missing."""
         value = self._get(name)
         if value is None:
             return []

@@ -92,8 +92,10 @@ class ColumnStepper(ABC):
         """Diffusion of the density's columns, and a plain reaction after it if given; the lowest density, or 0."""
 
     def stack(self, count: int) -> Array:
-        """`count` fields of zeros, and of the companion where there is one: (field, z, y, count, x), so that a row's
-        columns lie side by side."""
+        """`count` fields of zeros, and of the companion where there is one: (field, z, y, count, x).
+
+        A row's columns lie side by side.
+        """
         nz, ny, nx = self._inside.shape
         return aligned_zeros((1 if self._model.companion is None else 2, nz, ny, count, nx), self.dtype)
 

@@ -121,8 +121,10 @@ class ColumnReactions:
     def _table(
         self, operation: React, count: int, names: Sequence[str]
     ) -> tuple[NDArray[np.float64], NDArray[np.intc]]:
-        """Growth and crowding of each level of the rates, then their derivatives by each column's number; and which
-        columns have any."""
+        """Growth and crowding of each level of the rates, then their derivatives by each column's number.
+
+        The second array says which columns have any.
+        """
         law, p = self._model.law, self._model.parameters
         assert self._rates is not None
         assert not isinstance(law, Gompertz)  # a Model refuses it

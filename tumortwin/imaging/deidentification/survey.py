@@ -161,5 +161,6 @@ def _collect(header: Dataset, person: Owner) -> None:
 
 
 def left_out(number: int, why: str, remedy: str = "") -> Finding:
+    """The finding that a file, given by its number because its path may name the patient, is not copied."""
     action = f"left out: {remedy}" if remedy else "left out"
     return Finding(why, f"file {number}", action, Severity.LEFT_OUT)

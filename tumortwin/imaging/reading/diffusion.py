@@ -120,8 +120,9 @@ def in_mm2_per_s(volume: Volume, stated: tuple[float, str] | None, where: str) -
 
 
 def compute_adc(images: list[AcquiredImage]) -> tuple[AcquiredImage, Finding] | Finding | None:
-    """ADC = -ln(S_high / S_low) / (b_high - b_low), the mean over gradient directions (Stejskal and Tanner 1965,
-    doi:10.1063/1.1695690).
+    """ADC = -ln(S_high / S_low) / (b_high - b_low), the mean over gradient directions.
+
+    Reference: Stejskal and Tanner 1965, doi:10.1063/1.1695690.
 
     Parameters
     ----------

@@ -180,8 +180,10 @@ class Plane:
 
     @property
     def philips_scale(self) -> float | None:
-        """Philips' private scale slope SS: signal = (stored RS + RI) / (RS SS) compares between slices and series
-        (Chenevert et al. 2014, doi:10.1593/tlo.13811)."""
+        """Philips' private scale slope SS: signal = (stored RS + RI) / (RS SS) compares between slices and series.
+
+        Reference: Chenevert et al. 2014, doi:10.1593/tlo.13811.
+        """
         scale = self.number((0x2005, 0x100E))
         return scale if scale and "PHILIPS" in str(self.value((0x2005, 0x0010))).upper() else None
 

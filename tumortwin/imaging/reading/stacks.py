@@ -76,7 +76,7 @@ class Stack:
 
     @property
     def plane(self) -> str:
-        """ "axial", "coronal" or "sagittal", with the angle if oblique."""
+        """The anatomical plane, "axial", "coronal" or "sagittal", with the angle if oblique."""
         orientation = self.first.numbers("ImageOrientationPatient", 6)
         if orientation is None:
             return ""

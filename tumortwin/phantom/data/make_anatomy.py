@@ -67,6 +67,7 @@ def ramp(values: NDArray, low: float, high: float) -> NDArray:
 
 
 def main(head_path: str, brain_path: str, out: str) -> None:
+    """Write the anatomy of a head image and of its brain."""
     head, origin = read_lps(head_path)
     bet, bet_origin = read_lps(brain_path)
     if head.shape != bet.shape or not np.allclose(origin, bet_origin):

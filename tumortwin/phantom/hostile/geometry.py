@@ -191,7 +191,7 @@ def _b_value(data: list[Dataset], vendor: str, b_value: int) -> list[Dataset]:
 
 
 def several_b_values(s: Specimen) -> Iterator[Mutant]:
-    """b 0 and b 1000 in one series; an ADC map can be computed from them."""
+    """Images of b 0 and b 1000 in one series; an ADC map can be computed from them."""
     adc = 0.9e-3
     weighted = replace(s, values=replace(s.values, gain=float(np.exp(-1000 * adc))))
     for vendor in ("standard", "Siemens", "GE", "Philips"):
