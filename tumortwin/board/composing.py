@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import tumortwin
+from tumortwin.board.content import BoardContent
 from tumortwin.board.planned import dose_fields, plan_fields
-from tumortwin.board.report import BoardReport
 from tumortwin.board.slices import Plane, best_slice, reslice_grid
 from tumortwin.board.values import (
     Comparison,
@@ -36,6 +35,7 @@ from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.planning.constraints import QUANTEC
 from tumortwin.planning.given_dose import GivenDose, given_dose
 from tumortwin.planning.options import Interval
+from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Calibration, Forecast
@@ -62,7 +62,7 @@ def compose(
     front: PlanFront | None = None,
     *,
     patient: Patient | None = None,
-) -> BoardReport:
+) -> BoardContent:
     """Gather the page.
 
     Parameters
@@ -80,7 +80,7 @@ def compose(
 
     Returns
     -------
-    BoardReport
+    BoardContent
     """
     used = set() if fit is None else set(fit.visits)
     roles = [
@@ -93,10 +93,10 @@ def compose(
     given, unusable = _given(twin)
     planned = plan_fields(front)
     scored = _scores(twin, forecast)
-    return BoardReport(
+    return BoardContent(
         patient_id=twin.patient_id,
         reference_time=twin.reference_time,
-        version=tumortwin.__version__,
+        version=__version__,
         input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
         clinical=_clinical(twin.clinical),
         scans=tuple(

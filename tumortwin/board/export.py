@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from tumortwin import __version__
 from tumortwin.board.identity import for_export
+from tumortwin.board.overlays import picture
 from tumortwin.board.report import BoardReport
 from tumortwin.calibration.observation import contour_share
 from tumortwin.errors import InputError
@@ -40,6 +40,7 @@ from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.imaging.writing.structured_report import Measured, write_measurements
 from tumortwin.planning import QUANTEC, Schedule, Source
 from tumortwin.planning.given_dose import TARGETS, given_dose
+from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Forecast
@@ -388,8 +389,6 @@ class _Export:
 
     def page(self, report: BoardReport) -> None:
         """The page that people decide from, and its pictures."""
-        from tumortwin.board.overlays import picture
-
         # what the page says of dates is as it is shown: nothing to shift
         source = self._image(self._reference)[1]
         report = for_export(report, self.series.identity, source.pseudonym)

@@ -43,7 +43,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tumortwin.board.report import BoardReport
+from tumortwin.board.composing import compose
+from tumortwin.board.content import BoardContent
+from tumortwin.board.identity import for_export, shift_of
 from tumortwin.board.wording import RESEARCH_USE, name_of
 from tumortwin.outputs import new_file
 
@@ -84,9 +86,6 @@ def write_record(
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
-    from tumortwin.board.composing import compose
-    from tumortwin.board.identity import for_export
-
     report = for_export(compose(twin, fit, forecast, front), identity)
     text = json.dumps(record_of(report), indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
@@ -95,7 +94,7 @@ def write_record(
     return target
 
 
-def record_of(report: BoardReport) -> dict[str, Any]:
+def record_of(report: BoardContent) -> dict[str, Any]:
     """The numbers of a report as plain JSON values."""
     return {
         "schema": SCHEMA,
@@ -148,8 +147,6 @@ def write_forecast(
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
-    from tumortwin.board.identity import shift_of
-
     known = identity == "source" or forecast.identity_removed
     shift = timedelta() if known else shift_of(forecast.date(0.0))
     target = Path(path)

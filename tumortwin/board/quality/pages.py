@@ -18,8 +18,7 @@ from matplotlib.lines import Line2D
 
 from tumortwin.board import charts
 from tumortwin.board.page import HEIGHT, LEFT, RIGHT, SMALL, TEXT, WIDTH, Page
-from tumortwin.board.quality.content import Picture, VisitQuality
-from tumortwin.board.quality.report import QualityReport
+from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
 from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
 from tumortwin.board.wording import RESEARCH_USE, number
 from tumortwin.geometry.registration.rigid import FEW_BITS
@@ -52,7 +51,7 @@ NOTE = (
 )
 
 
-def pdf(report: QualityReport) -> bytes:
+def pdf(report: QualityContent) -> bytes:
     """The PDF's bytes: the same for the same report."""
     buffer = io.BytesIO()
     metadata: dict[str, str | None] = {"Title": f"tumortwin quality pages. {RESEARCH_USE}.", "CreationDate": None}
@@ -62,7 +61,7 @@ def pdf(report: QualityReport) -> bytes:
     return buffer.getvalue()
 
 
-def png(report: QualityReport) -> bytes:
+def png(report: QualityContent) -> bytes:
     """The pages one below the other as one picture: the same bytes for the same report."""
     sheets = []
     with mpl.rc_context(charts.page_style()):
@@ -77,7 +76,7 @@ def png(report: QualityReport) -> bytes:
     return buffer.getvalue()
 
 
-def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
+def quality_figures(report: QualityContent) -> tuple[Figure, ...]:
     """The pages as matplotlib figures, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
         sheets: list[Page] = [_sheet(report)]
@@ -106,7 +105,7 @@ def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
         return tuple(sheet.figure for sheet in sheets)
 
 
-def _sheet(report: QualityReport) -> Page:
+def _sheet(report: QualityContent) -> Page:
     page = Page(Figure(figsize=(WIDTH, HEIGHT)))
     page.text(LEFT, 0.47, f"Geometry, visit by visit   {page.fit(report.patient_id, 4.0, 14)}", 14, bold=True)
     page.badge()
@@ -246,7 +245,7 @@ def _bullet(page: Page, lines: Sequence[str], x: float, y: float) -> float:
     return y + 0.015
 
 
-def _flow(report: QualityReport, sheets: list[Page], sections: Sequence[tuple[str, list[str]]], top: float) -> None:
+def _flow(report: QualityContent, sheets: list[Page], sections: Sequence[tuple[str, list[str]]], top: float) -> None:
     """Set sections in columns below the last visit, and on as many more sheets as they take."""
     width = (RIGHT - LEFT - (COLUMNS - 1) * GUTTER) / COLUMNS
     column, y = 0, top
