@@ -63,6 +63,13 @@ def test_treatment_is_seen(fit):
     assert untreated.volumes["whole"].p05[-1] > 2 * treated.volumes["whole"].p95[-1]
 
 
+def test_it_carries_the_scores_of_held_out_scans(fit, forecast, twin):
+    assert forecast.scores == tuple(forecast.score(twin.observations[4]).values())
+    assert fit.forecast(155.0, samples=2).scores == ()
+    # what was observed under one treatment says nothing of a forecast of another
+    assert fit.forecast(twin.observations[4].day, samples=2, irradiations=()).scores == ()
+
+
 def test_refuses_what_it_cannot_answer(fit, forecast, twin):
     with pytest.raises(InputError, match="not after those used"):
         forecast.score(twin.observations[1])
@@ -83,6 +90,7 @@ def test_equal_seeds_equal_bands(fit):
 def test_round_trip_and_rows(forecast, tmp_path, twin):
     again = Forecast.load(forecast.save(tmp_path / "forecast.npz"))
     assert again.score(twin.observations[4]) == forecast.score(twin.observations[4])
+    assert again.scores == forecast.scores
     rows = forecast.rows()
     out = io.StringIO()
     writer = csv.DictWriter(out, rows[0])

@@ -75,7 +75,7 @@ def test_what_was_found_keeps_the_limits_and_uses_them(fit: Calibration, front: 
     dose = given_dose(fit.twin, QUANTEC)
     most = {
         e.structure: t.value if e.structure == "Brain" else max(t.value, t.constraint.limit)
-        for e in dose.effects(dose.schedule, QUANTEC)
+        for e in dose.organs
         for t in e.checks
     }
     for option in found:
@@ -121,6 +121,10 @@ def test_saved_and_read_again(front: PlanFront, tmp_path: Path) -> None:
     assert repr(again) == repr(front)
     assert again.options[3].outcome.days == pytest.approx(front.options[3].outcome.days)
     assert again.histograms[0].mean == front.histograms[0].mean
+    assert again.given is not None
+    assert again.given.limits == QUANTEC
+    assert (again.given.shape == front.given.shape).all()
+    assert again.given.organs == front.delivered.organs
 
 
 def test_text_and_html(front: PlanFront) -> None:

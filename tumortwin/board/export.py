@@ -38,14 +38,13 @@ from tumortwin.imaging.writing.segmentation import SEGMENT_TYPES, write_segmenta
 from tumortwin.imaging.writing.source import DicomSource, Identity
 from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.imaging.writing.structured_report import Measured, write_measurements
-from tumortwin.planning import QUANTEC, Schedule, Source
-from tumortwin.planning.given_dose import TARGETS, given_dose
+from tumortwin.planning import Schedule, Source
 from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Forecast
     from tumortwin.patient import Patient
-    from tumortwin.planning import PlanFront
+    from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Observation, Twin
 
 NEOPLASM = SEGMENT_TYPES["whole tumor"]
@@ -340,25 +339,23 @@ class _Export:
             overwrite=self.overwrite,
         )
         self.files.append(structures)
-        found = [option for option in front.options if option.source is Source.SEARCH] if front is not None else []
-        target = next(
-            (
-                source.exported_name(name)
-                for kind in TARGETS
-                for name in self.patient.structures
-                if name.lower().startswith(kind) and source.exported_name(name) in masks
-            ),
-            None,
-        )
-        if found and target is None:
+        found = [option.schedule for option in front.options if option.source is Source.SEARCH] if front else []
+        if front is None or not found:
+            return
+        if front.given is None:
+            raise InputError(
+                "the schedules were saved by a version that did not keep the given dose: compare them again"
+            )
+        target = source.exported_name(front.given.target)
+        if target not in masks:
             raise InputError("no target volume (PTV, CTV, GTV) is contoured that a plan could prescribe to")
-        if target is not None:
-            for option in found:
-                self._plan(option.schedule, replace(masks[target], name=target), source.followed_by(structures))
+        for schedule in found:
+            self._plan(schedule, front.given, replace(masks[target], name=target), source.followed_by(structures))
 
-    def _plan(self, schedule: Schedule, target: Mask, structures: DicomSource) -> None:
+    def _plan(self, schedule: Schedule, given: GivenDose, target: Mask, structures: DicomSource) -> None:
         name = f"{schedule.total:g} Gy / {len(schedule.doses)}"
-        chosen = "Found by search among schedules of the given dose's shape, within the limits of its organs"
+        limits = f"the limits of its organs ({given.limits.name})"
+        chosen = f"Found by search among schedules of the given dose's shape, within {limits}"
         middle = target.grid.to_world(np.argwhere(target.array).mean(axis=0))
         plan = write_plan(
             schedule.total,
@@ -372,8 +369,7 @@ class _Export:
             derivation=f"{chosen}; prescribed as the dose of the given course was",
             overwrite=self.overwrite,
         )
-        shape = given_dose(self.twin, QUANTEC).shape
-        total = TotalDose(np.float32(schedule.total) * shape, self.twin.domain.grid, name=name)
+        total = TotalDose(np.float32(schedule.total) * given.shape, self.twin.domain.grid, name=name)
         self.files += [
             plan,
             write_dose(

@@ -100,7 +100,7 @@ def _forecast(page: Page, report: BoardContent, y: float) -> None:
         charts.show_agreement(page.axes(left + 0.3, y + 0.13, 1.42, 1.42), report.comparisons)
         x = left + 1.8
     if not scores:
-        return _absent(page, x, y, "No held-out scan: no forecast was scored.")
+        return _absent(page, x, y, wording.unscored(report))
     xs = (x, -(RIGHT - 1.22), -(RIGHT - 0.42), -RIGHT)
     page.cells(("", "Dice", "mL", "error"), xs, y + 0.2, SMALL, charts.QUIET)
     y += 0.2
@@ -197,7 +197,7 @@ def _dose(page: Page, report: BoardContent, y: float) -> None:
     metrics = dict.fromkeys(limit.metric for limit in report.dvh_limits)
     page.title(left, RIGHT, y, "Given dose", f"{', '.join(metrics)} / limit" if metrics else "")
     if not report.dvh:
-        return _absent(page, left, y, "No dose.")
+        return _absent(page, left, y, wording.no_dose(report))
     ax = page.axes(left + 0.33, y + 0.16, 1.25, 1.05)
     charts.show_dvh(ax, report.dvh, report.dvh_limits, legend=False)
     limits = {limit.organ: wording.organ(limit) for limit in report.dvh_limits}

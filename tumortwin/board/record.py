@@ -51,7 +51,7 @@ from tumortwin.outputs import new_file
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Calibration, Forecast
-    from tumortwin.planning import PlanFront
+    from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Twin
 
 SCHEMA = "tumortwin-record-1"
@@ -65,6 +65,7 @@ def write_record(
     forecast: Forecast | None = None,
     front: PlanFront | None = None,
     *,
+    given: GivenDose | None = None,
     overwrite: bool = False,
     identity: str = "removed",
 ) -> Path:
@@ -76,6 +77,8 @@ def write_record(
         Where to.
     twin, fit, forecast, front
         What there is; missing stages leave empty lists.
+    given : GivenDose, optional
+        The given dose, where there is no front.
     overwrite : bool
         Replace a file that is there already.
     identity : str
@@ -86,7 +89,7 @@ def write_record(
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
-    report = for_export(compose(twin, fit, forecast, front), identity)
+    report = for_export(compose(twin, fit, forecast, front, given=given), identity)
     text = json.dumps(record_of(report), indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary:

@@ -21,7 +21,7 @@ from tumortwin.outputs import new_file
 if TYPE_CHECKING:
     from tumortwin.calibration import Calibration, Forecast
     from tumortwin.patient import Patient
-    from tumortwin.planning import PlanFront
+    from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Twin
 
 
@@ -34,16 +34,41 @@ class BoardReport(BoardContent):
     """
 
     @classmethod
-    def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> Self:
-        """The page of a twin that was not calibrated; see :func:`tumortwin.board.composing.compose`."""
-        return cls(**vars(compose(twin, patient=patient)))
+    def from_twin(cls, twin: Twin, *, given: GivenDose | None = None, patient: Patient | None = None) -> Self:
+        """The page of a twin that was not calibrated.
+
+        Parameters
+        ----------
+        twin : Twin
+            What is shown.
+        given : GivenDose, optional
+            Adds the given dose: :func:`tumortwin.planning.given_dose` of the twin.
+        patient : Patient, optional
+            Shows each visit's own image, at its own resolution, instead of the reference visit's.
+        """
+        return cls(**vars(compose(twin, given=given, patient=patient)))
 
     @classmethod
     def from_calibration(
-        cls, fit: Calibration, *, forecast: Forecast | None = None, patient: Patient | None = None
+        cls,
+        fit: Calibration,
+        *,
+        forecast: Forecast | None = None,
+        given: GivenDose | None = None,
+        patient: Patient | None = None,
     ) -> Self:
-        """The page of a calibrated twin, with its forecast if given."""
-        return cls(**vars(compose(fit.twin, fit, forecast, patient=patient)))
+        """The page of a calibrated twin.
+
+        Parameters
+        ----------
+        fit : Calibration
+            Its twin is shown with it.
+        forecast : Forecast, optional
+            Adds the predicted band and the held-out comparison.
+        given, patient
+            As in :meth:`from_twin`.
+        """
+        return cls(**vars(compose(fit.twin, fit, forecast, given=given, patient=patient)))
 
     @classmethod
     def from_plan(cls, front: PlanFront, *, forecast: Forecast | None = None, patient: Patient | None = None) -> Self:
@@ -52,11 +77,11 @@ class BoardReport(BoardContent):
         Parameters
         ----------
         front : PlanFront
-            The compared schedules; its calibration and twin are shown with it.
+            The compared schedules; its calibration, twin and given dose are shown with it.
         forecast : Forecast, optional
-            Adds the predicted band and the held-out comparison.
+            Adds the predicted band and the held-out comparison; without it the page says that it was not given.
         patient : Patient, optional
-            Shows each visit's own image, at its own resolution, instead of the reference visit's.
+            As in :meth:`from_twin`.
         """
         return cls(**vars(compose(front.calibration.twin, front.calibration, forecast, front, patient=patient)))
 

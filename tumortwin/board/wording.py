@@ -163,11 +163,22 @@ def headline(report: BoardContent) -> str:
     if report.scans:
         last = report.scans[-1]
         volumes = ", ".join(f"{name_of(q)} {number(v)} mL" for q, v in last.volumes_ml.items() if q in _NAMES)
-        return (
-            f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. "
-            "No held-out scan: no forecast was scored."
-        )
+        return f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. {unscored(report)}"
     return "No scan shows a tumor."
+
+
+def unscored(report: BoardContent) -> str:
+    """Why the page has no score of a forecast."""
+    roles = {scan.role for scan in report.scans}
+    if not report.bands:
+        return "Not calibrated: no forecast." if roles <= {Role.OBSERVED} else "This page was made without a forecast."
+    return "The forecast is not scored." if Role.HELD_OUT in roles else "No held-out scan: the forecast is not scored."
+
+
+def no_dose(report: BoardContent) -> str:
+    """Why the page has no dose-volume histogram."""
+    irradiated = any(course.kind == "radiotherapy" for course in report.courses)
+    return "This page was made without the given dose." if irradiated else "No radiotherapy is known."
 
 
 OWN_METHOD = "tumortwin"

@@ -369,7 +369,7 @@ class Calibration:
             )
             for i, day in enumerate(at)
         )
-        return Forecast(
+        forecast = Forecast(
             self.twin.patient_id,
             self.twin.reference_time,
             np.array(every),
@@ -382,6 +382,8 @@ class Calibration:
             self.findings,
             identity_removed=self.twin.identity_removed,
         )
+        # what was observed says nothing of another treatment
+        return forecast.scored(self.twin.observations) if fractions is None and drugs is None else forecast
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
         """Write to one .npz file, twin included; a passphrase encrypts it (:mod:`tumortwin.vault`)."""

@@ -121,7 +121,7 @@ def optimize_dose(
     compared.expected = len(options) * samples
     results = [compared.outcome(schedule, source) for source, schedule in options]
     findings = [*given.findings]
-    effects = {s.name: given.effects(s, limits) for _, s in options}
+    effects = {s.name: given.effects(s) for _, s in options}
     for check in (t for e in effects[given.schedule.name] for t in e.checks if not t.met):
         findings.append(
             Finding(
@@ -165,6 +165,7 @@ def optimize_dose(
         histograms=tuple(h.of(lambda share: share * given.planned) for h in given.histograms),
         rank_agreement=agreement,
         findings=tuple(findings),
+        given=given,
     )
 
 

@@ -21,7 +21,6 @@ from tumortwin.board.page import HEIGHT, LEFT, RIGHT, SMALL, TEXT, WIDTH, Page
 from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
 from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
 from tumortwin.board.wording import RESEARCH_USE, number
-from tumortwin.geometry.registration.rigid import FEW_BITS
 from tumortwin.imaging.findings import Finding
 
 COLORS = {**OUTLINE_COLORS, "brain": "#2fe0a5"}
@@ -34,8 +33,6 @@ NAMES = {
 }
 GRAYS = (-0.35, 1.5)
 """Drawn black and white, where 0 and 1 are the darkest and brightest normal brain."""
-SMALL_OVERLAP, LARGE_RESIDUAL_MM = 0.8, 2.0
-"""Where :func:`~tumortwin.geometry.register` has its doubts."""
 DPI = 150
 ROWS = 3
 TOP, ROW = 1.0, 2.36  # inches: first row's title, and from one row to the next
@@ -201,17 +198,11 @@ def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
         if math.isnan(quality.similarity):
             lines.append(("", "as the files claim, not registered", True))
         else:
-            lines.append(
-                ("Similarity", f"{quality.similarity:.3f} normalized mutual information", quality.similarity < FEW_BITS)
-            )
-        lines.append(
-            (
-                "Overlap",
-                f"{100 * quality.overlap:.0f} % of the reference brain or organ",
-                quality.overlap < SMALL_OVERLAP,
-            )
-        )
-        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", quality.residual_mm > LARGE_RESIDUAL_MM))
+            similarity = f"{quality.similarity:.3f} normalized mutual information"
+            lines.append(("Similarity", similarity, "similarity" in quality.doubts))
+        overlap = f"{100 * quality.overlap:.0f} % of the reference brain or organ"
+        lines.append(("Overlap", overlap, "overlap" in quality.doubts))
+        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", "residual_mm" in quality.doubts))
     elif visit.role == "reference":
         lines.append(("Registered", "the others to this visit", False))
     if visit.volumes_ml:
