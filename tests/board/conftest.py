@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.board import BoardReport
-from tumortwin.board.slices import Plane, reslice_grid
+from tumortwin.board.cuts import Plane, reslice_grid
 from tumortwin.board.values import (
     Comparison,
     DvhCurve,

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.live import DensityPicture, FrontPicture
-from tumortwin.board.slices import cut_at
 from tumortwin.imaging.volume import Grid, Volume
 
 EDGES = {"whole": 0.25, "enhancing": 0.7}

@@ -11,8 +11,8 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.board.cuts import Cut, Plane, cut_at
 from tumortwin.board.live import DensityPicture, FrontPicture
-from tumortwin.board.slices import Cut, Plane, cut_at
 from tumortwin.board.wording import name_of, number
 from tumortwin.calibration.unknowns import ALPHA, ENHANCING, WHOLE
 from tumortwin.errors import InputError

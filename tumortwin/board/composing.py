@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import Plane, best_slice, reslice_grid
 from tumortwin.board.planned import dose_fields, plan_fields
-from tumortwin.board.slices import Plane, best_slice, reslice_grid
 from tumortwin.board.values import (
     Comparison,
     Measure,

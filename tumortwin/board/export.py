@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from highdicom import AlgorithmIdentificationSequence
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from tumortwin.board.identity import for_export
+from tumortwin.board.image_series import ImageSeries
+from tumortwin.board.outlines import outline
 from tumortwin.board.overlays import picture
 from tumortwin.board.report import BoardReport
 from tumortwin.calibration.observation import contour_share
 from tumortwin.errors import InputError
 from tumortwin.geometry import measure
-from tumortwin.imaging.reading.headers import read_headers
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import POSE_ORDER, first_of
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
@@ -142,7 +142,7 @@ def export_dicom(
             f"the twin is of {twin.patient_id!r}, the patient is {patient.id!r}: give those that belong together"
         )
     secret = key or hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).digest()
-    export = _Export(patient, twin, _Series(Path(images), Identity(identity), secret), Path(out), overwrite)
+    export = _Export(patient, twin, ImageSeries(Path(images), Identity(identity), secret), Path(out), overwrite)
     for observation in twin.observations:
         export.attempt(f"the scan of {observation.date:%Y-%m-%d}", partial(export.scan, observation))
     if forecast is not None:
@@ -155,73 +155,12 @@ def export_dicom(
 
 
 @dataclass
-class _Series:
-    """The image series of a folder, as sources of results."""
-
-    folder: Path
-    identity: Identity
-    key: bytes
-    _paths: dict[str, list[Path]] = field(default_factory=dict)
-    _sources: dict[str, DicomSource] = field(default_factory=dict)
-
-    def source(self, image: Volume) -> DicomSource:
-        """The images that a volume was read from.
-
-        Raises
-        ------
-        InputError
-            If the folder does not hold them.
-        """
-        if not self._paths:
-            for instance in read_headers(self.folder)[0]:
-                self._paths.setdefault(instance.text("SeriesInstanceUID"), []).append(instance.path)
-        series = image.source[0] if image.source else ""
-        if series not in self._paths:
-            raise InputError(
-                f"{self.folder} holds no series {series} ({image.name}): give the folder that the patient "
-                "was read from; of a patient who was de-identified on reading, a de-identified copy of it"
-            )
-        if series not in self._sources:
-            rows = image.grid.shape[1:]
-            headers = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in self._paths[series]]
-            shown = [header for header in headers if (header.get("Rows"), header.get("Columns")) == rows]
-            self._sources[series] = DicomSource.of(shown, self.identity, self.key)
-        return self._sources[series]
-
-
-def series_source(
-    image: Volume, folder: str | os.PathLike[str], identity: Identity | str = Identity.SOURCE, key: bytes | None = None
-) -> DicomSource:
-    """The files of a folder that an image was read from, as the source of what is drawn on it.
-
-    Parameters
-    ----------
-    image : Volume
-        As :func:`~tumortwin.read_patient` gave it.
-    folder : path-like
-        The folder it was read from.
-    identity : Identity
-        "source" (the default) stays with the images: what is drawn is of use beside them only.
-    key : bytes, optional
-        Of the pseudonym; see :meth:`DicomSource.of`. Needed to remove the identity.
-
-    Raises
-    ------
-    InputError
-        If the folder does not hold the image's series.
-    """
-    if Identity(identity) is Identity.REMOVED and key is None:
-        raise InputError("identity='removed' needs a key: tumortwin.vault.read_key(FILE)")
-    return _Series(Path(folder), Identity(identity), key or b"").source(image)
-
-
-@dataclass
 class _Export:
     """One run of :func:`export_dicom`."""
 
     patient: Patient
     twin: Twin
-    series: _Series
+    series: ImageSeries
     out: Path
     overwrite: bool
     files: list[Path] = field(default_factory=list)
@@ -431,28 +370,6 @@ class _Export:
     def _path(self, what: str, which: str = "") -> Path:
         plain = "-".join("".join(c if c.isalnum() or c in "-." else " " for c in which).split())
         return self.out / f"{what}{'-' + plain if plain else ''}.dcm"
-
-
-def outline(share: Volume, grid: Grid, transform: NDArray[np.float64] | None = None) -> Mask:
-    """What was drawn, from how much of each coarser voxel lies inside it; as large as it was.
-
-    Shares are blurred by their voxels: cut at one half, a ball of 5 mm would lose an eighth of its volume on a grid of
-    2 mm, and one of 3 mm a third. So they are cut where the volume is that of the shares.
-
-    Parameters
-    ----------
-    share : Volume
-        0..1.
-    grid : Grid
-        Where to.
-    transform : (4, 4) array, optional
-        World of `grid` to world of `share`.
-    """
-    values = resample(share, grid, transform).array
-    count = round(float(values.sum(dtype=np.float64)))
-    if count == 0:
-        return Mask(np.zeros(grid.shape, bool), grid)
-    return Mask(values >= np.partition(values, -count, axis=None)[-count], grid)
 
 
 def _day(source: DicomSource, when: datetime) -> str:

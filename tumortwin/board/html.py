@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from tumortwin.board import charts, wording
 from tumortwin.board.content import BoardContent
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.cuts import cut_at
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.values import Panel
 
 

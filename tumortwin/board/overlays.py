@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from tumortwin.board import charts, wording
 from tumortwin.board.composing import compose
 from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.identity import for_export
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.values import Panel
 from tumortwin.outputs import new_file
 

@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 
 from tumortwin.board import charts, wording
 from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.page import HEIGHT, LEFT, PITCH, RIGHT, SMALL, TEXT, WIDTH, Page
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.wording import RESEARCH_USE
 
 ORGANS = 2  # columns of the schedules' table

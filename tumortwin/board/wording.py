@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tumortwin.board.slices import cut_at
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.values import MethodScore, OptionRow, OrganDose, Panel, Parameter, Role
 from tumortwin.planning.options import Interval
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.board.cuts import Plane, best_slice, cut_at, reslice_grid
 from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
-from tumortwin.board.slices import Plane, best_slice, cut_at, reslice_grid
 from tumortwin.geometry import covered
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample

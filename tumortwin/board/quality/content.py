@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.board.slices import Plane
+from tumortwin.board.cuts import Plane
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
 from tumortwin.twin import RegistrationQuality

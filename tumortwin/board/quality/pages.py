@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tumortwin.board import charts
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.page import HEIGHT, LEFT, RIGHT, SMALL, TEXT, WIDTH, Page
 from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.wording import RESEARCH_USE, number
 from tumortwin.imaging.findings import Finding
 
