@@ -119,7 +119,7 @@ def stages() -> Stages:
         known.ALPHA,
         known.TEMOZOLOMIDE,
         known.WHOLE,
-        known.ENHANCING,
+        known.CORE,
         known.EARLY_GROWTH,
     )
     mean = np.array([u.mean for u in table])
@@ -149,12 +149,10 @@ def stages() -> Stages:
         findings=(Finding("two scans after radiotherapy", "calibration", "more would narrow the intervals"),),
     )
     curve = np.arange(0, 206.0, 5.0)
-    bands = {
-        q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v) for q, scale in (("whole", 8.0), ("enhancing", 2.0))
-    }
-    fields = tuple(ForecastField(d, ball(15), ball(14), {"whole": ball(15), "enhancing": ball(9)}) for d in DAYS[3:])
+    bands = {q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v) for q, scale in (("whole", 8.0), ("core", 2.0))}
+    fields = tuple(ForecastField(d, ball(15), ball(14), {"whole": ball(15), "core": ball(9)}) for d in DAYS[3:])
     forecast = Forecast(
-        "TT-9", DAY0, curve, bands, fields, {"whole": 0.25, "enhancing": 0.7}, grid, tuple(observations[:3]), 20
+        "TT-9", DAY0, curve, bands, fields, {"whole": 0.25, "core": 0.7}, grid, tuple(observations[:3]), 20
     ).scored(observations)
     visits = []
     for o in observations:
@@ -190,7 +188,7 @@ def test_numbers_are_those_of_the_stages(stages: Stages, whole_page: BoardReport
     r = whole_page
     assert [s.role for s in r.scans] == [Role.FITTED] * 3 + [Role.HELD_OUT] * 2
     volumes = stages.twin.observations[4].volumes_ml
-    assert r.scans[4].volumes_ml["enhancing"] == pytest.approx(volumes["enhancing"] + volumes["necrosis"])
+    assert r.scans[4].volumes_ml["core"] == pytest.approx(volumes["enhancing"] + volumes["necrosis"])
     assert r.bands[0].fitted_until == 95.0
     scores = stages.forecast.score(stages.twin.observations[4])
     ours = next(s for s in r.scores if s.day == 205 and s.method == "tumortwin" and s.quantity == "whole")

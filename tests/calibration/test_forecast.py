@@ -29,11 +29,11 @@ def test_forecasts_a_scan_better_than_no_change(forecast, twin):
 
 def test_score_by_hand(forecast, twin):
     o = twin.observations[4]
-    s = forecast.score(o)["enhancing"]
+    s = forecast.score(o)["core"]
     observed = o.enhancing + o.necrosis
-    predicted = forecast.field(o.day).probability["enhancing"] > 0.5
+    predicted = forecast.field(o.day).probability["core"] > 0.5
     assert s.dice == pytest.approx(2 * observed[predicted].sum() / (observed.sum() + predicted.sum()), rel=1e-5)
-    band = forecast.volumes["enhancing"]
+    band = forecast.volumes["core"]
     ml = o.volumes_ml["enhancing"] + o.volumes_ml["necrosis"]
     assert s.observed_ml == pytest.approx(ml)
     assert s.volume_error_percent == pytest.approx(100 * (band.median[-1] / ml - 1))
@@ -53,8 +53,8 @@ def test_fields(forecast, twin):
     for p in field.probability.values():
         assert p.min() >= 0
         assert p.max() <= 1
-    # what enhances is inside the whole tumor
-    assert (field.probability["enhancing"] <= field.probability["whole"] + 1e-6).all()
+    # the core is inside the whole tumor
+    assert (field.probability["core"] <= field.probability["whole"] + 1e-6).all()
 
 
 def test_treatment_is_seen(fit):

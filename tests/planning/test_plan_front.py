@@ -47,14 +47,14 @@ def test_every_schedule_is_on_the_chart(front: PlanFront) -> None:
 
 def test_the_delivered_course_is_the_twins_own(fit: Calibration, front: PlanFront) -> None:
     outcome = front.delivered.outcome
-    runs = [fit.visible_ml(fit.trajectory(outcome.days, values=v), v)["enhancing"] for v in fit.sample(4, 0)]
-    assert outcome.volumes_ml["enhancing"].median == pytest.approx(np.median(runs, axis=0))
+    runs = [fit.visible_ml(fit.trajectory(outcome.days, values=v), v)["core"] for v in fit.sample(4, 0)]
+    assert outcome.volumes_ml["core"].median == pytest.approx(np.median(runs, axis=0))
     assert sorted(outcome.samples) == pytest.approx(
         sorted(time_to_progression(outcome.days - front.start, r) for r in runs)
     )
     # and 60 Gy in 30 from the same Monday is nearly the same course
-    assert front.options[1].outcome.volumes_ml["enhancing"].median == pytest.approx(
-        outcome.volumes_ml["enhancing"].median, rel=0.05, abs=0.2
+    assert front.options[1].outcome.volumes_ml["core"].median == pytest.approx(
+        outcome.volumes_ml["core"].median, rel=0.05, abs=0.2
     )
 
 

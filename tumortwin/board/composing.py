@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Observation, Twin
 
-QUANTITIES = ("whole", "enhancing")
+QUANTITIES = ("whole", "core")
 PANELS = 6
 MARGIN_MM = 10.0
 ASPECT = 0.94
@@ -216,7 +216,7 @@ def _parameters(fit: Calibration) -> tuple[Parameter, ...]:
 def _quality(fit: Calibration) -> tuple[Measure, ...]:
     d = fit.diagnostics
     rows = [Measure("Search", float(d.solves), "solutions", "converged" if d.converged else "NOT converged")]
-    names = {"whole": "Misfit to FLAIR contours", "enhancing": "Misfit to T1Gd contours", "density": "Misfit to ADC"}
+    names = {"whole": "Misfit to FLAIR contours", "core": "Misfit to T1Gd contours", "density": "Misfit to ADC"}
     rows += [Measure(names.get(kind, kind), sigma, "SD of a voxel", "") for kind, sigma in d.sigma.items()]
     rows.append(Measure("Draws that agree with the scans", 100 * d.accepted, "%", ""))
     rows.append(Measure("Effective voxels per sample", d.voxels_per_sample, "1", "noise is correlated"))

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tumortwin.twin import Observation, Twin
 
 NEOPLASM = SEGMENT_TYPES["whole tumor"]
-SEGMENTS: Mapping[str, str] = {"whole": "whole tumor", "enhancing": "tumor core"}
+SEGMENTS: Mapping[str, str] = {"whole": "whole tumor", "core": "tumor core"}
 """Contours by what the twin calls them, and their segments. The core is inside the T1Gd contour, necrosis included."""
 TYPES: Mapping[str, Code] = dict.fromkeys(SEGMENTS.values(), NEOPLASM)
 LEAST_PROBABILITY = 0.5

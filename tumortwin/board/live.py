@@ -75,7 +75,7 @@ class DensityPicture(LivePicture):
     cut : Cut
         Of its grid.
     edges : mapping of str to float
-        Density at the edge of "whole" and "enhancing".
+        Density at the edge of "whole" and "core".
     faintest : float
         Densities from here on are drawn.
     """

@@ -3,7 +3,7 @@
 ``twin.json`` is strict JSON (no NaN or infinity; what has no value is null) with these keys:
 
 ==================  ===================================================================================================
-schema              "tumortwin-record-1"
+schema              "tumortwin-record-2"
 research_use        "Research use only, not for clinical decisions"
 patient_id          as given
 reference_time      day 0, ISO 8601; every "day" counts from here
@@ -25,7 +25,7 @@ given_dose          the given course's doses to organs (EQD2, Gy) against limits
 quality, limits     of the calibration; what must not be read into it
 findings            "severity", "where", "what", "action"
 left_out            what could not be built, and why
-definitions         what terms mean ("enhancing" volumes are those inside the T1Gd contour, necrosis included)
+definitions         what terms mean ("core": inside the T1Gd contour, enhancing tumor and necrosis)
 ==================  ===================================================================================================
 """
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Twin
 
-SCHEMA = "tumortwin-record-1"
+SCHEMA = "tumortwin-record-2"
 _COMPUTES_WITH = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "highdicom", "lmfit", "matplotlib")
 
 

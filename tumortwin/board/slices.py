@@ -36,7 +36,13 @@ __all__ = [
 ]
 
 # Okabe & Ito (2008) colors, told apart with any of the common color vision deficiencies
-OUTLINE_COLORS = {"enhancing": "#f5a300", "whole": "#56c4f5", "necrosis": "#f0e442", "cavity": "#f08bd8"}
+OUTLINE_COLORS = {
+    "core": "#f5a300",
+    "enhancing": "#f5a300",
+    "whole": "#56c4f5",
+    "necrosis": "#f0e442",
+    "cavity": "#f08bd8",
+}
 DENSITY_THRESHOLD = 0.1
 """Densities below this share of capacity are not drawn."""
 

@@ -24,7 +24,7 @@ MAIN_PARAMETERS = ("diffusivity", "proliferation_rate", "alpha", "alpha_beta", "
 
 _NAMES = {
     "whole": "whole tumor (FLAIR)",
-    "enhancing": "core (T1Gd)",
+    "core": "core (T1Gd)",
     "diffusivity": "Diffusivity, white matter",
     "proliferation_rate": "Proliferation rate",
     "alpha": "Radiosensitivity α",
@@ -34,7 +34,7 @@ _NAMES = {
     "early_growth": "Early growth q",
     "clearance": "Clearance half-time",
     "threshold_whole": "Density at FLAIR edge",
-    "threshold_enhancing": "Density at T1Gd edge",
+    "threshold_core": "Density at T1Gd edge",
     "adc_offset": "ADC density offset",
     "adc_scale": "ADC density factor",
 }

@@ -78,7 +78,7 @@ class Diagnostics:
         Mean square residual of each kind of data, in units of `sigma`. As `sigma` was estimated from an earlier round,
         values near 1 say that the last round changed little, not that the model is right.
     sigma : mapping of str to float
-        Standard deviation of a voxel as estimated from the misfit: shares of a voxel for "whole" and "enhancing",
+        Standard deviation of a voxel as estimated from the misfit: shares of a voxel for "whole" and "core",
         density for "density". This is the measure of how well the model fits.
     correlation_mm : tuple of 3 float
         Correlation length of the residuals along z, y, x.
@@ -288,7 +288,7 @@ class Calibration:
     def visible_ml(
         self, trajectory: Trajectory, values: Mapping[str, float] | None = None
     ) -> dict[str, NDArray[np.float64]]:
-        """Volumes in mL that scans on a trajectory's days would show, for "whole" and "enhancing"."""
+        """Volumes in mL that scans on a trajectory's days would show, for "whole" and "core"."""
         v = values or self.values
         voxel = self.twin.domain.grid.voxel_volume / 1000
         seen = [trajectory.visible(i, v[CLEARANCE.name]) for i in range(len(trajectory.days))]

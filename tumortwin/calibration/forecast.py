@@ -48,7 +48,7 @@ class ForecastField:
     living : (z, y, x) float32 array
         Median over the samples of the density of living cells.
     probability : mapping of str to (z, y, x) float32 array
-        For "whole" and "enhancing": probability that a voxel is inside, over parameters and threshold.
+        For "whole" and "core": probability that a voxel is inside, over parameters and threshold.
     """
 
     day: float
@@ -64,7 +64,7 @@ class Score:
     Parameters
     ----------
     quantity : str
-        "whole" or "enhancing" (with the necrosis inside).
+        "whole" or "core" (enhancing tumor and necrosis).
     day : float
         Of the scan.
     observed_ml, forecast_ml, low_ml, high_ml : float
@@ -115,7 +115,7 @@ class Forecast:
     days : (n,) array
         Days of the curves, from the first scan used to the end of the forecast.
     volumes : mapping of str to Band
-        Visible volumes in mL on `days`, for "whole" and "enhancing" (with the necrosis inside). The bands hold what is
+        Visible volumes in mL on `days`, for "whole" and "core" (enhancing tumor and necrosis). The bands hold what is
         not known of the parameters, the seed and the thresholds, not the error of drawing a contour.
     fields : tuple of ForecastField
         In space, at the days of the twin's scans after the last one used, and at the end.

@@ -23,13 +23,13 @@ from tumortwin.planning.given_dose import GivenDose
 from tumortwin.therapy.schedule import Schedule
 
 PROGRESSION = 1.4
-"""Enhancing volume over its nadir at progression."""
+"""Volume of the core over its nadir at progression."""
 
 MEASURABLE_ML = 0.52
-"""Least enhancing volume that counts as progression: a ball of 10 mm, the least that RANO measures."""
+"""Least volume of the core that counts as progression: a ball of 10 mm, the least that RANO measures."""
 
 DEFINITIONS = (
-    "Time to progression: days from the start of radiotherapy until the predicted T1Gd-visible volume is first 40 % "
+    "Time to progression: days from the start of radiotherapy until the predicted volume of the core is first 40 % "
     f"above its nadir (and at least {MEASURABLE_ML} mL). Within 12 weeks of radiotherapy, pseudoprogression is not "
     "told from progression.",
     "Intervals: 5th to 95th percentile over samples of the calibration's posterior; all options share the samples. "
@@ -75,13 +75,13 @@ class Outcome:
     days : (n,) array
         On the twin's clock, from the start of radiotherapy to the horizon.
     volumes_ml : mapping of str to Band
-        Visible volumes on `days`, for "whole" and "enhancing".
+        Visible volumes on `days`, for "whole" and "core".
     progression : Interval
         Time to progression in days from the start of radiotherapy.
     progression_free : float
         Share of the samples without progression up to the horizon.
     final_ml : Interval
-        Enhancing volume at the horizon, mL.
+        Volume of the core at the horizon, mL.
     samples : (m,) array
         Time to progression of each sample.
     """
@@ -254,7 +254,7 @@ def time_to_progression(days: NDArray[np.floating], volumes_ml: NDArray[np.float
     days : (n,) array
         Ascending.
     volumes_ml : (n,) array
-        Enhancing volume in mL.
+        Volume of the core in mL.
 
     Returns
     -------

@@ -219,7 +219,7 @@ class _Scored:
 
     @property
     def last(self) -> Vector:
-        return self.volumes["enhancing"][:, -1]
+        return self.volumes["core"][:, -1]
 
     def outcome(self) -> Outcome:
         return Outcome(
@@ -296,5 +296,5 @@ class _Comparison:
                 self.done += 1
                 self.progress(min(self.done, self.expected), self.expected, "compare schedules")
         stacked = {q: np.stack([v[q] for v in volumes]) for q in volumes[0]}
-        progression = [time_to_progression(self.days - self.start, v) for v in stacked["enhancing"]]
+        progression = [time_to_progression(self.days - self.start, v) for v in stacked["core"]]
         return _Scored(self.days, stacked, np.array(progression))

@@ -30,9 +30,9 @@ class Scenario:
     days : (n,) array
         On the twin's clock, from the first scan used to the horizon.
     volumes_ml : mapping of str to (n,) array
-        Volumes that scans would show, for "whole" and "enhancing".
+        Volumes that scans would show, for "whole" and "core".
     progression : float
-        Days from the start of radiotherapy until the enhancing volume is first 40 % above its nadir; infinite if that
+        Days from the start of radiotherapy until the core's volume is first 40 % above its nadir; infinite if that
         is beyond the horizon.
     tumor_bed, tumor_eqd2 : float
         Of the prescription, Gy.
@@ -96,7 +96,7 @@ class ScenarioMaker:
             schedule,
             self._days,
             volumes,
-            time_to_progression(self._days[after] - self._start, volumes["enhancing"][after]),
+            time_to_progression(self._days[after] - self._start, volumes["core"][after]),
             schedule.bed(ratio),
             schedule.eqd2(ratio),
             self._given.effects(schedule),
