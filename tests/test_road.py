@@ -58,7 +58,7 @@ def test_the_forecast_table_is_ordered_within_its_band(road):
     _, made = road
     with (made["out"] / "forecast.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["quantity"] for row in rows} >= {"whole", "enhancing"}
+    assert {row["quantity"] for row in rows} >= {"whole", "core"}
     for row in rows:
         assert 0 <= float(row["p05_ml"]) <= float(row["median_ml"]) <= float(row["p95_ml"])
 
@@ -164,7 +164,7 @@ def test_predicted_contours_are_where_tumor_is_likely(road, planned_on, tmp_path
     forecast = tt.Forecast.load(made["out"] / "stages" / "forecast.npz")
     drawn = segments(dicom(made, "forecast-contours")[-1], planned_on)
     voxel = float(np.prod(planned_on.spacing)) / 1000
-    for quantity, name in (("whole", "whole tumor"), ("enhancing", "tumor core")):
+    for quantity, name in (("whole", "whole tumor"), ("core", "tumor core")):
         probability = forecast.fields[-1].probability[quantity]  # of some samples: many voxels are at one half
         least, most = (
             np.sum(inside) * forecast.grid.voxel_volume / 1000 for inside in (probability > 0.5, probability >= 0.5)

@@ -24,7 +24,7 @@ from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
-from tumortwin.planning import PlanFront, optimize_dose
+from tumortwin.planning import GivenDose, PlanFront, given_dose, optimize_dose
 from tumortwin.progress import Progress, silent
 from tumortwin.provenance import Log, hashes_of
 from tumortwin.twin import Twin, build_twin
@@ -233,13 +233,18 @@ def run(
         else:
             left_out.append("plan options: no radiotherapy plan, dose or delivered fraction is in the folder")
 
+    given = front.given if front is not None else _given_dose(twin, left_out)
     quality = _stage("look at the geometry", lambda: QualityReport.from_twin(twin, patient=patient))
-    report = _stage("lay out the board page", lambda: _report(patient, twin, fit, forecast, front))
+    report = _stage("lay out the board page", lambda: _report(patient, twin, fit, forecast, front, given))
     writers: list[Callable[[], list[Path]]] = [
         lambda: [report.save(target / "board.pdf", overwrite=True, identity=identity)],
         lambda: [report.save(target / "board.html", overwrite=True, identity=identity)],
         lambda: [quality.save(target / "quality.pdf", overwrite=True, identity=identity)],
-        lambda: [write_record(target / "twin.json", twin, fit, forecast, front, overwrite=True, identity=identity)],
+        lambda: [
+            write_record(
+                target / "twin.json", twin, fit, forecast, front, given=given, overwrite=True, identity=identity
+            )
+        ],
         lambda: save_overlays(
             twin, fit, forecast, target / "overlays", patient=patient, overwrite=True, identity=identity
         ),
@@ -328,14 +333,30 @@ def calibration_visits(available: int, asked: int | None) -> int:
     return asked
 
 
+def _given_dose(twin: Twin, left_out: list[str]) -> GivenDose | None:
+    """The given dose of a twin whose schedules are not compared; why it cannot be shown goes to what is left out."""
+    if not twin.irradiations:
+        return None
+    try:
+        return given_dose(twin)
+    except InputError as error:
+        left_out.append(f"dose-volume histograms: {error}")
+        return None
+
+
 def _report(
-    patient: Patient, twin: Twin, fit: Calibration | None, forecast: Forecast | None, front: PlanFront | None
+    patient: Patient,
+    twin: Twin,
+    fit: Calibration | None,
+    forecast: Forecast | None,
+    front: PlanFront | None,
+    given: GivenDose | None,
 ) -> BoardReport:
     if front is not None:
         return BoardReport.from_plan(front, forecast=forecast, patient=patient)
     if fit is not None:
-        return BoardReport.from_calibration(fit, forecast=forecast, patient=patient)
-    return BoardReport.from_twin(twin, patient=patient)
+        return BoardReport.from_calibration(fit, forecast=forecast, given=given, patient=patient)
+    return BoardReport.from_twin(twin, given=given, patient=patient)
 
 
 def _stage(name: str, work: Callable[[], T]) -> T:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from pydicom.sr.coding import Code
 
 from tumortwin.apps.viewer import value_range
-from tumortwin.board.export import series_source
+from tumortwin.board.cuts import Plane, best_slice
+from tumortwin.board.image_series import series_source
 from tumortwin.board.live import MaskPicture
 from tumortwin.board.sheets import Sheet, sheets_of
-from tumortwin.board.slices import OUTLINE_COLORS, Plane, best_slice
+from tumortwin.board.slices import OUTLINE_COLORS
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.geometry import measure
 from tumortwin.geometry.editing import strokes

@@ -11,10 +11,10 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.board.cuts import Cut, Plane, cut_at
 from tumortwin.board.live import DensityPicture, FrontPicture
-from tumortwin.board.slices import Cut, Plane, cut_at
 from tumortwin.board.wording import name_of, number
-from tumortwin.calibration.unknowns import ALPHA, ENHANCING, WHOLE
+from tumortwin.calibration.unknowns import ALPHA, CORE, WHOLE
 from tumortwin.errors import InputError
 from tumortwin.geometry import Domain
 from tumortwin.growth import (
@@ -30,7 +30,7 @@ from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
 from tumortwin.planning import StandardCare, with_care
 
-EDGES = {"whole": WHOLE.median, "enhancing": ENHANCING.median}
+EDGES = {"whole": WHOLE.median, "core": CORE.median}
 """Density at the edges that scans show, outermost first."""
 
 DIFFUSIVITIES, RATES = (0.01, 1.0), (0.005, 0.1)
@@ -50,7 +50,7 @@ _LIVING, _SEEN = "living", "living + dead"
 class GrowthApp:
     """Change diffusivity and proliferation, see the tumor. Research use only, not for clinical decisions.
 
-    A resection takes out what enhances on its day; radiotherapy aims at what enhances on its first
+    A resection takes out the core as it is on its day; radiotherapy aims at the core as it is on its first
     (:class:`~tumortwin.planning.StandardCare`). What is shown while a slider moves is a whole solve.
 
     Parameters

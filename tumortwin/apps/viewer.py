@@ -18,7 +18,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from tumortwin.board.charts import page_style
-from tumortwin.board.slices import OUTLINE_COLORS, Cut, Plane, cut_at
+from tumortwin.board.cuts import Cut, Plane, cut_at
+from tumortwin.board.slices import OUTLINE_COLORS
 from tumortwin.board.viewing import Overlays, isodoses_of, view_slice
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Severity

@@ -31,8 +31,8 @@ from tumortwin.board.values import (
 from tumortwin.board.wording import name_of
 
 # the same hues as over images (slices.OUTLINE_COLORS), dark enough for white paper; Okabe & Ito (2008)
-QUANTITY_COLORS = {"whole": "#0072b2", "enhancing": "#d55e00"}
-QUANTITY_MARKERS = {"whole": "o", "enhancing": "s"}
+QUANTITY_COLORS = {"whole": "#0072b2", "core": "#d55e00"}
+QUANTITY_MARKERS = {"whole": "o", "core": "s"}
 COURSE_COLORS = {"radiotherapy": "#7a5195", "drug": "#009e73", "surgery": "#222222"}
 STRUCTURE_COLORS = ("#d55e00", "#e69f00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#222222", "#8a6d00")
 INK, QUIET, FAINT = "#1a1a1a", "#5f6368", "#e8eaed"

@@ -14,12 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tumortwin.board import charts, wording
-from tumortwin.board.report import BoardReport
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import cut_at
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.values import Panel
 
 
-def render(report: BoardReport) -> bytes:
+def render(report: BoardContent) -> bytes:
     """The HTML file's bytes: the same for the same report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tumortwin.board"),
@@ -40,7 +41,7 @@ def render(report: BoardReport) -> bytes:
     return page.encode()
 
 
-def _figures(report: BoardReport) -> dict[str, str]:
+def _figures(report: BoardContent) -> dict[str, str]:
     """Data URIs of the charts that this report has."""
     figures = {}
     if report.scans:
@@ -65,7 +66,7 @@ def _figures(report: BoardReport) -> dict[str, str]:
     return figures
 
 
-def _volumes(figure: Figure, report: BoardReport) -> None:
+def _volumes(figure: Figure, report: BoardContent) -> None:
     rows = len(report.courses) + 1
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(rows, 12))
     charts.show_timeline(top, report.courses, report.scans)

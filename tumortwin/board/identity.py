@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from tumortwin.board.report import BoardReport
+from tumortwin.board.content import BoardContent
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.imaging.identity.words import clean_text
 from tumortwin.imaging.writing.source import Identity
+
+Content = TypeVar("Content", bound=BoardContent)
 
 NOBODY = "de-identified"
 MONDAY = datetime(2000, 1, 3)
@@ -26,13 +29,13 @@ NOTE = "Dates are moved by whole weeks; intervals are exact."
 
 
 def for_export(
-    report: BoardReport, identity: Identity | str = Identity.REMOVED, pseudonym: Pseudonym | None = None
-) -> BoardReport:
+    report: Content, identity: Identity | str = Identity.REMOVED, pseudonym: Pseudonym | None = None
+) -> Content:
     """The report as it may be written.
 
     Parameters
     ----------
-    report : BoardReport
+    report : BoardContent or BoardReport
         As composed.
     identity : Identity
         "removed", or "source" to keep patient ID, dates and names as given.
@@ -60,7 +63,7 @@ def shift_of(start: datetime) -> timedelta:
     return timedelta(days=(MONDAY.date() - start.date()).days + start.weekday())
 
 
-def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
+def _removed(report: Content, name: str, shift: timedelta) -> Content:
     organs = {organ.organ for option in report.options for organ in option.organs}
     organs |= {organ.organ for organ in report.dvh_limits} | {curve.structure for curve in report.dvh}
     structures = _names(organs, "structure")

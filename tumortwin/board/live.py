@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from tumortwin.board.charts import COURSE_COLORS, INK, QUANTITY_COLORS, QUIET, page_style, plain
-from tumortwin.board.slices import OUTLINE_COLORS, Cut, Plane, cut_at, show_slice
+from tumortwin.board.cuts import Cut, Plane, cut_at
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.viewing import brought
 from tumortwin.board.wording import name_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -74,7 +75,7 @@ class DensityPicture(LivePicture):
     cut : Cut
         Of its grid.
     edges : mapping of str to float
-        Density at the edge of "whole" and "enhancing".
+        Density at the edge of "whole" and "core".
     faintest : float
         Densities from here on are drawn.
     """

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from tumortwin.board.slices import Cut, SliceArtists, show_slice
+from tumortwin.board.cuts import Cut
+from tumortwin.board.slices import SliceArtists, show_slice
 from tumortwin.imaging.resampling import AnyVolume, index_map, resample
 from tumortwin.imaging.volume import Dose, Grid, Mask, Volume
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tumortwin.board.slices import cut_at
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.values import MethodScore, OptionRow, OrganDose, Panel, Parameter, Role
 from tumortwin.planning.options import Interval
 
 if TYPE_CHECKING:
-    from tumortwin.board.report import BoardReport
+    from tumortwin.board.content import BoardContent
 
 Line = Literal["solid", "dashed"]
 
@@ -24,7 +24,7 @@ MAIN_PARAMETERS = ("diffusivity", "proliferation_rate", "alpha", "alpha_beta", "
 
 _NAMES = {
     "whole": "whole tumor (FLAIR)",
-    "enhancing": "core (T1Gd)",
+    "core": "core (T1Gd)",
     "diffusivity": "Diffusivity, white matter",
     "proliferation_rate": "Proliferation rate",
     "alpha": "Radiosensitivity α",
@@ -34,7 +34,7 @@ _NAMES = {
     "early_growth": "Early growth q",
     "clearance": "Clearance half-time",
     "threshold_whole": "Density at FLAIR edge",
-    "threshold_enhancing": "Density at T1Gd edge",
+    "threshold_core": "Density at T1Gd edge",
     "adc_offset": "ADC density offset",
     "adc_scale": "ADC density factor",
 }
@@ -107,7 +107,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def identity(report: BoardReport) -> tuple[tuple[str, str], ...]:
+def identity(report: BoardContent) -> tuple[tuple[str, str], ...]:
     """Who, which scans, which model: label and text."""
     dates = ", ".join(
         f"{scan.date:%Y-%m-%d}{' (held out)' if scan.role is Role.HELD_OUT else ''}" for scan in report.scans
@@ -135,7 +135,7 @@ def outline_key(panels: Iterable[Panel]) -> tuple[tuple[str, Line, str], ...]:
     )
 
 
-def picture_note(report: BoardReport) -> str:
+def picture_note(report: BoardContent) -> str:
     """Where the pictures are cut and what they are drawn over."""
     if not report.panels:
         return ""
@@ -144,7 +144,7 @@ def picture_note(report: BoardReport) -> str:
     return f"{cut_at(report.panels[0].anatomy.grid).position_text}, {over}"
 
 
-def headline(report: BoardReport) -> str:
+def headline(report: BoardContent) -> str:
     """What the page says, in one or two sentences made of its numbers."""
     ours = [s for s in last_scores(report) if s.method == OWN_METHOD]
     if ours:
@@ -163,11 +163,22 @@ def headline(report: BoardReport) -> str:
     if report.scans:
         last = report.scans[-1]
         volumes = ", ".join(f"{name_of(q)} {number(v)} mL" for q, v in last.volumes_ml.items() if q in _NAMES)
-        return (
-            f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. "
-            "No held-out scan: no forecast was scored."
-        )
+        return f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. {unscored(report)}"
     return "No scan shows a tumor."
+
+
+def unscored(report: BoardContent) -> str:
+    """Why the page has no score of a forecast."""
+    roles = {scan.role for scan in report.scans}
+    if not report.bands:
+        return "Not calibrated: no forecast." if roles <= {Role.OBSERVED} else "This page was made without a forecast."
+    return "The forecast is not scored." if Role.HELD_OUT in roles else "No held-out scan: the forecast is not scored."
+
+
+def no_dose(report: BoardContent) -> str:
+    """Why the page has no dose-volume histogram."""
+    irradiated = any(course.kind == "radiotherapy" for course in report.courses)
+    return "This page was made without the given dose." if irradiated else "No radiotherapy is known."
 
 
 OWN_METHOD = "tumortwin"
@@ -185,7 +196,7 @@ def predicted_ml(score: MethodScore) -> str:
     return interval(Interval(score.volume_ml, score.low_ml, score.high_ml))
 
 
-def last_scores(report: BoardReport) -> tuple[MethodScore, ...]:
+def last_scores(report: BoardContent) -> tuple[MethodScore, ...]:
     """The scores of the latest held-out scan."""
     last = max((s.day for s in report.scores), default=0.0)
     return tuple(s for s in report.scores if s.day == last)
@@ -205,7 +216,7 @@ def _error(percent: float) -> str:
     return "> +999 %" if percent > 999 else f"{percent:+.0f} %".replace("-", "−")
 
 
-def score_table(report: BoardReport) -> Table:
+def score_table(report: BoardContent) -> Table:
     """Every method's prediction of the held-out scans."""
     rows = tuple(
         (f"{s.date:%Y-%m-%d}", name_of(s.quantity), number(observed_ml(s)), *score_cells(s)) for s in report.scores
@@ -217,7 +228,7 @@ def score_table(report: BoardReport) -> Table:
     )
 
 
-def plan_table(report: BoardReport, most_organs: int | None = None) -> Table:
+def plan_table(report: BoardContent, most_organs: int | None = None) -> Table:
     """Every schedule: dose, BED, EQD2, organs against their limits (the tightest, if not all), outcomes, intervals."""
     organs = list(dict.fromkeys(o.organ for option in report.options for o in option.organs))
     if most_organs is not None and len(organs) > most_organs:
@@ -256,13 +267,13 @@ def plan_table(report: BoardReport, most_organs: int | None = None) -> Table:
     )
 
 
-def organ_note(report: BoardReport) -> str:
+def organ_note(report: BoardContent) -> str:
     """What the organs' columns are."""
     metrics = dict.fromkeys(o.metric for option in report.options for o in option.organs)
     return f"organs: {', '.join(metrics)} / limit, {report.limit_set}; ! not met" if metrics else ""
 
 
-def parameter_table(report: BoardReport, *, main: bool = False) -> Table:
+def parameter_table(report: BoardContent, *, main: bool = False) -> Table:
     """Every parameter (or the main ones): value, interval, prior, source."""
     rows = tuple(
         (
@@ -284,13 +295,13 @@ def short_source(source: str) -> str:
     return re.sub(r"\s*\(doi:[^\s)]+\)|,?\s*doi:[^\s)]+", "", source)
 
 
-def main_parameters(report: BoardReport) -> tuple[Parameter, ...]:
+def main_parameters(report: BoardContent) -> tuple[Parameter, ...]:
     """The parameters that the one page shows, in its order."""
     by_name = {p.name: p for p in report.parameters}
     return tuple(by_name[name] for name in MAIN_PARAMETERS if name in by_name)
 
 
-def volume_table(report: BoardReport) -> Table:
+def volume_table(report: BoardContent) -> Table:
     """Every scan's date and measured volumes."""
     quantities = list(dict.fromkeys(q for scan in report.scans for q in scan.volumes_ml))
     rows = tuple(
@@ -305,7 +316,7 @@ def volume_table(report: BoardReport) -> Table:
     return Table("Scans", ("date", "day", "use", *(f"{name_of(q)} mL" for q in quantities)), rows)
 
 
-def limit_table(report: BoardReport) -> Table:
+def limit_table(report: BoardContent) -> Table:
     """The given dose against its constraints."""
     rows = tuple(
         (
@@ -321,7 +332,7 @@ def limit_table(report: BoardReport) -> Table:
     return Table("Given dose against constraints", ("structure", "metric", "value", "limit", "", "source"), rows)
 
 
-def quality_lines(report: BoardReport) -> tuple[str, ...]:
+def quality_lines(report: BoardContent) -> tuple[str, ...]:
     """What must not be read into the page, and how good the calibration is, a line each."""
     return report.limits + tuple(
         f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
@@ -330,7 +341,7 @@ def quality_lines(report: BoardReport) -> tuple[str, ...]:
     )
 
 
-def finding_lines(report: BoardReport) -> tuple[str, ...]:
+def finding_lines(report: BoardContent) -> tuple[str, ...]:
     """What was left out, assumed or repaired, what matters more first."""
     order = ("left out", "assumed", "repaired", "note")
     ranked = sorted(report.findings, key=lambda f: order.index(f.severity))

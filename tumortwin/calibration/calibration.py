@@ -78,7 +78,7 @@ class Diagnostics:
         Mean square residual of each kind of data, in units of `sigma`. As `sigma` was estimated from an earlier round,
         values near 1 say that the last round changed little, not that the model is right.
     sigma : mapping of str to float
-        Standard deviation of a voxel as estimated from the misfit: shares of a voxel for "whole" and "enhancing",
+        Standard deviation of a voxel as estimated from the misfit: shares of a voxel for "whole" and "core",
         density for "density". This is the measure of how well the model fits.
     correlation_mm : tuple of 3 float
         Correlation length of the residuals along z, y, x.
@@ -288,7 +288,7 @@ class Calibration:
     def visible_ml(
         self, trajectory: Trajectory, values: Mapping[str, float] | None = None
     ) -> dict[str, NDArray[np.float64]]:
-        """Volumes in mL that scans on a trajectory's days would show, for "whole" and "enhancing"."""
+        """Volumes in mL that scans on a trajectory's days would show, for "whole" and "core"."""
         v = values or self.values
         voxel = self.twin.domain.grid.voxel_volume / 1000
         seen = [trajectory.visible(i, v[CLEARANCE.name]) for i in range(len(trajectory.days))]
@@ -369,7 +369,7 @@ class Calibration:
             )
             for i, day in enumerate(at)
         )
-        return Forecast(
+        forecast = Forecast(
             self.twin.patient_id,
             self.twin.reference_time,
             np.array(every),
@@ -382,6 +382,8 @@ class Calibration:
             self.findings,
             identity_removed=self.twin.identity_removed,
         )
+        # what was observed says nothing of another treatment
+        return forecast.scored(self.twin.observations) if fractions is None and drugs is None else forecast
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
         """Write to one .npz file, twin included; a passphrase encrypts it (:mod:`tumortwin.vault`)."""

@@ -169,7 +169,7 @@ def _problem(
     ]
     given = [f.day for f in twin.irradiations if f.day < used[-1].day]
     compared = channels(here, twin.domain.mask[window], grid.spacing, given)
-    first = next(o for o in here if o.whole.any() or contour_share(o, "enhancing").any())
+    first = next(o for o in here if o.whole.any() or contour_share(o, "core").any())
     center, radius, shape = ellipsoid_of(first, min(grid.spacing))
     corner = np.array([inner[0] - outer[0] for inner, outer in zip(near, box, strict=True)])
     course = GrowthCourse(cropped(twin, box), used[0].day, center + corner)
@@ -181,9 +181,9 @@ def _problem(
         known.EARLY_GROWTH,
         *known.seed_unknowns(radius, min(grid.spacing)),
         known.WHOLE,
-        known.ENHANCING,
+        known.CORE,
         known.READER_WHOLE,
-        known.READER_ENHANCING,
+        known.READER_CORE,
         known.ADC_OFFSET,
         known.ADC_SCALE,
         known.CLEARANCE,
@@ -239,7 +239,7 @@ def _held(twin: Twin, used: Sequence[Observation], compared: Sequence[Channel]) 
             held[reader.name] = "all contours of this kind are by one reader"
     for kind, names in (
         ("whole", ("threshold_whole",)),
-        ("enhancing", ("threshold_enhancing",)),
+        ("core", ("threshold_core",)),
         ("density", ("adc_offset", "adc_scale")),
     ):
         if kind not in kinds:

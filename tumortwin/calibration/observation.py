@@ -21,8 +21,8 @@ from scipy.special import logit
 from tumortwin.calibration.unknowns import (
     ADC_OFFSET,
     ADC_SCALE,
-    ENHANCING,
-    READER_ENHANCING,
+    CORE,
+    READER_CORE,
     READER_WHOLE,
     WHOLE,
 )
@@ -31,13 +31,16 @@ from tumortwin.twin import Observation
 BLUR_MM = 3.0
 """Standard deviation of the Gaussian that regions are compared through: about what two readers' contours differ by."""
 
-QUANTITIES = {"whole": WHOLE, "enhancing": ENHANCING}
-"""The contours, each with the unknown that is its threshold."""
+QUANTITIES = {"whole": WHOLE, "core": CORE}
+"""The contours, each with the unknown that is its threshold: FLAIR's, and T1Gd's with the necrosis inside."""
+
+_REGIONS = {"whole": "whole", "core": "enhancing"}
+"""The region of an observation that tells of a contour."""
 
 FLAT = 0.2
 """Slope of log-odds, per mm, below which a contour is soft: on a plateau, noise decides what is inside."""
 
-READERS = {"whole": READER_WHOLE, "enhancing": READER_ENHANCING}
+READERS = {"whole": READER_WHOLE, "core": READER_CORE}
 """How an algorithm's contours differ from a person's, each an unknown."""
 
 CONTOUR_SIGMA = 0.15
@@ -108,7 +111,7 @@ class Channel:
     visit : int
         Index among the observations used.
     kind : str
-        "whole", "enhancing" or "density".
+        "whole", "core" or "density".
     where : (z, y, x) bool array
         Voxels that are compared.
     data : (n,) float32 array
@@ -161,14 +164,14 @@ def residuals(
 
 
 def contour_share(observation: Observation, kind: str) -> NDArray[np.float32]:
-    """The observed share of each voxel inside a contour: necrosis counts with the enhancing rim that encloses it."""
+    """The observed share of each voxel inside a contour; the core is the enhancing rim and the necrosis it encloses."""
     if kind == "whole":
         return observation.whole
     return np.clip(observation.enhancing + observation.necrosis, 0, 1)
 
 
 def segmented(observation: Observation, kind: str) -> bool:
-    """Whether an algorithm drew a contour: the whole tumor's, or the enhancing one's and so everything."""
+    """Whether an algorithm drew a contour: the whole tumor's, or the core's and so everything."""
     return "segmented" in observation.source if kind == "whole" else observation.source.startswith("segmented")
 
 
@@ -217,9 +220,9 @@ def channels(
         for kind in QUANTITIES:
             share = contour_share(o, kind)
             # where anything was outlined, an empty region says "none"; where nothing was, nobody may have looked
-            if not share.any() and not (kind in o.volumes_ml and o.whole.any()):
+            if not share.any() and not (_REGIONS[kind] in o.volumes_ml and o.whole.any()):
                 continue
-            valid = o.necrosis < 0.25 if treated and kind == "enhancing" and o.necrosis.any() else None
+            valid = o.necrosis < 0.25 if treated and kind == "core" and o.necrosis.any() else None
             where = compared if valid is None else compared & valid
             if where.any():
                 machine = segmented(o, kind)

@@ -148,8 +148,8 @@ WHOLE = Unknown(
     "density at the edge of the FLAIR abnormality, commonly quoted as 0.16 to 0.35; wider, because edema is in it too",
     solves=False,
 )
-ENHANCING = Unknown(
-    "threshold_enhancing",
+CORE = Unknown(
+    "threshold_core",
     "u_T1Gd",
     "1",
     Scale.LOGIT,
@@ -168,8 +168,8 @@ READER_WHOLE = Unknown(
     "an algorithm's FLAIR contour lies that far outside a person's; readers differ by 1 to 2 mm",
     solves=False,
 )
-READER_ENHANCING = Unknown(
-    "reader_enhancing",
+READER_CORE = Unknown(
+    "reader_core",
     "r_T1Gd",
     "mm",
     Scale.LINEAR,

@@ -91,6 +91,16 @@ class GrowthParameters:
         except (TypeError, ValueError):
             raise InputError(f"{name} is a number{_in(name)}, not {given!r}") from None
 
+    @staticmethod
+    def unit(name: str) -> str:
+        """Unit of a parameter."""
+        return UNITS[name]
+
+    @staticmethod
+    def source(name: str) -> str:
+        """Where a parameter's default comes from."""
+        return SOURCES[name]
+
     @property
     def beta(self) -> float:
         """Quadratic radiosensitivity, 1/Gy^2."""

@@ -11,7 +11,7 @@ from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import PlanRecord
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
-from tumortwin.patient.drawing import html_timeline, text_timeline
+from tumortwin.patient.drawing import DrawnVisit, Timeline, html_timeline, text_timeline
 from tumortwin.therapy.events import Treatment
 
 
@@ -93,7 +93,26 @@ class Patient:
     """Spatial Registration objects: how frames of reference lie to each other."""
 
     def __repr__(self) -> str:
-        return text_timeline(self)
+        return text_timeline(self._timeline())
 
     def _repr_html_(self) -> str:
-        return html_timeline(self)
+        return html_timeline(self._timeline())
+
+    def _timeline(self) -> Timeline:
+        planned = ""
+        if self.plan is not None and self.plan.prescribed is not None and self.plan.fractions is not None:
+            planned = f"{self.plan.prescribed:g} Gy in {self.plan.fractions}"
+        return Timeline(
+            self.id,
+            tuple(DrawnVisit(v.date, v.label, _contents(v)) for v in self.visits),
+            self.treatments,
+            planned,
+            self.clinical.steroids,
+            len(self.structures),
+            len(self.findings),
+        )
+
+
+def _contents(visit: Visit) -> str:
+    masks = f"; masks {', '.join(visit.masks)}" if visit.masks else ""
+    return ", ".join(sequence.value for sequence in visit.images) + masks

@@ -15,11 +15,11 @@ from tumortwin.planning.constraints import (
     tcp_poisson,
 )
 from tumortwin.planning.dvh import DoseVolumeHistogram, dose_volume_histogram
+from tumortwin.planning.effects import ConstraintCheck, OrganEffect
+from tumortwin.planning.given_dose import GivenDose, given_dose
 from tumortwin.planning.options import (
     DEFINITIONS,
-    ConstraintCheck,
     Interval,
-    OrganEffect,
     Outcome,
     PlanFront,
     PlanOption,
@@ -40,6 +40,7 @@ __all__ = [
     "ConstraintCheck",
     "ConstraintSet",
     "DoseVolumeHistogram",
+    "GivenDose",
     "Interval",
     "Organ",
     "OrganEffect",
@@ -53,6 +54,7 @@ __all__ = [
     "StandardCare",
     "dose_volume_histogram",
     "geud",
+    "given_dose",
     "ntcp_lkb",
     "optimize_dose",
     "organ_named",

@@ -28,6 +28,9 @@ class Organ(StrEnum):
     LENS = "lens"
 
 
+TARGETS = ("ptv", "ctv", "gtv")
+"""Names of target volumes begin so; the first that is there is the one that a dose is prescribed to."""
+
 _PATTERNS = (
     (Organ.BRAINSTEM, r"brainstem"),
     (Organ.CHIASM, r"chiasm"),

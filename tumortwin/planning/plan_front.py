@@ -121,7 +121,7 @@ def optimize_dose(
     compared.expected = len(options) * samples
     results = [compared.outcome(schedule, source) for source, schedule in options]
     findings = [*given.findings]
-    effects = {s.name: given.effects(s, limits) for _, s in options}
+    effects = {s.name: given.effects(s) for _, s in options}
     for check in (t for e in effects[given.schedule.name] for t in e.checks if not t.met):
         findings.append(
             Finding(
@@ -165,6 +165,7 @@ def optimize_dose(
         histograms=tuple(h.of(lambda share: share * given.planned) for h in given.histograms),
         rank_agreement=agreement,
         findings=tuple(findings),
+        given=given,
     )
 
 
@@ -218,7 +219,7 @@ class _Scored:
 
     @property
     def last(self) -> Vector:
-        return self.volumes["enhancing"][:, -1]
+        return self.volumes["core"][:, -1]
 
     def outcome(self) -> Outcome:
         return Outcome(
@@ -295,5 +296,5 @@ class _Comparison:
                 self.done += 1
                 self.progress(min(self.done, self.expected), self.expected, "compare schedules")
         stacked = {q: np.stack([v[q] for v in volumes]) for q in volumes[0]}
-        progression = [time_to_progression(self.days - self.start, v) for v in stacked["enhancing"]]
+        progression = [time_to_progression(self.days - self.start, v) for v in stacked["core"]]
         return _Scored(self.days, stacked, np.array(progression))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tumortwin import archive
 from tumortwin.geometry.displacement import Deformation
 from tumortwin.geometry.domain import Domain
+from tumortwin.geometry.registration.doubts import doubts_of
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
 from tumortwin.patient import Clinical
@@ -42,6 +43,11 @@ class RegistrationQuality:
     similarity: float
     overlap: float
     residual_mm: float
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Which of "similarity", "overlap" and "residual_mm" are doubtful."""
+        return doubts_of(self.similarity, self.overlap, self.residual_mm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,11 @@ from matplotlib.text import Text
 from scipy import ndimage
 
 from tumortwin.board import QualityReport
+from tumortwin.board.cuts import Plane, cut_at
 from tumortwin.board.identity import NOBODY
 from tumortwin.board.quality.composing import checkerboard, evened, leveled, worst_first
 from tumortwin.board.quality.pages import facts, quality_figures, said
 from tumortwin.board.quality.report import without_identity
-from tumortwin.board.slices import Plane, cut_at
 from tumortwin.board.wording import RESEARCH_USE
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.geometry import Domain

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-import tumortwin
-from tumortwin.board.quality.content import Picture, VisitQuality
-from tumortwin.board.quality.report import QualityReport
-from tumortwin.board.slices import Plane, best_slice, cut_at, reslice_grid
+from tumortwin.board.cuts import Plane, best_slice, cut_at, reslice_grid
+from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
 from tumortwin.geometry import covered
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.twin import RegistrationQuality
+from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.patient import Patient, Visit
@@ -37,7 +36,7 @@ SHOWN = ((MRSequence.T1GD, MRSequence.T1), (MRSequence.FLAIR, MRSequence.T2))
 ORDER = (Severity.LEFT_OUT, Severity.ASSUMED, Severity.REPAIRED, Severity.NOTE)
 
 
-def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
+def compose(twin: Twin, patient: Patient | None = None) -> QualityContent:
     """Gather the pages of a twin.
 
     Every picture is a slice through the visit's tumor in the reference visit's world, the visit's image resampled by
@@ -52,7 +51,7 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
 
     Returns
     -------
-    QualityReport
+    QualityContent
     """
     looks = {o.visit: o for o in twin.observations}
     reference = next(
@@ -97,10 +96,10 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
                 worst_first(mine),
             )
         )
-    return QualityReport(
+    return QualityContent(
         patient_id=twin.patient_id,
         reference_time=twin.reference_time,
-        version=tumortwin.__version__,
+        version=__version__,
         input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
         files=len(twin.sources),
         visits=tuple(rows),

@@ -17,12 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tumortwin.board import charts
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.page import HEIGHT, LEFT, RIGHT, SMALL, TEXT, WIDTH, Page
-from tumortwin.board.quality.content import Picture, VisitQuality
-from tumortwin.board.quality.report import QualityReport
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.wording import RESEARCH_USE, number
-from tumortwin.geometry.registration.rigid import FEW_BITS
 from tumortwin.imaging.findings import Finding
 
 COLORS = {**OUTLINE_COLORS, "brain": "#2fe0a5"}
@@ -35,8 +34,6 @@ NAMES = {
 }
 GRAYS = (-0.35, 1.5)
 """Drawn black and white, where 0 and 1 are the darkest and brightest normal brain."""
-SMALL_OVERLAP, LARGE_RESIDUAL_MM = 0.8, 2.0
-"""Where :func:`~tumortwin.geometry.register` has its doubts."""
 DPI = 150
 ROWS = 3
 TOP, ROW = 1.0, 2.36  # inches: first row's title, and from one row to the next
@@ -52,7 +49,7 @@ NOTE = (
 )
 
 
-def pdf(report: QualityReport) -> bytes:
+def pdf(report: QualityContent) -> bytes:
     """The PDF's bytes: the same for the same report."""
     buffer = io.BytesIO()
     metadata: dict[str, str | None] = {"Title": f"tumortwin quality pages. {RESEARCH_USE}.", "CreationDate": None}
@@ -62,7 +59,7 @@ def pdf(report: QualityReport) -> bytes:
     return buffer.getvalue()
 
 
-def png(report: QualityReport) -> bytes:
+def png(report: QualityContent) -> bytes:
     """The pages one below the other as one picture: the same bytes for the same report."""
     sheets = []
     with mpl.rc_context(charts.page_style()):
@@ -77,7 +74,7 @@ def png(report: QualityReport) -> bytes:
     return buffer.getvalue()
 
 
-def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
+def quality_figures(report: QualityContent) -> tuple[Figure, ...]:
     """The pages as matplotlib figures, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
         sheets: list[Page] = [_sheet(report)]
@@ -106,7 +103,7 @@ def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
         return tuple(sheet.figure for sheet in sheets)
 
 
-def _sheet(report: QualityReport) -> Page:
+def _sheet(report: QualityContent) -> Page:
     page = Page(Figure(figsize=(WIDTH, HEIGHT)))
     page.text(LEFT, 0.47, f"Geometry, visit by visit   {page.fit(report.patient_id, 4.0, 14)}", 14, bold=True)
     page.badge()
@@ -202,17 +199,11 @@ def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
         if math.isnan(quality.similarity):
             lines.append(("", "as the files claim, not registered", True))
         else:
-            lines.append(
-                ("Similarity", f"{quality.similarity:.3f} normalized mutual information", quality.similarity < FEW_BITS)
-            )
-        lines.append(
-            (
-                "Overlap",
-                f"{100 * quality.overlap:.0f} % of the reference brain or organ",
-                quality.overlap < SMALL_OVERLAP,
-            )
-        )
-        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", quality.residual_mm > LARGE_RESIDUAL_MM))
+            similarity = f"{quality.similarity:.3f} normalized mutual information"
+            lines.append(("Similarity", similarity, "similarity" in quality.doubts))
+        overlap = f"{100 * quality.overlap:.0f} % of the reference brain or organ"
+        lines.append(("Overlap", overlap, "overlap" in quality.doubts))
+        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", "residual_mm" in quality.doubts))
     elif visit.role == "reference":
         lines.append(("Registered", "the others to this visit", False))
     if visit.volumes_ml:
@@ -246,7 +237,7 @@ def _bullet(page: Page, lines: Sequence[str], x: float, y: float) -> float:
     return y + 0.015
 
 
-def _flow(report: QualityReport, sheets: list[Page], sections: Sequence[tuple[str, list[str]]], top: float) -> None:
+def _flow(report: QualityContent, sheets: list[Page], sections: Sequence[tuple[str, list[str]]], top: float) -> None:
     """Set sections in columns below the last visit, and on as many more sheets as they take."""
     width = (RIGHT - LEFT - (COLUMNS - 1) * GUTTER) / COLUMNS
     column, y = 0, top

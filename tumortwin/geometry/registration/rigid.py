@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
+from tumortwin.geometry.registration.doubts import doubts_of
 from tumortwin.geometry.registration.starts import likely_starts
 from tumortwin.geometry.sampling import covered, isotropic, to_itk
 from tumortwin.imaging.findings import Finding, Severity
@@ -26,8 +27,6 @@ ENOUGH_SAMPLES = 20_000
 GUARD_MM = 3.0
 MIRROR_BITS = 1.09
 """Below this normalized mutual information, the moving image is tried with left and right swapped, too."""
-FEW_BITS = 1.03
-"""Normalized mutual information below this says that the two images hardly tell about each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +163,8 @@ def register(
                 Severity.ASSUMED,
             )
         )
-    if overlap < 0.8:
+    doubts = doubts_of(similarity, overlap, residual)
+    if "overlap" in doubts:
         findings.append(
             Finding(
                 f"only {overlap:.0%} of the reference brain lies in the image",
@@ -173,7 +173,7 @@ def register(
                 Severity.NOTE,
             )
         )
-    if similarity < FEW_BITS or residual > 2:
+    if "similarity" in doubts or "residual_mm" in doubts:
         findings.append(
             Finding(
                 f"registration is doubtful (normalized mutual information {similarity:.3f}, "

@@ -16,7 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from tumortwin.errors import InputError, ReadError
+from tumortwin.imaging.identity import profile
 from tumortwin.imaging.identity.pseudonym import Pseudonym
+from tumortwin.imaging.identity.words import clean_text
 from tumortwin.imaging.reading.attributes import parse_datetime
 from tumortwin.imaging.volume import Grid
 
@@ -160,8 +162,6 @@ class DicomSource:
 
     def exported_name(self, name: str) -> str:
         """A name that somebody gave (of a structure), as the file may tell it: without words that may be a name."""
-        from tumortwin.imaging.identity.words import clean_text
-
         if self.pseudonym is None:
             return name
         kept = clean_text(name)
@@ -236,8 +236,6 @@ def _reduced(header: Dataset) -> Dataset:
 
 def _removed(header: Dataset, pseudonym: Pseudonym) -> Dataset:
     """A reduced header of nobody: PS3.15 basic profile, temporal information kept with modified dates."""
-    from tumortwin.imaging.identity import profile  # which writes with the header that needs this module
-
     removed = _reduced(header)
     for keyword in PATIENT_AND_STUDY:
         if keyword in removed:
