@@ -89,6 +89,18 @@ def test_one_visit_without_radiotherapy_gives_what_can_be_built(sample, tmp_path
     assert {"board.pdf", "board.html", "quality.pdf", "twin.json"} <= {p.name for p in result.files}
 
 
+def test_one_visit_with_radiotherapy_shows_the_given_dose(sample, tmp_path):
+    for name in ("1-planning", "rt"):
+        shutil.copytree(sample / name, tmp_path / "one" / name)
+    run(tmp_path / "one", tmp_path / "out", spacing=4.0)
+    data = json.loads((tmp_path / "out" / "twin.json").read_text(encoding="utf-8"))
+    assert data["schedules"] == []
+    limits = {row["organ"]: row["limit"] for row in data["given_dose"]}
+    assert (limits["brain"], limits["brainstem"]) == (72.0, 54.0)
+    assert data["limit_set"] == "QUANTEC 2010"
+    assert not any("dose" in line for line in data["left_out"])
+
+
 def test_a_stage_that_fails_names_itself(tmp_path):
     with pytest.raises(StageError, match="read the patient"):
         run(tmp_path / "nowhere", tmp_path / "out")

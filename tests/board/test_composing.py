@@ -293,7 +293,7 @@ def test_why_a_forecast_is_not_scored(stages: Stages) -> None:
 def test_the_given_dose_is_shown_if_it_is_given(stages: Stages) -> None:
     without = BoardReport.from_calibration(stages.fit, forecast=stages.forecast)
     assert (without.dvh, without.dvh_limits, without.limit_set) == ((), (), "")
-    assert any("given=tumortwin.planning.given_dose(twin) adds it" in line for line in without.left_out)
+    assert any("given=given_dose(twin), of tumortwin.planning, adds it" in line for line in without.left_out)
     assert "This page was made without the given dose." in {t.get_text() for t in board_figure(without).findobj(Text)}
     given = given_dose(stages.twin, BURMAN)
     shown = BoardReport.from_twin(stages.twin, given=given)

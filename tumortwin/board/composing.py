@@ -258,7 +258,7 @@ def _left_out(
     if twin.irradiations and given is None:
         said.append(
             "No dose-volume histograms: this page was made without the given dose; "
-            "given=tumortwin.planning.given_dose(twin) adds it."
+            "given=given_dose(twin), of tumortwin.planning, adds it."
             if front is None
             else "No dose-volume histograms: the schedules were saved by a version that did not keep the given dose; "
             "compare them again."

@@ -278,7 +278,7 @@ class _Export:
             overwrite=self.overwrite,
         )
         self.files.append(structures)
-        found = [option.schedule for option in front.options if option.source is Source.SEARCH] if front else []
+        found = () if front is None else [o.schedule for o in front.options if o.source is Source.SEARCH]
         if front is None or not found:
             return
         if front.given is None:

@@ -89,8 +89,13 @@ def unit_of(unit: str) -> str:
 def organ(dose: OrganDose) -> str:
     """A dose against its limit, ``48.2 / 54``; a broken limit says so in words too, for black-and-white prints."""
     if dose.limit is None:
-        return number(dose.value)
-    return f"{number(dose.value)} / {number(dose.limit)}{'' if dose.met else ' !'}"
+        return organ_value(dose)
+    return f"{organ_value(dose)} / {number(dose.limit)}{'' if dose.met else ' !'}"
+
+
+def organ_value(dose: OrganDose) -> str:
+    """What is held against the limit; a probability below 0.01 % is not told apart from others."""
+    return "<0.01" if "%" in dose.metric and 0 < dose.value < 0.01 else number(dose.value)
 
 
 def schedule(option: OptionRow) -> str:
@@ -322,7 +327,7 @@ def limit_table(report: BoardContent) -> Table:
         (
             o.organ,
             o.metric,
-            number(o.value),
+            organ_value(o),
             "–" if o.limit is None else number(o.limit),
             {True: "met", False: "not met", None: "no limit"}[o.met],
             o.source,
