@@ -1,7 +1,7 @@
 """What the documents name is there: files in CONTRIBUTING and the architecture, names in the table of terms."""
 
 import dataclasses
-import importlib
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,20 @@ def test_files_that_are_named_are_there(document):
 
 def value_of(name: str) -> Any:
     """What a dotted name below ``tumortwin`` stands for; of a dataclass' field, the field."""
-    value: Any = importlib.import_module("tumortwin")
-    for part in name.split("."):
+    parts = name.split(".")
+    depth = max(n for n in range(len(parts) + 1) if _is_module(".".join(["tumortwin", *parts[:n]])))
+    value: Any = importlib.import_module(".".join(["tumortwin", *parts[:depth]]))
+    for part in parts[depth:]:
         fields = {f.name: f for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
-        if part in fields:
-            value = fields[part]
-        elif hasattr(value, part):
-            value = getattr(value, part)
-        else:
-            value = importlib.import_module(f"{value.__name__}.{part}")
+        value = fields[part] if part in fields else getattr(value, part)
     return value
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def test_terms_are_in_the_code():
