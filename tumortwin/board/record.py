@@ -9,6 +9,7 @@ patient_id          as given
 reference_time      day 0, ISO 8601; every "day" counts from here
 clinical            diagnosis, age, markers, as text
 versions            of tumortwin and of what it computes with
+options             what the run was told, by section: every option that the numbers depend on
 inputs              "sha256" over all files' names and hashes; "files": path to SHA-256
 parameters          a list of "name", "label", "unit", "value", "low" and "high" (90 % interval, null if fixed),
                     "prior_low", "prior_high", "source", "known_from" ("scans and prior", "prior only", "fixed", ...)
@@ -63,6 +64,7 @@ def write_record(
     forecast: Forecast | None = None,
     front: PlanFront | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     identity: str = "removed",
 ) -> Path:
@@ -74,6 +76,8 @@ def write_record(
         Where to.
     twin, fit, forecast, front
         What there is; missing stages leave empty lists.
+    options : mapping, optional
+        What the stages were told, as plain JSON values: :meth:`tumortwin.road.RunOptions.record`. Written as it is.
     overwrite : bool
         Replace a file that is there already.
     identity : str
@@ -88,7 +92,7 @@ def write_record(
     from tumortwin.board.identity import for_export
 
     report = for_export(compose(twin, fit, forecast, front), identity)
-    text = json.dumps(record_of(report), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps({**record_of(report), "options": options}, indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -2,5 +2,15 @@
 
 from tumortwin.twin.build import build_twin
 from tumortwin.twin.model import Administration, Irradiation, Observation, RegistrationQuality, Removal, Twin
+from tumortwin.twin.options import BuildOptions
 
-__all__ = ["Administration", "Irradiation", "Observation", "RegistrationQuality", "Removal", "Twin", "build_twin"]
+__all__ = [
+    "Administration",
+    "BuildOptions",
+    "Irradiation",
+    "Observation",
+    "RegistrationQuality",
+    "Removal",
+    "Twin",
+    "build_twin",
+]
