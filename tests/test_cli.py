@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tumortwin import __version__
-from tumortwin.cli import _parser, main
+from tumortwin.cli import main
+from tumortwin.cli.parser import make_parser
 
 
 def tumortwin(*arguments) -> subprocess.CompletedProcess[str]:
@@ -116,11 +117,11 @@ def test_a_misspelled_option_is_exit_code_2():
 
 def test_dicom_is_a_flag_and_says_whose_as_identity_does(capsys):
     """`--dicom source` would leave it open what the pages say: there is one option for all results."""
-    said = _parser().parse_args(["run", "x", "--out", "y", "--dicom", "--identity", "source"])
+    said = make_parser().parse_args(["run", "x", "--out", "y", "--dicom", "--identity", "source"])
     assert (said.dicom, said.identity) == (True, "source")
-    assert not _parser().parse_args(["run", "x", "--out", "y"]).dicom
+    assert not make_parser().parse_args(["run", "x", "--out", "y"]).dicom
     with pytest.raises(SystemExit):
-        _parser().parse_args(["run", "x", "--out", "y", "--dicom", "source"])
+        make_parser().parse_args(["run", "x", "--out", "y", "--dicom", "source"])
     assert "unrecognized arguments: source" in capsys.readouterr().err
 
 

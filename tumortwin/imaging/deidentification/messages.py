@@ -75,7 +75,7 @@ class MessageFilter:
         identity_removed : bool
             The files say nothing of whom they are: there is nothing to take out.
         """
-        self._ids.add(patient_id)
+        self._ids |= {patient_id} - {""}
         self._start = start
         self.active &= not identity_removed
 
@@ -92,11 +92,11 @@ class MessageFilter:
         try:
             yield
         except TumorTwinError as error:
+            if not self.active:
+                raise
             text = str(error)
             cleaned = self.clean(text)
-            if cleaned == text:
-                raise
-            raise type(error)(f"{cleaned}\n({REMEDY})") from None
+            raise type(error)(cleaned if cleaned == text else f"{cleaned}\n({REMEDY})") from None
         except OSError as error:
             if error.filename is None or not self.active:
                 raise
@@ -107,7 +107,9 @@ class MessageFilter:
         for name, number in files:
             if name in text:
                 text = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", f"[file {number}]", text)
-        for patient in sorted(ids | self._ids, key=len, reverse=True):
+        ids = ids | self._ids
+        ids |= {run for one in ids for run in re.findall(r"\d{5,}", one)}
+        for patient in sorted(ids, key=len, reverse=True):
             # a short ID is also a number or a word of ours
             before = "(?<![^\\W_])" if len(patient) > 2 else "(?:(?<=patient )|(?<=['\"]))"
             text = re.sub(rf"{before}{re.escape(patient)}(?![^\W_])", REMOVED, text)
@@ -136,7 +138,6 @@ class MessageFilter:
             found_ids, found_words = _of_json(path) if path.suffix == ".json" else _of_dicom(path)
             ids |= found_ids
             words |= found_words
-        ids |= {run for one in ids for run in re.findall(r"\d{5,}", one)}
         return ids, words, sorted(files, key=lambda pair: -len(pair[0]))
 
 
