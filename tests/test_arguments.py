@@ -75,20 +75,19 @@ WRONG = {
     "Visit(text)": (lambda: tt.Visit("2024-01-01", {}), "date .*the text '2024-01-01'"),
     "Visit(zone)": (lambda: tt.Visit(datetime(2024, 1, 1, tzinfo=UTC), {}), "without a time zone"),
     "Visit(list)": (lambda: tt.Visit(datetime(2024, 1, 1), [VOLUME]), "images.*not a list"),
-    "Visit(array)": (lambda: tt.Visit(datetime(2024, 1, 1), {MRSequence.T1: VOLUME.array}), "a Volume.*not an ndarray"),
+    "Visit(array)": (lambda: tt.Visit(datetime(2024, 1, 1), {MRSequence.T1: VOLUME.array}), "a Volume .*ndarray"),
     "Visit(name)": (lambda: tt.Visit(datetime(2024, 1, 1), {"T9": VOLUME}), "one of T1, .*the text 'T9'"),
     "Patient(visit)": (lambda: tt.Patient("P", VISIT), "visits.*not a Visit"),
     "Patient(volumes)": (lambda: tt.Patient("P", (VOLUME,)), "a Visit.*not a Volume"),
     "Patient(id)": (lambda: tt.Patient(7, ()), "id.*not 7"),
-    "pull_patient(url)": (lambda: tt.pull_patient("https://x", "P", "y"), "a peer, DicomWeb.*the text 'https://x'"),
+    "pull_patient(url)": (lambda: tt.pull_patient("https://x", "P", "y"), "a DicomWeb.*the text 'https://x'"),
     "pull_patient(id)": (lambda: tt.pull_patient(tt.DicomWeb("https://x"), 7, "y"), "patient ID.*7"),
     "push(None)": (lambda: tt.push(None, tt.DicomWeb("https://x")), "push takes .*not None"),
-    "push(url)": (lambda: tt.push("x", "https://x"), "a peer, DicomWeb"),
+    "push(url)": (lambda: tt.push("x", "https://x"), "a peer is a DicomWeb"),
     "DicomWeb(None)": (lambda: tt.DicomWeb(None), "None"),
-    "DicomWeb(timeout)": (lambda: tt.DicomWeb("https://x", timeout="3"), "timeout.*'3'"),
-    "DimsePeer(port)": (lambda: tt.DimsePeer("host", "x", "PACS"), "port.*'x'"),
+    "DicomWeb(timeout)": (lambda: tt.DicomWeb("https://x", timeout="3"), "a timeout of 3 s"),
+    "DimsePeer(port)": (lambda: tt.DimsePeer("host", "x", "PACS"), "port x is none"),
     "DimsePeer(host)": (lambda: tt.DimsePeer(None, 104, "PACS"), "None"),
-    "Twin.load(None)": (lambda: tt.Twin.load(None), "path.*None"),
     "CalibrateOptions(text)": (lambda: CalibrateOptions("many"), "max_solves .*the text 'many'"),
 }
 
@@ -107,9 +106,7 @@ def test_a_wrong_argument_is_an_error_of_ours_that_says_what_it_was(call, said):
 
 def test_every_public_function_is_tried():
     functions = {name for name in tt.__all__ if callable(getattr(tt, name)) and not isinstance(getattr(tt, name), type)}
-    assert functions == {
-        name for name in functions if any(label.startswith(f"{name}(") for label in WRONG)
-    }
+    assert functions == {name for name in functions if any(label.startswith(f"{name}(") for label in WRONG)}
 
 
 def test_keywords_make_the_options_and_there_is_one_list_of_defaults():

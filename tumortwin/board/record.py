@@ -92,15 +92,15 @@ def write_record(
     from tumortwin.board.identity import for_export
 
     report = for_export(compose(twin, fit, forecast, front), identity)
-    text = json.dumps({**record_of(report), "options": options}, indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(record_of(report, options), indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return target
 
 
-def record_of(report: BoardReport) -> dict[str, Any]:
-    """The numbers of a report as plain JSON values."""
+def record_of(report: BoardReport, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The numbers of a report, and the options of the stages, as plain JSON values."""
     return {
         "schema": SCHEMA,
         "research_use": RESEARCH_USE,
@@ -112,6 +112,7 @@ def record_of(report: BoardReport) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _COMPUTES_WITH},
         },
+        "options": options,
         "inputs": {"sha256": report.input_hash, "files": dict(report.sources)},
         "parameters": [{"label": name_of(p.name), **_plain(p)} for p in report.parameters],
         "scans": _plain(report.scans),

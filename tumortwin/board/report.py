@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from tumortwin import archive
+from tumortwin.arguments import require
 from tumortwin.board.values import (
     Comparison,
     DvhCurve,
@@ -119,7 +121,10 @@ class BoardReport:
     def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> BoardReport:
         """The page of a twin that was not calibrated; see :func:`tumortwin.board.composing.compose`."""
         from tumortwin.board.composing import compose
+        from tumortwin.twin import Twin
 
+        require(twin, Twin, "from_twin takes a Twin, which build_twin makes")
+        _check_beside(None, patient)
         return compose(twin, patient=patient)
 
     @classmethod
@@ -128,7 +133,10 @@ class BoardReport:
     ) -> BoardReport:
         """The page of a calibrated twin, with its forecast if given."""
         from tumortwin.board.composing import compose
+        from tumortwin.calibration import Calibration
 
+        require(fit, Calibration, "from_calibration takes a Calibration, which calibrate makes")
+        _check_beside(forecast, patient)
         return compose(fit.twin, fit, forecast, patient=patient)
 
     @classmethod
@@ -147,7 +155,10 @@ class BoardReport:
             Shows each visit's own image, at its own resolution, instead of the reference visit's.
         """
         from tumortwin.board.composing import compose
+        from tumortwin.planning import PlanFront
 
+        require(front, PlanFront, "from_plan takes a PlanFront, which optimize_dose makes")
+        _check_beside(forecast, patient)
         return compose(front.calibration.twin, front.calibration, forecast, front, patient=patient)
 
     @property
@@ -232,3 +243,11 @@ class BoardReport:
     def load(cls, path: str | os.PathLike[str]) -> BoardReport:
         """Read a report that was saved as ``.npz``."""
         return archive.load(path, cls)
+
+
+def _check_beside(forecast: Forecast | None, patient: Patient | None) -> None:
+    from tumortwin.calibration import Forecast
+    from tumortwin.patient import Patient
+
+    require(forecast, (Forecast, NoneType), "forecast takes a Forecast, which Calibration.forecast makes")
+    require(patient, (Patient, NoneType), "patient takes a Patient, which read_patient makes")
