@@ -82,6 +82,8 @@ def test_the_twin_its_pages_and_its_profile(patient, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_is_one_line(patient, tmp_path, capsys, more, said):
+    (tmp_path / "pose.tfm").write_text("no transform")
+    more = [text.replace("pose.tfm", str(tmp_path / "pose.tfm")) for text in more]
     assert main(["build", str(patient), "--out", str(tmp_path / "out"), *more]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from tumortwin import __version__
+from tumortwin.arguments import require, require_path
 from tumortwin.board.identity import for_export
 from tumortwin.board.image_series import ImageSeries
 from tumortwin.board.outlines import outline
@@ -137,6 +139,13 @@ def export_dicom(
     OutputExistsError
         If a file exists and `overwrite` is false.
     """
+    from tumortwin.patient import Patient
+    from tumortwin.twin import Twin
+
+    require(patient, Patient, "export_dicom takes a Patient, which read_patient makes")
+    require(twin, Twin, "export_dicom takes a Twin, which build_twin makes")
+    require_path(images, "images takes the folder that the patient was read from")
+    require_path(out, "out takes a folder to write to")
     if patient.id != twin.patient_id:
         raise InputError(
             f"the twin is of {twin.patient_id!r}, the patient is {patient.id!r}: give those that belong together"

@@ -9,6 +9,7 @@ patient_id          as given
 reference_time      day 0, ISO 8601; every "day" counts from here
 clinical            diagnosis, age, markers, as text
 versions            of tumortwin and of what it computes with
+options             what the run was told, by section: every option that the numbers depend on
 inputs              "sha256" over all files' names and hashes; "files": path to SHA-256
 parameters          a list of "name", "label", "unit", "value", "low" and "high" (90 % interval, null if fixed),
                     "prior_low", "prior_high", "source", "known_from" ("scans and prior", "prior only", "fixed", ...)
@@ -66,6 +67,7 @@ def write_record(
     front: PlanFront | None = None,
     *,
     given: GivenDose | None = None,
+    options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     identity: str = "removed",
 ) -> Path:
@@ -79,6 +81,8 @@ def write_record(
         What there is; missing stages leave empty lists.
     given : GivenDose, optional
         The given dose, where there is no front.
+    options : mapping, optional
+        What the stages were told, as plain JSON values: :meth:`tumortwin.road.RunOptions.record`. Written as it is.
     overwrite : bool
         Replace a file that is there already.
     identity : str
@@ -90,15 +94,15 @@ def write_record(
         If the file exists and `overwrite` is false.
     """
     report = for_export(compose(twin, fit, forecast, front, given=given), identity)
-    text = json.dumps(record_of(report), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(record_of(report, options), indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return target
 
 
-def record_of(report: BoardContent) -> dict[str, Any]:
-    """The numbers of a report as plain JSON values."""
+def record_of(report: BoardContent, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The numbers of a report, and the options of the stages, as plain JSON values."""
     return {
         "schema": SCHEMA,
         "research_use": RESEARCH_USE,
@@ -110,6 +114,7 @@ def record_of(report: BoardContent) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _COMPUTES_WITH},
         },
+        "options": options,
         "inputs": {"sha256": report.input_hash, "files": dict(report.sources)},
         "parameters": [{"label": name_of(p.name), **_plain(p)} for p in report.parameters],
         "scans": _plain(report.scans),

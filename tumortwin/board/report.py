@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from types import NoneType
+from typing import Self
 
 from tumortwin import archive
+from tumortwin.arguments import require
 from tumortwin.board import html, pdf
 from tumortwin.board.composing import compose
 from tumortwin.board.content import BoardContent
 from tumortwin.board.identity import for_export
+from tumortwin.calibration import Calibration, Forecast
 from tumortwin.errors import InputError
 from tumortwin.imaging.writing.encapsulated_pdf import write_pdf
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.imaging.writing.source import REQUIRED, DicomSource, Source
 from tumortwin.outputs import new_file
-
-if TYPE_CHECKING:
-    from tumortwin.calibration import Calibration, Forecast
-    from tumortwin.patient import Patient
-    from tumortwin.planning import GivenDose, PlanFront
-    from tumortwin.twin import Twin
+from tumortwin.patient import Patient
+from tumortwin.planning import GivenDose, PlanFront
+from tumortwin.twin import Twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,8 @@ class BoardReport(BoardContent):
         patient : Patient, optional
             Shows each visit's own image, at its own resolution, instead of the reference visit's.
         """
+        require(twin, Twin, "from_twin takes a Twin, which build_twin makes")
+        _check_beside(None, patient)
         return cls(**vars(compose(twin, given=given, patient=patient)))
 
     @classmethod
@@ -68,6 +70,8 @@ class BoardReport(BoardContent):
         given, patient
             As in :meth:`from_twin`.
         """
+        require(fit, Calibration, "from_calibration takes a Calibration, which calibrate makes")
+        _check_beside(forecast, patient)
         return cls(**vars(compose(fit.twin, fit, forecast, given=given, patient=patient)))
 
     @classmethod
@@ -83,6 +87,8 @@ class BoardReport(BoardContent):
         patient : Patient, optional
             As in :meth:`from_twin`.
         """
+        require(front, PlanFront, "from_plan takes a PlanFront, which optimize_dose makes")
+        _check_beside(forecast, patient)
         return cls(**vars(compose(front.calibration.twin, front.calibration, forecast, front, patient=patient)))
 
     def save(
@@ -154,3 +160,8 @@ class BoardReport(BoardContent):
     def load(cls, path: str | os.PathLike[str]) -> BoardReport:
         """Read a report that was saved as ``.npz``."""
         return archive.load(path, cls)
+
+
+def _check_beside(forecast: Forecast | None, patient: Patient | None) -> None:
+    require(forecast, (Forecast, NoneType), "forecast takes a Forecast, which Calibration.forecast makes")
+    require(patient, (Patient, NoneType), "patient takes a Patient, which read_patient makes")

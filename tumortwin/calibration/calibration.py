@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
+from tumortwin.arguments import require, require_date
 from tumortwin.calibration.course import Box, GrowthCourse, Trajectory, cropped, growth_parameters, slices_of
 from tumortwin.calibration.forecast import Band, Forecast, ForecastField
 from tumortwin.calibration.observation import QUANTITIES
@@ -334,6 +335,10 @@ class Calibration:
         InputError
             If the end is not after the last scan used.
         """
+        require(until, (datetime, int, float, np.number), "until takes a datetime, or a day on the twin's clock")
+        require(samples, (int, np.integer), "samples takes a whole number")
+        if isinstance(until, datetime):
+            require_date(until, "until")
         end = self.twin.day(until) if isinstance(until, datetime) else float(until)
         last = self.twin.observations[self.visits[-1]].day
         if not end > last:

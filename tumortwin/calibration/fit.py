@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.arguments import described, require
 from tumortwin.calibration import unknowns as known
 from tumortwin.calibration.calibration import Calibration, Diagnostics
 from tumortwin.calibration.course import GrowthCourse, cropped, slices_of
@@ -22,12 +23,14 @@ from tumortwin.calibration.observation import (
     informative,
     reweighted,
 )
+from tumortwin.calibration.options import CalibrateOptions
 from tumortwin.calibration.outline import ellipsoid_of, tumor_box
 from tumortwin.calibration.problem import Problem
 from tumortwin.calibration.search import Budget, best_start, descend
 from tumortwin.calibration.uncertainty import correlation_lengths, covariance, repetition, voxels_per_sample
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.options import chosen
 from tumortwin.progress import Progress, silent
 from tumortwin.twin import Observation, Twin
 
@@ -48,8 +51,9 @@ def calibrate(
     twin: Twin,
     visits: slice | Sequence[int] | None = None,
     *,
+    options: CalibrateOptions | None = None,
+    max_solves: int = CalibrateOptions.max_solves,
     rng: int | np.random.Generator = 0,
-    max_solves: int = 300,
     threads: int = 1,
     progress: Progress = silent,
 ) -> Calibration:
@@ -66,10 +70,12 @@ def calibrate(
         The patient on one grid.
     visits : slice or sequence of int, optional
         Which of ``twin.observations`` to use, by day; all if not given. The rest stay unseen.
-    rng : int or numpy.random.Generator
-        Seed of the samples that the result draws by default. The fit itself is deterministic.
+    options : CalibrateOptions, optional
+        All options as one value, in place of `max_solves`.
     max_solves : int
         Solutions of the growth equation after which the best so far is taken.
+    rng : int or numpy.random.Generator
+        Seed of the samples that the result draws by default. The fit itself is deterministic.
     threads : int
         Solutions that run at the same time.
     progress : Progress
@@ -89,6 +95,8 @@ def calibrate(
     Priors are weighted by the effective number of voxels per sample; it and the standard deviations are
     estimated from the residuals of a first fit, and the fit goes on with them.
     """
+    require(twin, Twin, "calibrate takes a Twin, which build_twin makes of a Patient")
+    max_solves = chosen(options, CalibrateOptions(max_solves)).max_solves
     used = _chosen(twin.observations, visits)
     budget = Budget(max_solves, progress)
     problem, held, start = _problem(twin, used, threads, budget)
@@ -209,6 +217,13 @@ def _problem(
 
 def _chosen(observations: Sequence[Observation], visits: slice | Sequence[int] | None) -> tuple[Observation, ...]:
     """The observations to use, by day."""
+    if not (visits is None or isinstance(visits, slice)) and (
+        not isinstance(visits, Iterable) or any(not isinstance(v, int | np.integer) for v in visits)
+    ):
+        raise InputError(
+            "visits takes a slice, as slice(0, 4) for the first four, or a list of indices from 0, "
+            f"not {described(visits)}"
+        )
     if visits is None or isinstance(visits, slice):
         used = tuple(observations[visits or slice(None)])
     else:

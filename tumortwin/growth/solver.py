@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.arguments import require
 from tumortwin.errors import Cancelled, InputError
 from tumortwin.growth.march import March
 from tumortwin.growth.model import Model
@@ -169,6 +170,7 @@ def simulate(
     ----------
     Strang 1968, doi:10.1137/0705041. Meyer, Balsara & Aslam 2014, doi:10.1016/j.jcp.2013.08.021.
     """
+    require(model, Model, "simulate takes a Model, which model_of makes of a Twin")
     saves = checked_times(start, stop, save_at)
     for name, value in (("dt", dt), ("rtol", rtol)):
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -294,6 +296,8 @@ def simulate(
 
 def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
     """The days to save, sorted, with the last day of the solve; an InputError where they are not within it."""
+    for name, day in (("start", start), ("stop", stop)):
+        require(day, (int, float, np.number), f"{name} takes a day on the twin's clock")
     if not (math.isfinite(start) and math.isfinite(stop) and stop > start):
         raise InputError(f"a solve runs from a finite day to a later one, not from {start} to {stop}")
     saves = sorted({float(t) for t in save_at} | {float(stop)})

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tumortwin.arguments import require
 from tumortwin.errors import InputError
 
 
@@ -153,6 +154,7 @@ class Volume:
     source: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        require(self.grid, Grid, f"a {type(self).__name__} takes a Grid that says where its voxels are")
         array = np.ascontiguousarray(self.array)
         if array.shape != self.grid.shape:
             raise InputError(f"{self.name or 'volume'}: array shape {array.shape} is not the grid's {self.grid.shape}")

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import NoneType
 
+from tumortwin.arguments import require, require_path
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.reading.headers import CLINICAL_NAME
@@ -88,6 +90,10 @@ def read_patient(
     StrictError
         With ``strict=True``, for findings.
     """
+    require_path(path, "read_patient takes the path of a folder or file")
+    require(sequences, (Mapping, NoneType), "sequences takes a table of patterns and what they show")
+    require(adc_unit, (int, float, NoneType), "adc_unit takes a number of mm^2/s per stored unit, e.g. 1e-6")
+    require(labels, (str, Mapping, NoneType), "labels takes the name of a scheme, or a table of label and name")
 
     def read(place: str | os.PathLike[str]) -> Patient:
         study, clinical = take_in(

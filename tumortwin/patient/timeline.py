@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tumortwin.arguments import described, require, require_date
+from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import PlanRecord
@@ -35,6 +37,17 @@ class Visit:
     images: Mapping[MRSequence, Volume]
     masks: Mapping[str, Mask] = field(default_factory=dict)
     label: str = ""
+
+    def __post_init__(self) -> None:
+        require_date(self.date, "a visit's date")
+        require(self.images, Mapping, "a visit's images are a table of MRSequence and Volume")
+        require(self.masks, Mapping, "a visit's masks are a table of name and Mask")
+        for shows, image in self.images.items():
+            if shows not in MRSequence.__members__.values():
+                raise InputError(f"a visit's image shows one of {', '.join(MRSequence)}, not {described(shows)}")
+            require(image, Volume, f"a visit's {shows} image is a Volume (an array and its Grid)")
+        for name, mask in self.masks.items():
+            require(mask, Mask, f"a visit's mask {name!r} is a Mask (a boolean array and its Grid)")
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,12 @@ class Patient:
     identity_removed: bool = False
     links: tuple[FrameLink, ...] = ()
     """Spatial Registration objects: how frames of reference lie to each other."""
+
+    def __post_init__(self) -> None:
+        require(self.id, str, "a patient's id is a text")
+        require(self.visits, (tuple, list), "a patient's visits are a tuple of Visit")
+        for visit in self.visits:
+            require(visit, Visit, "each of a patient's visits is a Visit")
 
     def __repr__(self) -> str:
         return text_timeline(self._timeline())

@@ -20,6 +20,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from tumortwin import archive
+from tumortwin.arguments import require_path
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
@@ -253,15 +254,54 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
 
 
+def check_target(folder: str | os.PathLike[str], id: str, *, overwrite: bool = False) -> None:
+    """Refuse a place that a patient cannot be written to, before the patient is made. Nothing is left there.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the patient's folder is made, and that of its truth.
+    id : str
+        Patient ID.
+    overwrite : bool
+        Replace what a phantom wrote there.
+
+    Raises
+    ------
+    InputError
+        If the ID cannot name a folder, or `folder` cannot be written.
+    OutputExistsError
+        If a patient or truth of this ID is there and `overwrite` is false, or holds other files.
+    """
+    require_path(folder, "a phantom takes a folder to write to")
+    if not isinstance(id, str) or not re.fullmatch(r"[^\W_][\w .-]{0,63}", id) or id != id.strip():
+        raise InputError(
+            f"the patient ID {id!r} names a folder: give letters, digits, '-', '_', '.' and spaces, at most 64"
+        )
+    for target in (Path(folder) / id, Path(folder) / "truth" / id):
+        _check_new(target, overwrite)
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".phantom-", dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): name a folder elsewhere") from error
+
+
+def _check_new(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"{target} is there already: choose another folder, or ask to overwrite (--force)")
+    strange = [p for p in target.rglob("*") if p.is_file() and p.suffix not in (".dcm", ".json", ".npz")]
+    if not target.is_dir() or strange:
+        raise OutputExistsError(f"{target} holds {len(strange)} files that no phantom wrote: delete it by hand")
+
+
 @contextmanager
 def _new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder that becomes `target` when the block ends without an error."""
-    if target.exists():
-        if not overwrite:
-            raise OutputExistsError(f"{target} is there already: choose another folder, or ask to overwrite (--force)")
-        strange = [p for p in target.rglob("*") if p.is_file() and p.suffix not in (".dcm", ".json", ".npz")]
-        if not target.is_dir() or strange:
-            raise OutputExistsError(f"{target} holds {len(strange)} files that no phantom wrote: delete it by hand")
+    _check_new(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

@@ -27,6 +27,7 @@ from tumortwin.planning.options import (
     time_to_progression,
 )
 from tumortwin.planning.plan_front import optimize_dose
+from tumortwin.planning.plan_options import PlanOptions
 from tumortwin.planning.standard_care import StandardCare, with_care
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
 
@@ -47,6 +48,7 @@ __all__ = [
     "Outcome",
     "PlanFront",
     "PlanOption",
+    "PlanOptions",
     "Prescription",
     "Quantity",
     "Schedule",

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from tumortwin.twin.model import RegistrationQuality as RegistrationQuality
     from tumortwin.twin.model import Removal as Removal
     from tumortwin.twin.model import Twin as Twin
+    from tumortwin.twin.options import BuildOptions as BuildOptions
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "build": "build_twin",
             "model": "Administration Irradiation Observation RegistrationQuality Removal Twin",
+            "options": "BuildOptions",
         },
     )

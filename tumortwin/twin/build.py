@@ -8,35 +8,45 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.arguments import require
 from tumortwin.errors import InputError
 from tumortwin.geometry import Cellularity, Domain, average, resolution_findings
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.options import chosen
 from tumortwin.patient import Patient
 from tumortwin.progress import Progress, silent
 from tumortwin.twin.given_poses import Given, given_poses
 from tumortwin.twin.head_survey import survey_head
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.observing import observe
+from tumortwin.twin.options import BuildOptions
 from tumortwin.twin.organ_survey import named_organ, organ_of, survey_organ
 from tumortwin.twin.planning_ct import place_planning_ct
 from tumortwin.twin.survey import Look, usable
 from tumortwin.twin.therapy import place_therapy
 
+LEAST_VOXELS = 8
+"""An image has at least so many of the twin's voxels along its longest edge."""
+
+MOST_VOXELS = 400e6
+"""No image has more of the twin's voxels: a field of so many takes 1.5 GiB, and a fit holds dozens."""
+
 
 def build_twin(
     patient: Patient,
     *,
-    spacing: float = 2.0,
-    reference: int | None = None,
-    organ: str | Mask | None = None,
-    transforms: Given | None = None,
-    deformable: bool = False,
-    cellularity: Cellularity | str = Cellularity.ADC,
+    options: BuildOptions | None = None,
+    spacing: float = BuildOptions.spacing,
+    reference: int | None = BuildOptions.reference,
+    organ: str | Mask | None = BuildOptions.organ,
+    transforms: Given | None = BuildOptions.transforms,
+    deformable: bool = BuildOptions.deformable,
+    cellularity: Cellularity | str = BuildOptions.cellularity,
+    strict: bool = BuildOptions.strict,
     threads: int = 1,
     progress: Progress = silent,
-    strict: bool = False,
 ) -> Twin:
     """Put a patient on one grid and one clock.
 
@@ -47,6 +57,8 @@ def build_twin(
     ----------
     patient : Patient
         At least one visit with a T1, T1Gd, FLAIR or T2 image of a head, or on which an organ was outlined.
+    options : BuildOptions, optional
+        All options as one value, in place of the keywords from `spacing` to `strict`.
     spacing : float
         Voxel edge of the twin's cubic grid, mm.
     reference : int, optional
@@ -67,12 +79,12 @@ def build_twin(
         What cell density is taken from: the ADC inside the enhancing tumor (the default, see
         :func:`~tumortwin.geometry.density_from_adc`), the outlines, or both. A calibration compares outlines anyway
         and would count them twice: the others are for showing, and for starting a simulation from a density.
+    strict : bool
+        Make anything that was repaired, assumed or left out an error.
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress
         Told how many visits are done; cancels by raising.
-    strict : bool
-        Make anything that was repaired, assumed or left out an error.
 
     Returns
     -------
@@ -86,17 +98,14 @@ def build_twin(
     StrictError
         With ``strict=True``, for findings.
     """
-    if not 0.5 <= spacing <= 10:
-        raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
-    try:
-        cellularity = Cellularity(cellularity)
-    except ValueError:
-        raise InputError(f"cellularity is one of {', '.join(Cellularity)}, not {cellularity!r}") from None
+    require(patient, Patient, "build_twin takes a Patient, which read_patient makes of a folder")
+    options = chosen(options, BuildOptions(spacing, reference, organ, transforms, deformable, cellularity, strict))
+    spacing, transforms, deformable = options.spacing, options.transforms, options.deformable
     findings = list(patient.findings)
     patient = replace(patient, visits=tuple(usable(visit, findings) for visit in patient.visits))
-    asked = _visit(patient, reference)
-    if organ is None:
-        organ = _organ_instead(patient, findings)
+    asked = _visit(patient, options.reference)
+    organ = _organ_instead(patient, findings) if options.organ is None else options.organ
+    _check_spacing(patient, spacing)
     if organ is not None:
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
@@ -118,7 +127,7 @@ def build_twin(
         )
     domain, looks = survey.domain, survey.looks
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
-    observations = observe(looks, domain, patient, cellularity, findings)
+    observations = observe(looks, domain, patient, Cellularity(options.cellularity), findings)
     _warn_outside(domain, looks, observations, findings)
     placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
@@ -138,7 +147,7 @@ def build_twin(
         identity_removed=patient.identity_removed,
     )
     twin = place_therapy(twin, patient.treatments, placed, findings)
-    if strict:
+    if options.strict:
         refuse_findings(findings)
     return replace(twin, findings=tuple(findings))
 
@@ -151,6 +160,29 @@ def _visit(patient: Patient, asked: int | None) -> int | None:
     if asked is not None and not -count <= asked < count:
         raise InputError(f"there is no visit {asked}: the patient has {count}")
     return None if asked is None else asked % count
+
+
+def _check_spacing(patient: Patient, spacing: float) -> None:
+    """Refuse a spacing that cannot go with these images: too few voxels to model anything, or too many to hold."""
+    grids = [image.grid for visit in patient.visits for image in visit.images.values()]
+    extents = sorted((tuple(np.array(g.shape) * g.spacing) for g in grids), key=np.prod)
+    if not extents:
+        return
+    if max(extents[-1]) < LEAST_VOXELS * spacing:
+        raise InputError(
+            f"spacing {spacing:g} mm: the largest image, {_millimeters(extents[-1])}, has less than {LEAST_VOXELS} "
+            "voxels of this edge in any direction: take a smaller spacing"
+        )
+    count = float(np.prod(extents[0])) / spacing**3
+    if count > MOST_VOXELS:
+        raise InputError(
+            f"spacing {spacing:g} mm: even the smallest image, {_millimeters(extents[0])}, has {count / 1e6:.0f} "
+            f"million voxels of this edge, {4 * count / 2**30:.1f} GiB for each field: take a larger spacing"
+        )
+
+
+def _millimeters(extent: tuple[float, ...]) -> str:
+    return " x ".join(f"{e:.0f}" for e in extent) + " mm"
 
 
 def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
