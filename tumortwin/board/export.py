@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from tumortwin import __version__
 from tumortwin.arguments import require, require_path
 from tumortwin.board.identity import for_export
 from tumortwin.board.image_series import ImageSeries
