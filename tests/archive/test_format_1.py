@@ -91,10 +91,10 @@ def test_forecast(values, numbers):
     same(
         {
             "whole mL": forecast.volumes["whole"].median,
-            "core mL": forecast.volumes["enhancing"].median,
-            "core's 95th percentile mL": forecast.volumes["enhancing"].p95,
-            "core's threshold": forecast.thresholds["enhancing"],
-            "core's probability": float(forecast.fields[0].probability["enhancing"].astype(float).sum()),
+            "core mL": forecast.volumes["core"].median,
+            "core's 95th percentile mL": forecast.volumes["core"].p95,
+            "core's threshold": forecast.thresholds["core"],
+            "core's probability": float(forecast.fields[0].probability["core"].astype(float).sum()),
             "dice": forecast.score(values["twin"].observations[-1])["whole"].dice,
         },
         numbers["forecast"],
@@ -114,7 +114,7 @@ def test_plan(values, numbers):
             ],
             "limits": front.constraint_set,
             "brainstem checks": [[c.value, c.constraint.limit, c.met] for c in stem.checks],
-            "core mL": front.delivered.outcome.volumes_ml["enhancing"].median,
+            "core mL": front.delivered.outcome.volumes_ml["core"].median,
             "rank agreement": front.rank_agreement,
             "volumes mL": [float(h.volume_ml[0]) for h in front.histograms],
         },

@@ -50,15 +50,18 @@ NAMES: Mapping[str, str] = {
     "forecast": "tumortwin.calibration.forecast:Forecast",
     "forecast_field": "tumortwin.calibration.forecast:ForecastField",
     "band": "tumortwin.calibration.forecast:Band",
+    "score": "tumortwin.calibration.forecast:Score",
     # plan
     "plan_front": "tumortwin.planning.options:PlanFront",
     "plan_option": "tumortwin.planning.options:PlanOption",
     "option_source": "tumortwin.planning.options:Source",
     "outcome": "tumortwin.planning.options:Outcome",
     "interval": "tumortwin.planning.options:Interval",
-    "organ_effect": "tumortwin.planning.options:OrganEffect",
-    "constraint_check": "tumortwin.planning.options:ConstraintCheck",
+    "given_dose": "tumortwin.planning.given_dose:GivenDose",
+    "organ_effect": "tumortwin.planning.effects:OrganEffect",
+    "constraint_check": "tumortwin.planning.effects:ConstraintCheck",
     "constraint": "tumortwin.planning.constraints:Constraint",
+    "constraint_set": "tumortwin.planning.constraints:ConstraintSet",
     "complication": "tumortwin.planning.constraints:Complication",
     "organ": "tumortwin.planning.constraints:Organ",
     "limited_quantity": "tumortwin.planning.constraints:Quantity",
@@ -80,7 +83,7 @@ NAMES: Mapping[str, str] = {
     "quality_report": "tumortwin.board.quality.report:QualityReport",
     "visit_quality": "tumortwin.board.quality.content:VisitQuality",
     "picture": "tumortwin.board.quality.content:Picture",
-    "plane": "tumortwin.board.slices:Plane",
+    "plane": "tumortwin.board.cuts:Plane",
 }
 """Module and class of each name. Strings, because nothing that is saved may be imported by what saves it."""
 

@@ -111,6 +111,29 @@ RENAMES: tuple[Renames, ...] = (
     Renames(
         classes=FORMAT_1_CLASSES,
         fields={"diagnostics.kappa": "voxels_per_sample", "organ_effect.ticks": "checks"},
+        words={
+            **{
+                place: {"enhancing": "core"}
+                for place in (
+                    "forecast.volumes",
+                    "forecast.thresholds",
+                    "forecast_field.probability",
+                    "outcome.volumes_ml",
+                    "diagnostics.sigma",
+                    "diagnostics.reduced_chi2",
+                    "scan.volumes_ml",
+                    "panel.outlines",
+                    "panel.predicted",
+                    "predicted_volume.quantity",
+                    "comparison.quantity",
+                    "method_score.quantity",
+                )
+            },
+            **{
+                place: {"threshold_enhancing": "threshold_core", "reader_enhancing": "reader_core"}
+                for place in ("unknown.name", "calibration.fitted", "parameter.name")
+            },
+        },
     ),
 )
 """From each format to the next, the oldest first."""
