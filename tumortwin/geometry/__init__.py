@@ -6,8 +6,9 @@ from tumortwin.geometry.brain.tissue import Tissue, classify
 from tumortwin.geometry.displacement import Deformation
 from tumortwin.geometry.domain import Domain, brain_domain, organ_domain, resolution_findings
 from tumortwin.geometry.editing.hints import Hinted, segment_from_box, segment_from_click
+from tumortwin.geometry.editing.history import Edited
 from tumortwin.geometry.editing.refinement import Refinement, refine
-from tumortwin.geometry.editing.strokes import Edited, Stroke
+from tumortwin.geometry.editing.strokes import Stroke
 from tumortwin.geometry.head import Head, normalized, read_head
 from tumortwin.geometry.measures.cellularity import ADC_WATER, density_from_adc, noise_of, smallest_adc
 from tumortwin.geometry.measures.lesions import Lesion, Lesions, measure_lesions
