@@ -25,7 +25,7 @@ from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import PlanFront, optimize_dose
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.provenance import Log, hashes_of
 from tumortwin.twin import Twin, build_twin
 
@@ -53,6 +53,7 @@ class RoadResult:
     left_out: tuple[str, ...]
 
 
+@bar_in_notebooks
 def run(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -74,7 +75,7 @@ def run(
     adc_unit: float | None = None,
     spacing: float = 2.0,
     organ: str | None = None,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     announce: Announce = lambda line: None,
 ) -> RoadResult:
     """Read a patient, build and calibrate the twin, forecast, compare schedules and write the board page.
@@ -123,7 +124,7 @@ def run(
     organ : str, optional
         Name of the mask in which the tumor grows, where that is no brain.
     progress : Progress
-        Told how far each stage is.
+        Told how far each stage is. By default a bar in notebooks, nothing elsewhere.
     announce : callable
         Given one line for each stage and its outcome.
 

@@ -28,7 +28,7 @@ from tumortwin.calibration.search import Budget, best_start, descend
 from tumortwin.calibration.uncertainty import correlation_lengths, covariance, repetition, voxels_per_sample
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.twin import Observation, Twin
 
 MARGIN_MM = 24.0
@@ -44,6 +44,7 @@ WIDE_CORRELATION = 0.8
 """Correlation of two unknowns above which they are called confounded."""
 
 
+@bar_in_notebooks
 def calibrate(
     twin: Twin,
     visits: slice | Sequence[int] | None = None,
@@ -51,7 +52,7 @@ def calibrate(
     rng: int | np.random.Generator = 0,
     max_solves: int = 300,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Calibration:
     """Fit the model to the scans of a twin.
 
@@ -73,7 +74,7 @@ def calibrate(
     threads : int
         Solutions that run at the same time.
     progress : Progress
-        Told after each solution; cancels by raising.
+        Told after each solution; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------

@@ -21,18 +21,19 @@ from tumortwin.patient.frames import moved, ways_to_visits
 from tumortwin.patient.intake import Labels, take_in
 from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.provenance import Log
 
 SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
 
 
+@bar_in_notebooks
 def read_patient(
     path: str | os.PathLike[str],
     *,
     strict: bool = False,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: Labels | None = None,
@@ -52,7 +53,7 @@ def read_patient(
     strict : bool
         Make anything that was repaired, assumed or left out an error.
     progress : Progress
-        Told how far the reading is.
+        Told how far the reading is. By default a bar in notebooks, nothing elsewhere.
     sequences : mapping of str to MRSequence, optional
         What a series shows, by Series Instance UID or by a pattern for its description, where its header does not tell
         or is wrong.
