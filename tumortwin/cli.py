@@ -342,6 +342,7 @@ def _run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.board import QualityReport
     from tumortwin.errors import OutputExistsError
+    from tumortwin.imaging.findings import finding_lines, grouped
     from tumortwin.patient import read_patient
     from tumortwin.twin import build_twin
 
@@ -360,7 +361,7 @@ def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
             adc_unit=options.adc_unit,
             progress=progress,
         )
-        announce(f"read {len(patient.visits)} visit(s), {len(patient.findings)} finding(s)")
+        announce(f"read {len(patient.visits)} visit(s), {len(grouped(patient.findings))} finding(s)")
         twin = build_twin(
             patient,
             spacing=options.spacing,
@@ -373,12 +374,12 @@ def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
             strict=options.strict,
             progress=progress,
         )
-        announce(f"built the twin: {len(twin.observations)} visit(s), {len(twin.findings)} finding(s)")
+        announce(f"built the twin: {len(twin.observations)} visit(s), {len(grouped(twin.findings))} finding(s)")
         twin.save(files[0], overwrite=True)
         QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=options.identity)
         announce(f"wrote {files[0]} and {files[1]}")
-    for finding in twin.findings:
-        print(f"  {finding}")
+    for line in finding_lines(twin.findings):
+        print(f"  {line}")
 
 
 def _announcer(progress: TqdmProgress) -> Callable[[str], None]:

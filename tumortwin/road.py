@@ -20,6 +20,7 @@ from tumortwin.board import BoardReport, QualityReport, export_dicom, save_overl
 from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.imaging.deidentification import deidentify as write_deidentified
+from tumortwin.imaging.findings import finding_lines, grouped
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
@@ -178,7 +179,7 @@ def run(
     whose = patient.id if identity == "source" or patient.identity_removed else "a patient who is not named here"
     announce(
         f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of {whose}, "
-        f"{len(patient.findings)} finding(s)"
+        f"{len(grouped(patient.findings))} finding(s)"
     )
     if not patient.visits:
         raise InputError(f"{folder}: no visit with an image that can be used; `tumortwin info {folder}` says why")
@@ -197,6 +198,9 @@ def run(
         lambda: build_twin(patient, spacing=spacing, organ=organ, strict=strict, threads=threads, progress=progress),
         announce,
     )
+    if identity == "source" or patient.identity_removed:
+        for line in finding_lines(twin.findings):
+            announce(f"  {line}")
 
     fit, forecast, front = None, None, None
     used = calibration_visits(len(twin.observations), visits)

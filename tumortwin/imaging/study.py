@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tumortwin.imaging.findings import Finding, refuse_findings
+from tumortwin.imaging.findings import Finding, finding_lines, refuse_findings
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import MRSequence
@@ -216,7 +216,7 @@ class Study:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
         lines.append("")
-        lines += [str(f) for f in self.findings] or ["no findings"]
+        lines += finding_lines(self.findings) or ["no findings"]
         return "\n".join(lines)
 
     def __str__(self) -> str:
