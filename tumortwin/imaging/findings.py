@@ -93,9 +93,8 @@ def grouped(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """
     facts: dict[tuple[str, str, Severity], list[Finding]] = {}
     for finding in findings:
-        facts.setdefault((*(_without_numbers(t) for t in (finding.what, finding.action)), finding.severity), []).append(
-            finding
-        )
+        key = (_without_numbers(finding.what), _without_numbers(finding.action), finding.severity)
+        facts.setdefault(key, []).append(finding)
     one = [
         Finding(_ranges([f.what for f in same]), _places([f.where for f in same]), _ranges([f.action for f in same]), s)
         for (*_, s), same in facts.items()

@@ -19,6 +19,7 @@ from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.clinical import ClinicalFile
 from tumortwin.patient.frames import moved, ways_to_visits
 from tumortwin.patient.intake import Labels, take_in
+from tumortwin.patient.plausibility import check_record
 from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
 from tumortwin.progress import Progress, automatic, bar_in_notebooks
@@ -149,7 +150,7 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     Raises
     ------
     ReadError
-        If ``clinical.json`` is another patient's.
+        If ``clinical.json`` is another patient's, or says what cannot be.
     """
     clinical = clinical or ClinicalFile(Clinical())
     identity = study.patients[0]
@@ -173,11 +174,12 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     drawn = [replace(m, mask=moved(m.mask, ways), referenced_series=None) if m.mask.frame in ways else m for m in drawn]
     visits = _with_masks(visits, used, drawn, findings)
     plan, dose, fractions = radiotherapy_of(study, [moved(d, ways) for d in study.doses], findings)
-    treatments = [*fractions, *clinical.treatments]
+    treatments = sorted([*fractions, *clinical.treatments], key=lambda t: t.time)
+    findings += check_record(visits, treatments, clinical.clinical, born=study.born)
     return Patient(
         id=identity,
         visits=tuple(visits),
-        treatments=tuple(sorted(treatments, key=lambda t: t.time)),
+        treatments=tuple(treatments),
         structures=_named(structures, "structures", findings),
         dose=dose,
         plan=plan,
