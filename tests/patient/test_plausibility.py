@@ -1,4 +1,4 @@
-"""What a record says and cannot be is an error, what hardly can be a finding that names file, field, value and remedy."""
+"""What a record says and cannot be is an error; what hardly can be is a finding with file, field, value and remedy."""
 
 import json
 import shutil

@@ -106,7 +106,7 @@ def _check_dates(
         born = None
     whence = "PatientBirthDate in the images"
     if born is None:
-        years, whence = OLDEST_YEARS, f"nobody is older than {OLDEST_YEARS} years"
+        years, whence = float(OLDEST_YEARS), f"nobody is older than {OLDEST_YEARS} years"
         if clinical.age_years is not None and clinical.age_years + SINCE_DIAGNOSIS_YEARS < OLDEST_YEARS:
             years, whence = clinical.age_years + SINCE_DIAGNOSIS_YEARS, "age_years in clinical.json"
         born = date.fromordinal(max(1, first.toordinal() - int(366 * (years + 1))))

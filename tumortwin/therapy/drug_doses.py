@@ -37,9 +37,8 @@ _LABEL = "prescribing information, section 2 (dosage and administration)"
 _M2, _KG = DoseUnit.MG_PER_M2, DoseUnit.MG_PER_KG
 
 SINGLE_DOSES: Mapping[str, SingleDose] = {
-    # 50 mg/m2 a day: Perry 2010
     "temozolomide": SingleDose(
-        _M2, (50, 200), (20, 400), f"Temodar {_LABEL}; Perry 2010, doi:10.1200/JCO.2009.26.5520"
+        _M2, (50, 200), (20, 400), f"Temodar {_LABEL}; 50 a day: Perry 2010, doi:10.1200/JCO.2009.26.5520"
     ),
     "lomustine": SingleDose(_M2, (75, 130), (30, 260), f"Gleostine {_LABEL}"),
     "carmustine": SingleDose(_M2, (75, 200), (30, 600), f"BiCNU {_LABEL}"),
