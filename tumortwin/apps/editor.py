@@ -24,8 +24,9 @@ from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.geometry import measure
 from tumortwin.geometry.editing import strokes
 from tumortwin.geometry.editing.hints import Hinted, deep_box, segment_from_box, segment_from_click
+from tumortwin.geometry.editing.history import Edited
 from tumortwin.geometry.editing.refinement import Refinement, refine
-from tumortwin.geometry.editing.strokes import Edited, Stroke
+from tumortwin.geometry.editing.strokes import Stroke
 from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.imaging.writing.segmentation import SEGMENT_TYPES, write_segmentation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tumortwin.board.cuts import cut_at
 from tumortwin.board.values import MethodScore, OptionRow, OrganDose, Panel, Parameter, Role
+from tumortwin.imaging.findings import grouped
 from tumortwin.planning.options import Interval
 
 if TYPE_CHECKING:
@@ -348,6 +349,5 @@ def quality_lines(report: BoardContent) -> tuple[str, ...]:
 
 def finding_lines(report: BoardContent) -> tuple[str, ...]:
     """What was left out, assumed or repaired, what matters more first."""
-    order = ("left out", "assumed", "repaired", "note")
-    ranked = sorted(report.findings, key=lambda f: order.index(f.severity))
-    return (*report.left_out, *(f"{f.severity.capitalize()}: {f.what} ({f.where}); {f.action}" for f in ranked))
+    facts = grouped(report.findings)
+    return (*report.left_out, *(f"{f.severity.capitalize()}: {f.what} ({f.where}); {f.action}" for f in facts))

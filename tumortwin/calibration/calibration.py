@@ -22,7 +22,7 @@ from tumortwin.calibration.unknowns import CLEARANCE, Unknown
 from tumortwin.errors import InputError
 from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.imaging.findings import Finding
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.threads import pool_of
 from tumortwin.twin import Administration, Irradiation, Twin
 
@@ -295,6 +295,7 @@ class Calibration:
         seen = [trajectory.visible(i, v[CLEARANCE.name]) for i in range(len(trajectory.days))]
         return {q: np.array([np.count_nonzero(s > v[u.name]) for s in seen]) * voxel for q, u in QUANTITIES.items()}
 
+    @bar_in_notebooks
     def forecast(
         self,
         until: datetime | float,
@@ -305,7 +306,7 @@ class Calibration:
         administrations: Iterable[Administration] | None = None,
         days: Iterable[float] = (),
         threads: int = 1,
-        progress: Progress = silent,
+        progress: Progress = automatic,
     ) -> Forecast:
         """Run samples of the posterior forward.
 
@@ -324,7 +325,7 @@ class Calibration:
         threads : int
             Samples that run at the same time.
         progress : Progress
-            Told after each sample; cancels by raising.
+            Told after each sample; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
         Returns
         -------

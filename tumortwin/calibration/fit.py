@@ -31,7 +31,7 @@ from tumortwin.calibration.uncertainty import correlation_lengths, covariance, r
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.options import chosen
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.twin import Observation, Twin
 
 MARGIN_MM = 24.0
@@ -47,6 +47,7 @@ WIDE_CORRELATION = 0.8
 """Correlation of two unknowns above which they are called confounded."""
 
 
+@bar_in_notebooks
 def calibrate(
     twin: Twin,
     visits: slice | Sequence[int] | None = None,
@@ -55,7 +56,7 @@ def calibrate(
     max_solves: int = CalibrateOptions.max_solves,
     rng: int | np.random.Generator = 0,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Calibration:
     """Fit the model to the scans of a twin.
 
@@ -79,7 +80,7 @@ def calibrate(
     threads : int
         Solutions that run at the same time.
     progress : Progress
-        Told after each solution; cancels by raising.
+        Told after each solution; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------

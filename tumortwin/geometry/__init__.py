@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tumortwin.geometry.editing.hints import Hinted as Hinted
     from tumortwin.geometry.editing.hints import segment_from_box as segment_from_box
     from tumortwin.geometry.editing.hints import segment_from_click as segment_from_click
+    from tumortwin.geometry.editing.history import Edited as Edited
     from tumortwin.geometry.editing.refinement import Refinement as Refinement
     from tumortwin.geometry.editing.refinement import refine as refine
-    from tumortwin.geometry.editing.strokes import Edited as Edited
     from tumortwin.geometry.editing.strokes import Stroke as Stroke
     from tumortwin.geometry.head import Head as Head
     from tumortwin.geometry.head import normalized as normalized
@@ -69,7 +69,8 @@ else:
             "domain_building": "brain_domain organ_domain resolution_findings",
             "editing.hints": "Hinted segment_from_box segment_from_click",
             "editing.refinement": "Refinement refine",
-            "editing.strokes": "Edited Stroke",
+            "editing.history": "Edited",
+            "editing.strokes": "Stroke",
             "head": "Head normalized read_head",
             "measures.cellularity": "ADC_WATER density_from_adc noise_of smallest_adc",
             "measures.lesions": "Lesion Lesions measure_lesions",

@@ -22,6 +22,7 @@ from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.progress import step
 
 GUARD_MM = 3.0
 """The tumor and this much around it are kept out of what is fitted to normal tissue."""
@@ -123,10 +124,13 @@ def read_head(
     near = np.zeros(prior.grid.shape, bool) if known is None else _guard(known, prior.grid)
     # twice: a lesion that is not drawn disturbs the tissue it is told from
     for _ in range(1 if drawn.keys() & {Region.WHOLE, Region.EDEMA} else 2):
+        step("tissue")
         tissue = classify(image, prior, near, given)
+        step("tumor")
         tumor = find_tumor(normalized(images, tissue, near, prior=prior), drawn, where, after_resection=after_resection)
         # a cavity is kept out, too: there the tissue is that of the visits before the resection
         near = _guard(tumor.whole if tumor.cavity is None else united(tumor.whole, tumor.cavity), prior.grid)
+    step("tissue")
     tissue = classify(image, prior, near, given)
     findings += check_drawn(normalized(images, tissue, near), drawn, where) if drawn else []
     findings += check_brain(image, tissue, prior, near, where, t1=key in (MRSequence.T1, MRSequence.T1GD))

@@ -142,6 +142,9 @@ def read_folder(
         tuple(points),
         tuple(links),
         all(i.text("PatientIdentityRemoved") == "YES" for line in reading.lines for i in line.instances),
+        next(
+            (birth.date() for line in reading.lines for i in line.instances if (birth := i.time("PatientBirth"))), None
+        ),
     )
     if strict:
         study.refuse_findings()

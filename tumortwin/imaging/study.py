@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
-from tumortwin.imaging.findings import Finding, refuse_findings
+from tumortwin.imaging.findings import Finding, finding_lines, refuse_findings
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import MRSequence
@@ -172,6 +172,8 @@ class Study:
         Rigid motions between frames of reference, of Spatial Registration objects.
     identity_removed : bool
         All files say that the patient's identity was removed.
+    born : date or None
+        The birth date that the files give first.
     """
 
     folder: str
@@ -188,6 +190,7 @@ class Study:
     points: tuple[AcquiredPoint, ...] = ()
     links: tuple[FrameLink, ...] = ()
     identity_removed: bool = False
+    born: date | None = None
 
     def refuse_findings(self) -> None:
         """Raise :class:`~tumortwin.errors.StrictError` if anything was repaired, assumed or left out."""
@@ -216,7 +219,7 @@ class Study:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
         lines.append("")
-        lines += [str(f) for f in self.findings] or ["no findings"]
+        lines += finding_lines(self.findings) or ["no findings"]
         return "\n".join(lines)
 
     def __str__(self) -> str:

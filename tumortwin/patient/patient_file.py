@@ -293,20 +293,13 @@ class _Reader:
             entry.one_of("units", ("Gy",))
             given.append((time, dose))
         given = self._apart(sorted(given))
-        large = [d for _, d in given if d > 25]
-        if large:
-            self._say(
-                f"a fraction of {max(large):g} Gy",
-                "used as given: check that it is not the dose of the course",
-                where=f"{self.path.name}, radiotherapy",
-            )
         stated = self.top.object("plan")
         prescribed = stated.number("prescribed", 0, 200) if stated else None
         count = stated.number("fractions", 1, 200) if stated else None
         date = stated.time("start") if stated and stated.has("start") else None
         map_ = self._dose(planning, count or len(given))
         if map_ is None and stated is None:
-            return [Fraction(time, dose, self.path.name) for time, dose in given], (), ()
+            return [Fraction(time, dose, f"{self.path.name}, radiotherapy") for time, dose in given], (), ()
         fractions = int(count or len(given)) or None
         prescribed = prescribed or sum(dose for _, dose in given) or None
         plan = PlanRecord(self.path.name, "plan", prescribed, fractions, date)
@@ -362,7 +355,7 @@ class _Reader:
             time, amount = self._time(entry), entry.required_number("dose", 0, 1e5)
             unit = DoseUnit(entry.one_of("units", [u.value for u in DoseUnit]))
             drug = (entry.text("drug") or UNNAMED_DRUG).strip().lower()
-            doses.append(DrugDose(time, drug, amount, unit, self.path.name))
+            doses.append(DrugDose(time, drug, amount, unit, f"{self.path.name}, {entry.where}"))
             unknown |= {drug} - DRUGS.keys()
         for drug in sorted(unknown):
             self._say(

@@ -19,6 +19,8 @@ from tumortwin.therapy.events import Fraction
 from tumortwin.therapy.schedule import weekday_times
 
 ASSUMED_CALENDAR = "assumed: weekday calendar"
+IMPOSSIBLE_FRACTION_GY = 100.0
+"""More than any fraction that is given, radiosurgery of trigeminal neuralgia with 90 Gy included."""
 
 
 def radiotherapy_of(
@@ -201,6 +203,17 @@ def _fractions(
             )
         )
     whole = _dose_of_a_fraction(plan, dose, number)
+    highest = float(np.max(whole.array)) if isinstance(whole, FractionDose) else whole or 0.0
+    if highest > IMPOSSIBLE_FRACTION_GY:
+        findings.append(
+            Finding(
+                f"{highest:.4g} Gy a fraction, more than {IMPOSSIBLE_FRACTION_GY:g} Gy are never given",
+                where,
+                "no fraction is dated: check whether prescription or dose is in cGy, and the number of fractions",
+                Severity.LEFT_OUT,
+            )
+        )
+        return [], 0.0
     if number is None or whole is None:
         if plan is not None or dose is not None or given:
             findings.append(

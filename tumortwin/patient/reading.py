@@ -21,20 +21,22 @@ from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.clinical import ClinicalFile
 from tumortwin.patient.frames import moved, ways_to_visits
 from tumortwin.patient.intake import Labels, take_in
+from tumortwin.patient.plausibility import check_record
 from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.provenance import Log
 
 SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
 
 
+@bar_in_notebooks
 def read_patient(
     path: str | os.PathLike[str],
     *,
     strict: bool = False,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: Labels | None = None,
@@ -54,7 +56,7 @@ def read_patient(
     strict : bool
         Make anything that was repaired, assumed or left out an error.
     progress : Progress
-        Told how far the reading is.
+        Told how far the reading is. By default a bar in notebooks, nothing elsewhere.
     sequences : mapping of str to MRSequence, optional
         What a series shows, by Series Instance UID or by a pattern for its description, where its header does not tell
         or is wrong.
@@ -154,7 +156,7 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     Raises
     ------
     ReadError
-        If ``clinical.json`` is another patient's.
+        If ``clinical.json`` is another patient's, or says what cannot be.
     """
     clinical = clinical or ClinicalFile(Clinical())
     identity = study.patients[0]
@@ -178,11 +180,12 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     drawn = [replace(m, mask=moved(m.mask, ways), referenced_series=None) if m.mask.frame in ways else m for m in drawn]
     visits = _with_masks(visits, used, drawn, findings)
     plan, dose, fractions = radiotherapy_of(study, [moved(d, ways) for d in study.doses], findings)
-    treatments = [*fractions, *clinical.treatments]
+    treatments = sorted([*fractions, *clinical.treatments], key=lambda t: t.time)
+    findings += check_record(visits, treatments, clinical.clinical, born=study.born)
     return Patient(
         id=identity,
         visits=tuple(visits),
-        treatments=tuple(sorted(treatments, key=lambda t: t.time)),
+        treatments=tuple(treatments),
         structures=_named(structures, "structures", findings),
         dose=dose,
         plan=plan,

@@ -28,7 +28,7 @@ from tumortwin.planning.options import (
 )
 from tumortwin.planning.plan_options import PlanOptions
 from tumortwin.planning.radial import ball_of, calendar, radial_volumes
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.therapy.linear_quadratic import LARGE_FRACTION_GY, large_fraction_findings
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
 from tumortwin.threads import pool_of
@@ -49,6 +49,7 @@ LEAST_GY = 0.5
 """Smaller fractions are not considered: below this the linear-quadratic model misses low-dose hypersensitivity."""
 
 
+@bar_in_notebooks
 def optimize_dose(
     fit: Calibration,
     constraints: ConstraintSet | str = PlanOptions.constraints,
@@ -59,7 +60,7 @@ def optimize_dose(
     escalate: bool = PlanOptions.escalate,
     rng: int | np.random.Generator = 0,
     threads: int = 2,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> PlanFront:
     """Compare radiotherapy schedules on a calibrated twin, and search for others.
 
@@ -90,7 +91,7 @@ def optimize_dose(
     threads : int
         Samples that run at the same time.
     progress : Progress
-        Told after each simulation; cancels by raising.
+        Told after each simulation; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Everything that a run can be told, as one value."""
+"""All options of a run, as one value."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Sequences:
 class RunOptions(Options):
     """How a patient is read, how much is held out and forecast, and what is written of the results.
 
-    It holds the options of the stages too: all that :func:`tumortwin.road.run` can be told. Keys and passphrases are
+    It holds the options of the stages too: all that :func:`tumortwin.road.run` takes. Keys and passphrases are
     no options: they are given to the function itself, and are never recorded.
 
     Parameters

@@ -20,11 +20,12 @@ from tumortwin.calibration import Calibration, Forecast, calibrate
 from tumortwin.errors import InputError
 from tumortwin.imaging.deidentification import deidentify as write_deidentified
 from tumortwin.imaging.deidentification.messages import MessageFilter
+from tumortwin.imaging.findings import finding_lines, grouped
 from tumortwin.imaging.identity.words import clean_text
 from tumortwin.imaging.writing.source import Identity
 from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import GivenDose, PlanFront, given_dose, optimize_dose
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.provenance import Log, hashes_of
 from tumortwin.road.options import RunOptions
 from tumortwin.road.results import Announce, Results, StageError, check_out, named_stage
@@ -47,6 +48,7 @@ class RoadResult:
     left_out: tuple[str, ...]
 
 
+@bar_in_notebooks
 def run(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -56,7 +58,7 @@ def run(
     passphrase: str | None = None,
     log: Log | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     announce: Announce = lambda line: None,
 ) -> RoadResult:
     """Read a patient, build and calibrate the twin, forecast, compare schedules and write the board page.
@@ -79,7 +81,7 @@ def run(
     overwrite : bool
         Replace the results of another run in `out`.
     progress : Progress
-        Told how far each stage is.
+        Called with how far each stage is. By default a bar in notebooks, nothing elsewhere.
     announce : callable
         Given one line for each stage and its outcome.
 
@@ -131,7 +133,7 @@ def run(
             say(
                 f"read {len(patient.visits)} visit(s) and {len(patient.treatments)} treatment(s) of "
                 f"{'a patient who is not named here' if messages.active else patient.id}, "
-                f"{len(patient.findings)} finding(s)"
+                f"{len(grouped(patient.findings))} finding(s)"
             )
             results = Results(target, options, patient.sources, overwrite, passphrase)
             left_out: list[str] = []
@@ -233,6 +235,8 @@ def _made(
         lambda: build_twin(patient, options=options.build, threads=threads, progress=progress),
         say,
     )
+    for line in finding_lines(twin.findings):
+        say(f"  {line}")
     used = calibration_visits(twin, options.visits)
     if used < 2:
         among = "" if options.visits is None else f" among the first {options.visits}"

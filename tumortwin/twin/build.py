@@ -16,15 +16,15 @@ from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, MRSequence, fir
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.options import chosen
 from tumortwin.patient import Patient
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks, part, step, watched
 from tumortwin.twin.given_poses import Given, given_poses
-from tumortwin.twin.head_survey import survey_head
+from tumortwin.twin.head_survey import head_steps, survey_head
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.observing import observe
 from tumortwin.twin.options import BuildOptions
-from tumortwin.twin.organ_survey import named_organ, organ_of, survey_organ
+from tumortwin.twin.organ_survey import named_organ, organ_of, organ_steps, survey_organ
 from tumortwin.twin.planning_ct import place_planning_ct
-from tumortwin.twin.survey import Look, usable
+from tumortwin.twin.survey import Look, Survey, others_of, usable
 from tumortwin.twin.therapy import place_therapy
 
 LEAST_VOXELS = 8
@@ -33,7 +33,11 @@ LEAST_VOXELS = 8
 MOST_VOXELS = 400e6
 """No image has more of the twin's voxels: a field of so many takes 1.5 GiB, and a fit holds dozens."""
 
+GRID_STEPS = 3
+"""Steps that are reported once every visit has its place."""
 
+
+@bar_in_notebooks
 def build_twin(
     patient: Patient,
     *,
@@ -46,7 +50,7 @@ def build_twin(
     cellularity: Cellularity | str = BuildOptions.cellularity,
     strict: bool = BuildOptions.strict,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Twin:
     """Put a patient on one grid and one clock.
 
@@ -84,7 +88,7 @@ def build_twin(
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress
-        Told how many visits are done; cancels by raising.
+        Told which step of which visit begins; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------
@@ -97,6 +101,8 @@ def build_twin(
         If no visit can serve as reference, or an argument is out of range.
     StrictError
         With ``strict=True``, for findings.
+    Cancelled
+        If `progress` cancels.
     """
     require(patient, Patient, "build_twin takes a Patient, which read_patient makes of a folder")
     options = chosen(options, BuildOptions(spacing, reference, organ, transforms, deformable, cellularity, strict))
@@ -110,25 +116,35 @@ def build_twin(
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
         home, mask = organ_of(patient, organ, asked)
-        survey = survey_organ(
-            patient, home, mask, spacing, given_poses(patient, home, transforms), progress=progress, findings=findings
-        )
     else:
-        home = _reference(patient, findings) if asked is None else asked
-        survey = survey_head(
-            patient,
-            home,
-            spacing,
-            given_poses(patient, home, transforms),
-            deformable=deformable,
-            threads=threads,
-            progress=progress,
-            findings=findings,
+        home, mask = (_reference(patient, findings) if asked is None else asked), None
+    poses = given_poses(patient, home, transforms)
+    others = len(others_of(patient, home))
+
+    def work() -> Twin:
+        survey = (
+            survey_head(patient, home, spacing, poses, deformable=deformable, threads=threads, findings=findings)
+            if mask is None
+            else survey_organ(patient, home, mask, spacing, poses, findings=findings)
         )
+        with part("", GRID_STEPS):
+            return _on_one_grid(patient, survey, Cellularity(options.cellularity), findings)
+
+    planned = head_steps(others, deformable=deformable) if mask is None else organ_steps(others)
+    twin = watched(work, progress, "geometry", planned + GRID_STEPS)
+    if options.strict:
+        refuse_findings(findings)
+    return replace(twin, findings=tuple(findings))
+
+
+def _on_one_grid(patient: Patient, survey: Survey, cellularity: Cellularity, findings: list[Finding]) -> Twin:
+    """All that the visits and the plan say, on the domain's grid."""
     domain, looks = survey.domain, survey.looks
+    step("tumor and cell density on the grid")
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
-    observations = observe(looks, domain, patient, Cellularity(options.cellularity), findings)
+    observations = observe(looks, domain, patient, cellularity, findings)
     _warn_outside(domain, looks, observations, findings)
+    step("structures and dose on the grid")
     placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
     placed[domain.grid.frame] = np.eye(4)
@@ -146,10 +162,8 @@ def build_twin(
         sources=patient.sources,
         identity_removed=patient.identity_removed,
     )
-    twin = place_therapy(twin, patient.treatments, placed, findings)
-    if options.strict:
-        refuse_findings(findings)
-    return replace(twin, findings=tuple(findings))
+    step("treatments")
+    return place_therapy(twin, patient.treatments, placed, findings)
 
 
 def _visit(patient: Patient, asked: int | None) -> int | None:

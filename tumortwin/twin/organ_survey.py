@@ -16,7 +16,7 @@ from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
-from tumortwin.progress import Progress
+from tumortwin.progress import part, step
 from tumortwin.twin.head_survey import LEAST_OVERLAP, Poses
 from tumortwin.twin.survey import (
     Frames,
@@ -25,6 +25,7 @@ from tumortwin.twin.survey import (
     by_whom,
     drawn_on,
     drawn_on_reference,
+    others_of,
     quality_of,
     where_of,
 )
@@ -35,6 +36,13 @@ AROUND_MM = 4.0
 """How far beyond the organ images are compared: its outline counts."""
 GUARD_MM = 5.0
 """The tumor and this much around it are left out of the comparison."""
+VISIT_STEPS, CLOSING_STEPS = 1, 1
+"""Steps that are reported of each visit but the reference, and of all together."""
+
+
+def organ_steps(others: int) -> int:
+    """How many steps :func:`survey_organ` reports, with so many visits beside the reference."""
+    return others * VISIT_STEPS + CLOSING_STEPS
 
 
 def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tuple[int, Mask]:
@@ -95,7 +103,6 @@ def survey_organ(
     spacing: float,
     poses: Poses,
     *,
-    progress: Progress,
     findings: list[Finding],
 ) -> Survey:
     """Look at every visit; the tumor is what was drawn.
@@ -112,8 +119,6 @@ def survey_organ(
         Of the twin's grid, mm.
     poses : mapping of int to (4, 4) array and str
         Poses that need not be found, and who says so.
-    progress : Progress
-        Told how many visits are done.
     findings : list of Finding
         Appended to.
 
@@ -122,9 +127,7 @@ def survey_organ(
     InputError
         If the reference visit has no image in the organ's frame of reference.
     """
-    others = [i for i, v in enumerate(patient.visits) if i != home and set(v.images) - {MRSequence.CT}]
-    count = 1 + len(others)
-    progress(0, count, "geometry")
+    count = len(patient.visits)
     visit, frames = _as_filed(patient.visits[home])
     images = {s: v for s, v in visit.images.items() if v.frame == mask.frame}
     if not images:
@@ -136,12 +139,14 @@ def survey_organ(
     if near.any():
         near = ndimage.distance_transform_edt(~near, sampling=mask.grid.spacing) <= GUARD_MM
     looks = [Look(home, visit, where_of(visit), np.eye(4), frames, tumor)]
-    progress(1, count, "geometry")
-    for done, index in enumerate(others, 2):
-        look = _other_look(patient.visits[index], index, mask, images, near, poses.get(index), findings)
-        looks += [] if look is None else [look]
-        progress(done, count, "geometry")
-    domain, found = organ_domain(mask, spacing, where=mask.name or "organ")
+    for index in others_of(patient, home):
+        with part(f"visit {index + 1} of {count}", VISIT_STEPS):
+            step("registration")
+            look = _other_look(patient.visits[index], index, mask, images, near, poses.get(index), findings)
+            looks += [] if look is None else [look]
+    with part("", CLOSING_STEPS):
+        step("domain")
+        domain, found = organ_domain(mask, spacing, where=mask.name or "organ")
     findings += found
     return Survey(images, mask, near, domain, tuple(sorted(looks, key=lambda look: look.index)))
 

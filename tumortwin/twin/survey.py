@@ -22,6 +22,7 @@ from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
+from tumortwin.progress import step
 from tumortwin.therapy.events import Resection
 from tumortwin.twin.model import RegistrationQuality
 
@@ -95,6 +96,14 @@ class Survey:
     looks: tuple[Look, ...]
 
 
+def others_of(patient: Patient, reference: int) -> list[int]:
+    """Indices of the visits that are looked at beside the reference.
+
+    A CT alone is no look at the tumor: it only says where the plan lies.
+    """
+    return [i for i, v in enumerate(patient.visits) if i != reference and set(v.images) - {MRSequence.CT}]
+
+
 def where_of(visit: Visit) -> str:
     """What a visit is called in findings."""
     return f"visit of {visit.date:%Y-%m-%d}" + (f" ({visit.label})" if visit.label else "")
@@ -130,6 +139,7 @@ def usable(visit: Visit, findings: list[Finding]) -> Visit:
 
 def in_one_place(visit: Visit, findings: list[Finding]) -> tuple[Visit, dict[str | None, NDArray[np.float64]]]:
     """A visit without the motions between its series, and the way from its pose to each frame of its files."""
+    step("its series")
     aligned = one_frame(visit.images, where_of(visit))
     findings += aligned.findings
     masks = {name: aligned.moved(mask, visit.images) for name, mask in visit.masks.items()}

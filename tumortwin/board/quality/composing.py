@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumortwin.board.cuts import Plane, best_slice, cut_at, reslice_grid
 from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
 from tumortwin.geometry import covered
-from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.findings import Finding, grouped
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Volume
@@ -33,7 +33,6 @@ ENOUGH_PIXELS = 500
 """Of normal brain in a slice to fit a slow field to."""
 SHOWN = ((MRSequence.T1GD, MRSequence.T1), (MRSequence.FLAIR, MRSequence.T2))
 """Images that the tumor's outlines are drawn on: the first of each that a visit has."""
-ORDER = (Severity.LEFT_OUT, Severity.ASSUMED, Severity.REPAIRED, Severity.NOTE)
 
 
 def compose(twin: Twin, patient: Patient | None = None) -> QualityContent:
@@ -77,7 +76,7 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityContent:
                     "left out",
                     _unplaced(visit),
                     missing=("Not registered: shown in its own world.",),
-                    findings=worst_first(mine),
+                    findings=grouped(mine),
                 )
             )
             continue
@@ -93,7 +92,7 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityContent:
                 look.sigma if np.isfinite(look.density).any() else None,
                 look.source,
                 missing,
-                worst_first(mine),
+                grouped(mine),
             )
         )
     return QualityContent(
@@ -103,14 +102,9 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityContent:
         input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
         files=len(twin.sources),
         visits=tuple(rows),
-        findings=worst_first(others),
+        findings=grouped(others),
         identity_removed=twin.identity_removed,
     )
-
-
-def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings by severity: what could not be used, what was assumed, what was repaired, what is worth knowing."""
-    return tuple(sorted(findings, key=lambda f: ORDER.index(f.severity)))
 
 
 def regions_of(look: Observation) -> dict[str, NDArray[np.float32]]:

@@ -24,6 +24,7 @@ from tumortwin.geometry.registration.rigid import (
 )
 from tumortwin.geometry.sampling import box_slices, covered, isotropic, to_itk
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.progress import step
 
 MARGIN_MM = 10.0
 SPLINE_SAMPLES = 8000
@@ -121,13 +122,16 @@ def register_atlas(head: Volume, exclude: Mask | None = None, brain: Mask | None
     rigid = sitk.Euler3DTransform()
     rigid.SetCenter(capped.grid.to_world(np.argwhere(ring.array).mean(0)))
     # each step first takes out what it can tell of the coils' field, which would pull the atlas astray
+    step("atlas, rigid")
     fixed, moving = isotropic(capped, 8), _evened(isotropic(head, 8))
     start = best_start(descent(_thin(ring, 8), step=4), fixed, moving, rigid)
+    step("atlas, affine")
     fixed, coarse = isotropic(capped, 4), isotropic(head, 4)
     affine = _sized(_thin(ring, 4), fixed, _evened(coarse), start)
     # with short steps: twelve free numbers can end in a squeezed brain
     moving = _flattened(coarse, affine)
     affine = descend(descent(_thin(ring, 4), step=0.5), fixed, moving, affine)
+    step("atlas, free-form")
     moving = _flattened(coarse, affine)
     spline = _spline(moving, fixed, _thin(ring, 4), affine, exclude)
     composite = sitk.CompositeTransform([affine.GetInverse(), spline])
