@@ -149,9 +149,7 @@ def test_build_takes_the_same_options_and_names_nobody(breast, config, capfd, tm
     arguments = ["build", str(breast), "--out", str(tmp_path / "out"), "--config", str(config), "--spacing", "4"]
     assert main(arguments) == 0
     said = capfd.readouterr()
-    assert "patient [removed]" in said.out  # in a finding
     for part in (unusual, "4711", "Ünal", "2024-01"):
         assert part not in said.out + said.err
     assert Twin.load(tmp_path / "out" / "twin.npz").domain.grid.spacing == (4.0, 4.0, 4.0)
     assert main([*arguments, "--force", "--identity", "source"]) == 0
-    assert f"patient {unusual}" in capfd.readouterr().out
