@@ -296,9 +296,7 @@ UNUSUAL = {
         "interpolated: 0.206 mL became 0.202 mL",
     ),
     "of no described segment": (
-        lambda data, grid: setattr(
-            group_of(data, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 2
-        ),
+        lambda data, grid: setattr(group_of(data, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 2),
         "segment 'tumor' is empty",
     ),
     "no position": (

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.reading.attributes import DAMAGED, text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.imaging.resampling import index_map, resample
 from tumortwin.imaging.volume import Grid, Mask
 
