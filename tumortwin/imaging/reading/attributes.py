@@ -13,8 +13,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 DAMAGED = Exception
-"""What reading a damaged file raises: pydicom and highdicom let out nearly everything, struct's and sqlite3's errors
-included. To be caught around their calls only, and never without saying what came of it."""
+"""What reading a damaged file raises: pydicom, highdicom and nibabel let out nearly everything, struct's and sqlite3's
+errors included. To be caught around their calls only, and never without saying what came of it."""
 
 
 @cache
