@@ -8,6 +8,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 from PIL import Image
@@ -117,6 +118,7 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
     seeds |= {
         "NIfTI": {"image.nii": nifti},
         "NIfTI, gzip": {"image.nii.gz": gzip.compress(nifti, mtime=0)},
+        "NIfTI-2": {"image.nii": nibabel.Nifti2Image.from_image(nibabel.load(folder / "image.nii")).to_bytes()},
         "NIfTI mask": {"mask.nii": mask},
     }
     return seeds

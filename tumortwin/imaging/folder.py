@@ -27,7 +27,8 @@ from tumortwin.imaging.objects.radiotherapy import (
 from tumortwin.imaging.objects.spatial_registration import read_registration
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.reading.diffusion import check_adc_unit, compute_adc, load_adc
-from tumortwin.imaging.reading.headers import Instance, read_whole, warnings_as_findings
+from tumortwin.imaging.reading.headers import warnings_as_findings
+from tumortwin.imaging.reading.instance import Instance, read_whole
 from tumortwin.imaging.reading.inventory import (
     DOSE,
     PLAN,

@@ -13,8 +13,9 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.objects.radiotherapy import FractionGroup, Plan
 from tumortwin.imaging.reading.attributes import number, text, value
-from tumortwin.imaging.reading.headers import Instance, Plane
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.imaging.reading.pixels import stored_planes
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import axes_of
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Grid, TotalDose

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.reading.attributes import text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.instance import Instance
 
 RIGID = 1e-3
 """A matrix whose columns are farther from unit length and right angles scales or shears."""

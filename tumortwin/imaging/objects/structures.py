@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.frame_links import FrameLink, links_from
 from tumortwin.imaging.objects.filling import Contour
-from tumortwin.imaging.reading.attributes import DAMAGED, decimals, number, text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.attributes import DAMAGED, number, text, value
+from tumortwin.imaging.reading.instance import Instance
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64],
     for item in items:
         shape = text((item,), "ContourGeometricType")
         try:
-            found = np.asarray(decimals((item,), "ContourData"), dtype=float).reshape(-1, 3)
+            found = np.asarray(value((item,), "ContourData"), dtype=float).reshape(-1, 3)
         except DAMAGED:
             dropped["unreadable"] += 1
             continue

@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-
-from tumortwin.imaging.plain_header import shared_tag
-from tumortwin.imaging.plain_values import plain_numbers, plain_value
+from pydicom.tag import BaseTag, Tag
 
 DAMAGED = Exception
-"""What reading a damaged file raises: pydicom and highdicom let out nearly everything, struct's and sqlite3's errors
-included. To be caught around their calls only, and never without saying what came of it."""
+"""What reading a damaged file raises: pydicom, highdicom and nibabel let out nearly everything, struct's and sqlite3's
+errors included. To be caught around their calls only, and never without saying what came of it."""
+
+
+@cache
+def tag_of(keyword: str | tuple[int, int]) -> BaseTag:
+    """The tag of an attribute, looked up once."""
+    return Tag(keyword)
 
 
 def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
     """The value of an attribute in the first data set that has it; None if none has, or if it cannot be decoded."""
-    tag = shared_tag(keyword)
+    tag = tag_of(keyword)
     for data in sets:
         try:
-            if tag not in data.keys():  # noqa: SIM118 - asked itself, a data set takes ten times as long
-                continue
             element = data.get_item(tag)
-            found = plain_value(element) if isinstance(element, RawDataElement) else element.value
-            if found is None:
-                found = data[tag].value
-            if found is not None and not (isinstance(found, str) and not found.strip()):
-                return found
+            if element is None:
+                continue
+            found = element.value if isinstance(element, DataElement) else data[tag].value
         except DAMAGED:
             continue  # a value that cannot be decoded says nothing: the reader goes on as if it were not there
+        if found is not None and not (isinstance(found, str) and not found.strip()):
+            return found
     return None
-
-
-def decimals(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
-    """The numbers of an attribute; as `value` gives them if the first data set with it does not hold them plainly."""
-    tag = shared_tag(keyword)
-    try:
-        element = next((data.get_item(tag) for data in sets if tag in data.keys()), None)  # noqa: SIM118
-    except DAMAGED:
-        return value(sets, keyword)  # goes on behind it
-    if element is None:
-        return None
-    plain = plain_numbers(element) if isinstance(element, RawDataElement) else None
-    return value(sets, keyword) if plain is None else plain
 
 
 def items(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[Dataset, ...]:
@@ -58,7 +47,7 @@ def items(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, i
 
 def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
     """The attribute as a finite float (the first, if it has several values), else None."""
-    found = decimals(sets, keyword)
+    found = value(sets, keyword)
     if found is None:
         return None
     try:

@@ -10,8 +10,8 @@ import numpy as np
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.reading.attributes import text
-from tumortwin.imaging.reading.headers import Plane
 from tumortwin.imaging.reading.pixels import load
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import Stack
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage

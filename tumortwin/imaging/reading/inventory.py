@@ -11,11 +11,14 @@ from pathlib import Path
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.reading.headers import Instance, Plane, planes, read_headers
+from tumortwin.imaging.reading.headers import read_headers
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.imaging.reading.mosaic import unfold
 from tumortwin.imaging.reading.pixels import pixel_hash
+from tumortwin.imaging.reading.plane import Plane, planes
 from tumortwin.imaging.reading.recognition import Recognition, recognize
-from tumortwin.imaging.reading.stacks import Stack, frame_of, make_stacks
+from tumortwin.imaging.reading.sorting import make_stacks
+from tumortwin.imaging.reading.stacks import Stack, frame_of
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, SeriesInfo
 from tumortwin.progress import Progress

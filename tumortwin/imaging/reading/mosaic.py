@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from tumortwin.errors import ReadError
 from tumortwin.imaging.reading.attributes import DAMAGED, number, value
 from tumortwin.imaging.reading.dicom_file import open_dicom
-from tumortwin.imaging.reading.headers import Plane
+from tumortwin.imaging.reading.plane import Plane
 
 _SIEMENS, _COUNT, _CSA_OWNER, _CSA = (0x0019, 0x0010), (0x0019, 0x100A), (0x0029, 0x0010), (0x0029, 0x1010)
 _INSTEAD = "export it as enhanced MR or without mosaics"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.reading.attributes import text
-from tumortwin.imaging.reading.headers import Plane
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import Stack
 from tumortwin.imaging.sequence import MRSequence
 
