@@ -27,6 +27,7 @@ from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import PlanFront, optimize_dose
 from tumortwin.progress import Progress, silent
 from tumortwin.provenance import Log, hashes_of
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin import Twin, build_twin
 
 Announce = Callable[[str], None]
@@ -53,6 +54,7 @@ class RoadResult:
     left_out: tuple[str, ...]
 
 
+@one_blas_thread()
 def run(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -93,7 +95,7 @@ def run(
     seed : int
         Of everything random.
     threads : int
-        Threads for registration and simulations; the results do not depend on it.
+        Threads for registration and simulations. The results do not depend on it, nor on the threads that BLAS may use.
     identity : Identity
         "removed": pages, pictures and records say neither ID nor dates nor names, unless the patient is de-identified.
         "source": they say them as given. What is saved under ``stages/`` is as read in either case.

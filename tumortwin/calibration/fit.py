@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumortwin.calibration import unknowns as known
 from tumortwin.calibration.calibration import Calibration, Diagnostics
 from tumortwin.calibration.course import GrowthCourse, cropped, slices_of
-from tumortwin.calibration.ensemble import ENSEMBLE, rejection_sampling
+from tumortwin.calibration.ensemble import ENSEMBLE, normal_draws, rejection_sampling
 from tumortwin.calibration.observation import (
     BLUR_MM,
     REACH_MM,
@@ -25,10 +25,17 @@ from tumortwin.calibration.observation import (
 from tumortwin.calibration.outline import ellipsoid_of, tumor_box
 from tumortwin.calibration.problem import Problem
 from tumortwin.calibration.search import Budget, best_start, descend
-from tumortwin.calibration.uncertainty import correlation_lengths, covariance, repetition, voxels_per_sample
+from tumortwin.calibration.uncertainty import (
+    cholesky,
+    correlation_lengths,
+    covariance,
+    repetition,
+    voxels_per_sample,
+)
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.progress import Progress, silent
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin import Observation, Twin
 
 MARGIN_MM = 24.0
@@ -44,6 +51,7 @@ WIDE_CORRELATION = 0.8
 """Correlation of two unknowns above which they are called confounded."""
 
 
+@one_blas_thread()
 def calibrate(
     twin: Twin,
     visits: slice | Sequence[int] | None = None,
@@ -106,6 +114,8 @@ def calibrate(
     theta, converged = descend(problem, theta, weight, budget, tolerance=2e-3)
     residuals, jacobians = problem.residuals(theta), problem.jacobian(theta)
     spread, curvature = covariance(problem.channels, jacobians, problem.prior_precision, lengths, repeated)
+    factor = cholesky(spread)
+    spread = (factor[:, None] * factor).sum(axis=2)
 
     # what the scans cannot tell about keeps its prior
     table = problem.unknowns
@@ -115,7 +125,7 @@ def calibrate(
     mean[at], full[np.ix_(at, at)] = theta, spread
     seed = int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
     generator = np.random.default_rng(seed)
-    ensemble = generator.multivariate_normal(mean, full, size=ENSEMBLE, method="eigh")
+    ensemble = normal_draws(mean, full, ENSEMBLE, generator)
     ensemble[:, at], accepted = rejection_sampling(problem, theta, spread, curvature, weight, generator)
 
     kinds = sorted({c.kind for c in problem.channels})
@@ -204,7 +214,7 @@ def _problem(
     for k, u in enumerate(problem.varied):
         if u.name in known.SHAPES:
             start[k] = np.clip(shape[known.SHAPES.index(u.name)], -2 * u.spread, 2 * u.spread)
-    return problem, held, start
+    return problem, held, known.rounded(start)
 
 
 def _chosen(observations: Sequence[Observation], visits: slice | Sequence[int] | None) -> tuple[Observation, ...]:

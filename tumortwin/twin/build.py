@@ -15,6 +15,7 @@ from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, MRSequence, fir
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient
 from tumortwin.progress import Progress, silent
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin.given_poses import Given, given_poses
 from tumortwin.twin.head_survey import survey_head
 from tumortwin.twin.model import Observation, Twin
@@ -25,6 +26,7 @@ from tumortwin.twin.survey import Look, usable
 from tumortwin.twin.therapy import place_therapy
 
 
+@one_blas_thread()
 def build_twin(
     patient: Patient,
     *,
