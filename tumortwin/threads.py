@@ -1,12 +1,39 @@
-"""Doing independent pieces of work at the same time."""
+"""Doing independent pieces of work at the same time, and holding BLAS to one thread meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 from threadpoolctl import threadpool_limits
+
+_lock = Lock()
+_holders = 0
+_limits = ExitStack()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread while the block runs; also a decorator, for a function that does so.
+
+    BLAS on several threads adds in another order, so the last bits of a result would depend on their number. How many
+    threads BLAS may use is a setting of the whole process: the first block that is entered, on any thread, limits
+    it, and the last one that is left, also by an error, restores what was set before.
+    """
+    global _holders
+    with _lock:
+        if _holders == 0:
+            _limits.enter_context(threadpool_limits(limits=1, user_api="blas"))
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if _holders == 0:
+                _limits.close()
 
 
 @contextmanager
@@ -21,7 +48,7 @@ def pool_of(threads: int) -> Iterator[ThreadPoolExecutor]:
     threads : int
         How many, at least 1.
     """
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         try:
             yield pool
         except BaseException:

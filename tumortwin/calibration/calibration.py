@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tumortwin import archive
 from tumortwin.arguments import require, require_date
 from tumortwin.calibration.course import Box, GrowthCourse, Trajectory, cropped, growth_parameters, slices_of
+from tumortwin.calibration.ensemble import normal_draws
 from tumortwin.calibration.forecast import Band, Forecast, ForecastField
 from tumortwin.calibration.observation import QUANTITIES
 from tumortwin.calibration.unknowns import CLEARANCE, Unknown
@@ -23,7 +24,7 @@ from tumortwin.errors import InputError
 from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.imaging.findings import Finding
 from tumortwin.progress import Progress, automatic, bar_in_notebooks
-from tumortwin.threads import pool_of
+from tumortwin.threads import one_blas_thread, pool_of
 from tumortwin.twin import Administration, Irradiation, Twin
 
 CURVE_DAYS = 5.0
@@ -221,7 +222,7 @@ class Calibration:
         """
         generator = np.random.default_rng(self.seed if rng is None else rng)
         if self.ensemble is None:
-            draws = generator.multivariate_normal(self.mean, self.covariance, size=n, method="eigh")
+            draws = normal_draws(self.mean, self.covariance, n, generator)
             low, high = np.array([u.bounds for u in self.unknowns]).T
             return [self._values(t) for t in np.clip(draws, low, high)]
         rounds = [generator.permutation(len(self.ensemble)) for _ in range(-(-n // len(self.ensemble)))]
@@ -296,6 +297,7 @@ class Calibration:
         return {q: np.array([np.count_nonzero(s > v[u.name]) for s in seen]) * voxel for q, u in QUANTITIES.items()}
 
     @bar_in_notebooks
+    @one_blas_thread()
     def forecast(
         self,
         until: datetime | float,

@@ -7,6 +7,7 @@ the other half, so that R is the radius at the first scan whatever D and rho are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -67,9 +68,12 @@ class Trajectory:
         """What a scan on ``days[i]`` sees: living cells, and killed ones that clear with a half-time in days."""
         since = self.days[i] - self.killed_days
         left = np.where(since >= 0, 0.5 ** (np.maximum(since, 0) / clearance), 0.0).astype(np.float32)
-        if not left.any():
-            return self.living[i][window]
-        return self.living[i][window] + np.tensordot(left, self.killed[(slice(None), *window)], axes=1)
+        seen = self.living[i][window].copy()
+        # one fraction after the other: a product by BLAS adds in an order, and rounds, as the processor likes
+        for share, killed in zip(left, self.killed, strict=True):
+            if share > 0:
+                seen += share * killed[window]
+        return seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +120,8 @@ class GrowthCourse:
         q = values["early_growth"]
         early = replace(
             parameters,
-            diffusivity=parameters.diffusivity * np.exp(q),
-            proliferation_rate=parameters.proliferation_rate * np.exp(-q),
+            diffusivity=parameters.diffusivity * math.exp(q),
+            proliferation_rate=parameters.proliferation_rate * math.exp(-q),
         )
         begin = self.start - spin_up_days(values)
         untreated = model_of(replace(self.twin, removals=()), early, irradiations=(), administrations=())

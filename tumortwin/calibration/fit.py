@@ -12,7 +12,7 @@ from tumortwin.arguments import described, require
 from tumortwin.calibration import unknowns as known
 from tumortwin.calibration.calibration import Calibration, Diagnostics
 from tumortwin.calibration.course import GrowthCourse, cropped, slices_of
-from tumortwin.calibration.ensemble import ENSEMBLE, rejection_sampling
+from tumortwin.calibration.ensemble import ENSEMBLE, normal_draws, rejection_sampling
 from tumortwin.calibration.observation import (
     BLUR_MM,
     REACH_MM,
@@ -27,11 +27,18 @@ from tumortwin.calibration.options import CalibrateOptions
 from tumortwin.calibration.outline import ellipsoid_of, tumor_box
 from tumortwin.calibration.problem import Problem
 from tumortwin.calibration.search import Budget, best_start, descend
-from tumortwin.calibration.uncertainty import correlation_lengths, covariance, repetition, voxels_per_sample
+from tumortwin.calibration.uncertainty import (
+    cholesky,
+    correlation_lengths,
+    covariance,
+    repetition,
+    voxels_per_sample,
+)
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.options import chosen
 from tumortwin.progress import Progress, automatic, bar_in_notebooks
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin import Observation, Twin
 
 MARGIN_MM = 24.0
@@ -48,6 +55,7 @@ WIDE_CORRELATION = 0.8
 
 
 @bar_in_notebooks
+@one_blas_thread()
 def calibrate(
     twin: Twin,
     visits: slice | Sequence[int] | None = None,
@@ -115,6 +123,8 @@ def calibrate(
     theta, converged = descend(problem, theta, weight, budget, tolerance=2e-3)
     residuals, jacobians = problem.residuals(theta), problem.jacobian(theta)
     spread, curvature = covariance(problem.channels, jacobians, problem.prior_precision, lengths, repeated)
+    factor = cholesky(spread)
+    spread = (factor[:, None] * factor).sum(axis=2)
 
     # what the scans cannot tell about keeps its prior
     table = problem.unknowns
@@ -124,7 +134,7 @@ def calibrate(
     mean[at], full[np.ix_(at, at)] = theta, spread
     seed = int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
     generator = np.random.default_rng(seed)
-    ensemble = generator.multivariate_normal(mean, full, size=ENSEMBLE, method="eigh")
+    ensemble = normal_draws(mean, full, ENSEMBLE, generator)
     ensemble[:, at], accepted = rejection_sampling(problem, theta, spread, curvature, weight, generator)
 
     kinds = sorted({c.kind for c in problem.channels})
@@ -213,7 +223,7 @@ def _problem(
     for k, u in enumerate(problem.varied):
         if u.name in known.SHAPES:
             start[k] = np.clip(shape[known.SHAPES.index(u.name)], -2 * u.spread, 2 * u.spread)
-    return problem, held, start
+    return problem, held, known.rounded(start)
 
 
 def _chosen(observations: Sequence[Observation], visits: slice | Sequence[int] | None) -> tuple[Observation, ...]:

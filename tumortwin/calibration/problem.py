@@ -140,4 +140,4 @@ class Problem:
 def cost(parts: Sequence[Vector], theta: Vector, problem: Problem, weight: float) -> float:
     """Half the sum of squares of the residuals and of the priors' with their weight: what is minimised."""
     prior = weight * problem.prior_precision * (theta - problem.prior_mean) ** 2
-    return 0.5 * float(sum(r @ r for r in parts) + prior.sum())
+    return 0.5 * float(sum(np.square(r).sum() for r in parts) + prior.sum())

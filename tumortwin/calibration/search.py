@@ -8,6 +8,7 @@ import numpy as np
 from lmfit import Minimizer, Parameters
 
 from tumortwin.calibration.problem import Problem, Vector, cost
+from tumortwin.calibration.unknowns import rounded
 from tumortwin.progress import Progress
 
 
@@ -61,7 +62,7 @@ def descend(problem: Problem, start: Vector, weight: float, budget: Budget, tole
         parameters.add(unknown.name, value=float(np.clip(value, low, high)), min=low, max=high)
 
     def theta_of(p: Parameters) -> Vector:
-        return np.array([p[u.name].value for u in problem.varied])
+        return rounded(np.array([p[u.name].value for u in problem.varied]))
 
     def residual(p: Parameters) -> Vector:
         theta = theta_of(p)
@@ -74,7 +75,7 @@ def descend(problem: Problem, start: Vector, weight: float, budget: Budget, tole
 
     def watch(p: Parameters, iteration: int, residuals: Vector) -> bool:
         nonlocal lowest, best
-        value = float(residuals @ residuals)
+        value = float(np.square(residuals).sum())
         if value < lowest:
             lowest, best = value, theta_of(p)
         return budget.spent

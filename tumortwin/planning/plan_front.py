@@ -31,7 +31,7 @@ from tumortwin.planning.radial import ball_of, calendar, radial_volumes
 from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.therapy.linear_quadratic import LARGE_FRACTION_GY, large_fraction_findings
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
-from tumortwin.threads import pool_of
+from tumortwin.threads import one_blas_thread, pool_of
 from tumortwin.twin import Irradiation
 
 Vector = NDArray[np.float64]
@@ -50,6 +50,7 @@ LEAST_GY = 0.5
 
 
 @bar_in_notebooks
+@one_blas_thread()
 def optimize_dose(
     fit: Calibration,
     constraints: ConstraintSet | str = PlanOptions.constraints,

@@ -126,7 +126,9 @@ def radial_volumes(
 
     def visible_ml() -> NDArray[np.float64]:
         seen = living + killed
-        return ((1 - weight) * seen[:, lower] + weight * seen[:, lower + 1] > threshold) @ fine_ml
+        above = (1 - weight) * seen[:, lower] + weight * seen[:, lower + 1] > threshold
+        # row by row: a product by BLAS adds the last rows in another order, and equal volumes would not be equal
+        return np.where(above, fine_ml, 0.0).sum(axis=1)
 
     living = np.repeat(ball.density[None], len(doses), axis=0)
     killed = np.zeros_like(living)

@@ -29,6 +29,7 @@ from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.provenance import Log, hashes_of
 from tumortwin.road.options import RunOptions
 from tumortwin.road.results import Announce, Results, StageError, check_out, named_stage
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin import Twin, build_twin
 
 
@@ -49,6 +50,7 @@ class RoadResult:
 
 
 @bar_in_notebooks
+@one_blas_thread()
 def run(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],

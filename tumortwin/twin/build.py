@@ -17,6 +17,7 @@ from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.options import chosen
 from tumortwin.patient import Patient
 from tumortwin.progress import Progress, automatic, bar_in_notebooks, part, step, watched
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin.given_poses import Given, given_poses
 from tumortwin.twin.head_survey import head_steps, survey_head
 from tumortwin.twin.model import Observation, Twin
@@ -38,6 +39,7 @@ GRID_STEPS = 3
 
 
 @bar_in_notebooks
+@one_blas_thread()
 def build_twin(
     patient: Patient,
     *,
