@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
+from tumortwin.arguments import described
+from tumortwin.errors import InputError
+
 
 @contextmanager
 def pool_of(threads: int) -> Iterator[ThreadPoolExecutor]:
@@ -20,7 +23,14 @@ def pool_of(threads: int) -> Iterator[ThreadPoolExecutor]:
     ----------
     threads : int
         How many, at least 1.
+
+    Raises
+    ------
+    InputError
+        If it is no such number.
     """
+    if not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads is a whole number of at least 1, not {described(threads)}")
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         try:
             yield pool

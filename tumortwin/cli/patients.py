@@ -23,14 +23,14 @@ def run(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.road import run
     from tumortwin.vault import read_passphrase
 
-    told = _told(options)
+    chosen = _run_options(options)
     print(NOTICE)
     announce = _announcer(progress)
     with _profiled(options):
         result = run(
             options.folder,
             options.out,
-            told,
+            chosen,
             key=key_of(options) if options.key_file else None,
             passphrase=read_passphrase(options.encrypt) if options.encrypt else None,
             log=log_of(options),
@@ -52,7 +52,7 @@ def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.road.results import check_out
     from tumortwin.twin import build_twin
 
-    told = _told(options)
+    chosen = _run_options(options)
     print(NOTICE)
     announce = _announcer(progress)
     check_out(options.out, options.folder)
@@ -61,23 +61,25 @@ def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     if there and not options.force:
         raise OutputExistsError(f"{there[0]} is there already: name another --out, or replace it with --force")
     messages = MessageFilter(options.folder, (options.out,))
-    messages.active = told.identity != "source"
+    messages.active = chosen.identity != "source"
     with _profiled(options), messages.on_errors():
         patient = read_patient(
             options.folder,
-            strict=told.build.strict,
-            labels=told.labels,
-            sequences=told.sequences,
-            adc_unit=told.adc_unit,
+            strict=chosen.build.strict,
+            labels=chosen.labels,
+            sequences=chosen.sequences,
+            adc_unit=chosen.adc_unit,
             progress=progress,
         )
         start = patient.visits[0].date if patient.visits else None
         messages.knows(patient.id, start, identity_removed=patient.identity_removed)
         announce(f"read {len(patient.visits)} visit(s), {len(patient.findings)} finding(s)")
-        twin = build_twin(patient, options=told.build, threads=told.threads or os.cpu_count() or 1, progress=progress)
+        twin = build_twin(
+            patient, options=chosen.build, threads=chosen.threads or os.cpu_count() or 1, progress=progress
+        )
         announce(f"built the twin: {len(twin.observations)} visit(s), {len(twin.findings)} finding(s)")
         twin.save(files[0], overwrite=True)
-        QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=told.identity)
+        QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=chosen.identity)
         announce(f"wrote {files[0]} and {files[1]}")
         for finding in twin.findings:
             print(f"  {messages.clean(str(finding))}")
@@ -121,13 +123,13 @@ def new_config(options: argparse.Namespace, progress: TqdmProgress) -> None:
     print(f"wrote {options.file}: set what you need in it, and give it with --config {options.file}")
 
 
-def _told(options: argparse.Namespace) -> RunOptions:
+def _run_options(options: argparse.Namespace) -> RunOptions:
     """The options of the configuration file, overruled by the flags that were given."""
     from tumortwin.road import RunOptions, read_config
     from tumortwin.road.config import changed
 
-    told = read_config(options.config) if options.config else RunOptions()
-    return changed(told, {name: value for name, value in vars(options).items() if "." in name and value is not None})
+    base = read_config(options.config) if options.config else RunOptions()
+    return changed(base, {name: value for name, value in vars(options).items() if "." in name and value is not None})
 
 
 def _announcer(progress: TqdmProgress) -> Callable[[str], None]:
