@@ -8,9 +8,11 @@ import pytest
 
 import tumortwin as tt
 from tumortwin.calibration import CalibrateOptions
+from tumortwin.growth import Model
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid
 from tumortwin.planning import PlanOptions
+from tumortwin.threads import pool_of
 from tumortwin.twin import BuildOptions
 
 GRID = Grid.regular((2, 2, 2))
@@ -24,7 +26,7 @@ def bare(kind: type) -> object:
     return object.__new__(kind)
 
 
-TWIN, FIT, FRONT = bare(tt.Twin), bare(tt.Calibration), bare(tt.PlanFront)
+TWIN, FIT, FRONT, MODEL = bare(tt.Twin), bare(tt.Calibration), bare(tt.PlanFront), bare(Model)
 
 WRONG = {
     "read_patient(None)": (lambda: tt.read_patient(None), "read_patient takes the path of a folder or file, not None"),
@@ -45,6 +47,7 @@ WRONG = {
     "calibrate(visits=4)": (lambda: tt.calibrate(twin_of(6), 4), r"as slice\(0, 4\) for the first four, .*not 4"),
     "calibrate(visits=text)": (lambda: tt.calibrate(twin_of(6), "0:4"), "visits takes a slice.*the text '0:4'"),
     "calibrate(visits=floats)": (lambda: tt.calibrate(twin_of(6), [0.0, 1.0]), "visits takes a slice"),
+    "calibrate(rng)": (lambda: tt.calibrate(twin_of(6), rng="x"), "rng takes a seed .*the text 'x'"),
     "calibrate(max_solves)": (lambda: tt.calibrate(TWIN, max_solves=0), "max_solves is a whole number from 1"),
     "calibrate(options)": (lambda: tt.calibrate(TWIN, options=BuildOptions()), r"CalibrateOptions\(\.\.\.\), not"),
     "forecast(until=text)": (lambda: FIT.forecast("2024-05-01"), "until .*the text '2024-05-01'"),
@@ -53,6 +56,7 @@ WRONG = {
     "forecast(samples=text)": (lambda: FIT.forecast(90.0, samples="20"), "samples .*the text '20'"),
     "optimize_dose(twin)": (lambda: tt.optimize_dose(TWIN), "a Calibration, which calibrate makes .* not a Twin"),
     "optimize_dose(constraints)": (lambda: tt.optimize_dose(FIT, "Emami"), "constraints is one of QUANTEC 2010"),
+    "optimize_dose(rng)": (lambda: tt.optimize_dose(FIT, rng=1.5), "rng takes a seed .*not 1.5"),
     "optimize_dose(both)": (
         lambda: tt.optimize_dose(FIT, "Burman", options=PlanOptions()),
         "constraints beside options=PlanOptions",
@@ -66,6 +70,9 @@ WRONG = {
     "export_dicom(patient)": (lambda: tt.export_dicom(PATIENT, PATIENT, "x", "y"), "a Twin, which build_twin makes"),
     "simulate(list)": (lambda: tt.simulate([1, 2], VOLUME.array, 0, 1), "a Model, which model_of .*not a list"),
     "simulate(twin)": (lambda: tt.simulate(TWIN, VOLUME.array, 0, 1), "a Model, which model_of .*not a Twin"),
+    "simulate(days)": (lambda: tt.simulate(MODEL, VOLUME.array, "2024-01-01", 1), "start takes a day .*the text '2024"),
+    "simulate(save_at)": (lambda: tt.simulate(MODEL, VOLUME.array, 0, 1, save_at=3), "save_at takes a list .*not 3"),
+    "pool_of(0)": (lambda: pool_of(0).__enter__(), "threads is a whole number of at least 1, not 0"),
     "GrowthParameters(text)": (lambda: tt.GrowthParameters(diffusivity="x"), "diffusivity"),
     "GrowthParameters(drugs)": (lambda: tt.GrowthParameters(drug_sensitivity=3), "drug_sensitivity .*not 3"),
     "Volume(list)": (lambda: tt.Volume([[[1.0]]], "grid"), "Grid"),

@@ -114,6 +114,16 @@ def test_a_misspelled_option_is_exit_code_2():
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tumortwin", "new-config", tmp_path / "a.toml"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (141, b"")
+
+
 def test_a_misspelled_option_is_told_what_it_is_near_to(capsys):
     with pytest.raises(SystemExit):
         main(["run", "x", "--out", "y", "--dicomm"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
+import numpy as np
+
 from tumortwin.errors import InputError
 
 
@@ -40,6 +42,11 @@ def require_date(value: object, takes: str) -> None:
     assert isinstance(value, datetime)
     if value.tzinfo is not None:
         raise InputError(f"{takes} is a local time without a time zone, not {value.isoformat()}: leave tzinfo out")
+
+
+def require_rng(value: object) -> None:
+    """Refuse what is neither a seed nor a generator; see :func:`require`."""
+    require(value, (int, np.integer, np.random.Generator), "rng takes a seed or a numpy.random.Generator")
 
 
 def described(value: object) -> str:

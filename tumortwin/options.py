@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from tumortwin.arguments import described, require
 from tumortwin.errors import InputError
@@ -23,18 +23,20 @@ Clean = Callable[[str], str]
 """Takes out of a text what may say who a patient is."""
 
 
-class Kind(Protocol):
+class Kind:
     """What an option may be; ``str`` says it in words."""
 
-    def taken(self, value: Any) -> Any:
-        """The value as it is kept; raises ValueError if it is not allowed."""
+    def accept(self, value: Any) -> Any:
+        """Return the value as it is kept; raise ValueError if it is not allowed."""
+        raise NotImplementedError
 
-    def plain(self, value: Any, clean: Clean) -> Any:
-        """The value as JSON has it, with `clean` done to what the user's files say."""
+    def as_json(self, value: Any, clean: Clean) -> Any:
+        """Return the value as JSON has it, with `clean` done to names from the patient's files."""
+        return value
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Kind):
     """A finite number from `low` to `high`."""
 
     low: float = -math.inf
@@ -42,8 +44,8 @@ class Number:
     unit: str = ""
     whole: bool = False
 
-    def taken(self, value: Any) -> Any:
-        """Return the value as it is kept; a ValueError if it is not allowed."""
+    def accept(self, value: Any) -> Any:
+        """Return an int or a float."""
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError
         number = operator.index(value) if self.whole else float(value)  # type: ignore[arg-type] # it may refuse
@@ -51,34 +53,23 @@ class Number:
             raise ValueError
         return number
 
-    def plain(self, value: Any, clean: Clean) -> Any:
-        """Return the value as JSON has it."""
-        return value
-
     def __str__(self) -> str:
-        low, high = self.low > -math.inf, self.high < math.inf
-        reach = (
-            f" from {self.low:.10g} to {self.high:.10g}"
-            if low and high
-            else f" of at least {self.low:g}"
-            if low
-            else ""
-        )
-        return f"a {'whole ' if self.whole else ''}number{reach}{' ' if self.unit else ''}{self.unit}"
+        words = ["a whole number" if self.whole else "a number"]
+        if math.isfinite(self.low):
+            words.append(
+                f"from {self.low:g} to {self.high:.10g}" if math.isfinite(self.high) else f"of at least {self.low:g}"
+            )
+        return " ".join([*words, self.unit]).strip()
 
 
 @dataclass(frozen=True)
-class Flag:
+class Flag(Kind):
     """True or false."""
 
-    def taken(self, value: Any) -> Any:
-        """Return the value as it is kept; a ValueError if it is not allowed."""
+    def accept(self, value: Any) -> Any:
+        """Return a bool."""
         if not isinstance(value, bool):
             raise ValueError
-        return value
-
-    def plain(self, value: Any, clean: Clean) -> Any:
-        """Return the value as JSON has it."""
         return value
 
     def __str__(self) -> str:
@@ -86,17 +77,17 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Kind):
     """One value of an enumeration, in upper or lower case."""
 
     of: type[StrEnum]
 
-    def taken(self, value: Any) -> Any:
-        """Return the value as it is kept; a ValueError if it is not allowed."""
-        return self.of({str(one).lower(): one for one in self.of}[str(value).lower()])
+    def accept(self, value: Any) -> Any:
+        """Return a member of the enumeration."""
+        return {str(one).lower(): one for one in self.of}[str(value).lower()]
 
-    def plain(self, value: Any, clean: Clean) -> Any:
-        """Return the value as JSON has it."""
+    def as_json(self, value: Any, clean: Clean) -> Any:
+        """Return the member's value."""
         return str(value)
 
     def __str__(self) -> str:
@@ -104,19 +95,19 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Kind):
     """Options of another class."""
 
     of: type[Options]
 
-    def taken(self, value: Any) -> Any:
-        """Return the value as it is kept; a ValueError if it is not allowed."""
+    def accept(self, value: Any) -> Any:
+        """Return options of that class."""
         if not isinstance(value, self.of):
             raise ValueError
         return value
 
-    def plain(self, value: Any, clean: Clean) -> Any:
-        """Return the value as JSON has it."""
+    def as_json(self, value: Any, clean: Clean) -> Any:
+        """Return their record."""
         return value.record(clean)
 
     def __str__(self) -> str:
@@ -159,7 +150,7 @@ class Options:
             Done to the texts that come from a patient's files (names of masks, descriptions of series).
         """
         return {
-            one.name: None if (value := getattr(self, one.name)) is None else one.metadata["kind"].plain(value, clean)
+            one.name: None if (value := getattr(self, one.name)) is None else one.metadata["kind"].as_json(value, clean)
             for one in declared(type(self))
             if one.metadata["result"]
         }
@@ -182,7 +173,7 @@ def checked(one: Field[Any], value: Any, where: str = "") -> Any:
         return None
     kind = one.metadata["kind"]
     try:
-        return kind.taken(value)
+        return kind.accept(value)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, InputError):  # a value inside it, said already
             raise InputError(f"{where}{error}") from None

@@ -9,6 +9,9 @@ from threading import Lock
 
 from threadpoolctl import threadpool_limits
 
+from tumortwin.arguments import described
+from tumortwin.errors import InputError
+
 _lock = Lock()
 _holders = 0
 _limits = ExitStack()
@@ -47,7 +50,14 @@ def pool_of(threads: int) -> Iterator[ThreadPoolExecutor]:
     ----------
     threads : int
         How many, at least 1.
+
+    Raises
+    ------
+    InputError
+        If it is no such number.
     """
+    if not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads is a whole number of at least 1, not {described(threads)}")
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         try:
             yield pool

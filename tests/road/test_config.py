@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +116,13 @@ def test_flags_overrule_the_file_and_tables_are_joined():
     assert (new.seed, new.dicom, new.build.spacing) == (3, False, 3.0)
     assert new.sequences == {"a*": "T1", "b*": "FLAIR", "c*": "ADC"}
     assert changed(options, {}) == options
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "to_planning.tfm").touch()
+    (tmp_path / "mine.toml").write_text(example)
+    options = read_config(tmp_path / "mine.toml")
+    assert (options.build.spacing, options.plan.limits.name, options.forecast_days) == (1.5, "Burman 1991", 120.0)
+    assert options.sequences == {"*MPRAGE*": "T1Gd"}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
-from tumortwin.arguments import require, require_date
+from tumortwin.arguments import require, require_date, require_rng
 from tumortwin.calibration.course import Box, GrowthCourse, Trajectory, cropped, growth_parameters, slices_of
 from tumortwin.calibration.ensemble import normal_draws
 from tumortwin.calibration.forecast import Band, Forecast, ForecastField
@@ -340,6 +340,8 @@ class Calibration:
         """
         require(until, (datetime, int, float, np.number), "until takes a datetime, or a day on the twin's clock")
         require(samples, (int, np.integer), "samples takes a whole number")
+        if rng is not None:
+            require_rng(rng)
         if isinstance(until, datetime):
             require_date(until, "until")
         end = self.twin.day(until) if isinstance(until, datetime) else float(until)

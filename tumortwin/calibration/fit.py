@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.arguments import described, require
+from tumortwin.arguments import described, require, require_rng
 from tumortwin.calibration import unknowns as known
 from tumortwin.calibration.calibration import Calibration, Diagnostics
 from tumortwin.calibration.course import GrowthCourse, cropped, slices_of
@@ -105,6 +105,7 @@ def calibrate(
     estimated from the residuals of a first fit, and the fit goes on with them.
     """
     require(twin, Twin, "calibrate takes a Twin, which build_twin makes of a Patient")
+    require_rng(rng)
     max_solves = chosen(options, CalibrateOptions(max_solves)).max_solves
     used = _chosen(twin.observations, visits)
     budget = Budget(max_solves, progress)

@@ -133,7 +133,7 @@ def covariance(
 
 def cholesky(covariance: Matrix) -> Matrix:
     """The lower factor L with a positive diagonal, L L' = covariance; rounded, so that it is equal on every machine."""
-    return rounded(np.linalg.cholesky(covariance))
+    return rounded(np.linalg.cholesky(covariance).astype(np.float64))
 
 
 def covariance_upper_bound(a: Matrix, b: Matrix) -> Matrix:

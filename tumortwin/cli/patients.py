@@ -23,7 +23,7 @@ def run(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.road import run
     from tumortwin.vault import read_passphrase
 
-    chosen = _chosen_options(options)
+    chosen = _run_options(options)
     print(NOTICE)
     announce = _announcer(progress)
     with _profiled(options):
@@ -53,7 +53,7 @@ def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.road.results import check_out
     from tumortwin.twin import build_twin
 
-    chosen = _chosen_options(options)
+    chosen = _run_options(options)
     print(NOTICE)
     announce = _announcer(progress)
     check_out(options.out, options.folder)
@@ -124,13 +124,13 @@ def new_config(options: argparse.Namespace, progress: TqdmProgress) -> None:
     print(f"wrote {options.file}: set what you need in it, and give it with --config {options.file}")
 
 
-def _chosen_options(options: argparse.Namespace) -> RunOptions:
+def _run_options(options: argparse.Namespace) -> RunOptions:
     """The options of the configuration file, overruled by the flags that were given."""
     from tumortwin.road import RunOptions, read_config
     from tumortwin.road.config import changed
 
-    chosen = read_config(options.config) if options.config else RunOptions()
-    return changed(chosen, {name: value for name, value in vars(options).items() if "." in name and value is not None})
+    base = read_config(options.config) if options.config else RunOptions()
+    return changed(base, {name: value for name, value in vars(options).items() if "." in name and value is not None})
 
 
 def _announcer(progress: TqdmProgress) -> Callable[[str], None]:

@@ -298,6 +298,7 @@ def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[f
     """The days to save, sorted, with the last day of the solve; an InputError where they are not within it."""
     for name, day in (("start", start), ("stop", stop)):
         require(day, (int, float, np.number), f"{name} takes a day on the twin's clock")
+    require(save_at, Iterable, "save_at takes a list of days")
     if not (math.isfinite(start) and math.isfinite(stop) and stop > start):
         raise InputError(f"a solve runs from a finite day to a later one, not from {start} to {stop}")
     saves = sorted({float(t) for t in save_at} | {float(stop)})

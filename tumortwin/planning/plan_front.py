@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from tumortwin.arguments import require
+from tumortwin.arguments import require, require_rng
 from tumortwin.calibration import Band, Calibration
 from tumortwin.calibration.course import growth_parameters
 from tumortwin.errors import InputError
@@ -108,6 +108,7 @@ def optimize_dose(
     Number and size of fractions at fixed tolerance of an organ: Mizuta 2012 (Int J Radiat Oncol Biol Phys 84:829).
     """
     require(fit, Calibration, "optimize_dose takes a Calibration, which calibrate makes of a Twin")
+    require_rng(rng)
     options = chosen(options, PlanOptions(constraints, horizon_days, samples, escalate))
     horizon_days, samples, escalate = options.horizon_days, options.samples, options.escalate
     twin, limits = fit.twin, options.limits

@@ -6,24 +6,24 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from tumortwin.options import Clean, Flag, Number, Options, option
+from tumortwin.options import Clean, Flag, Kind, Number, Options, option
 from tumortwin.planning.constraints import BURMAN, QUANTEC, ConstraintSet
 
 _KNOWN = (QUANTEC, BURMAN)
 
 
 @dataclass(frozen=True)
-class _Limits:
+class _Limits(Kind):
     """A set of limits, or the name of one of ours."""
 
-    def taken(self, value: Any) -> ConstraintSet:
+    def accept(self, value: Any) -> ConstraintSet:
         if isinstance(value, ConstraintSet):
             return value
         return {name.lower(): one for one in _KNOWN for name in (one.name, one.name.split()[0])}[
             str(value).strip().lower()
         ]
 
-    def plain(self, value: Any, clean: Clean) -> str:
+    def as_json(self, value: Any, clean: Clean) -> str:
         own = "" if value in _KNOWN else f", sha256 {hashlib.sha256(repr(value).encode()).hexdigest()}"
         return value.name + own
 
@@ -61,4 +61,4 @@ class PlanOptions(Options):
     @property
     def limits(self) -> ConstraintSet:
         """The limits as a set."""
-        return _Limits().taken(self.constraints)
+        return _Limits().accept(self.constraints)

@@ -12,16 +12,16 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.labels import LabelScheme
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.writing.source import Identity
-from tumortwin.options import Choice, Clean, Flag, Group, Number, Options, option
+from tumortwin.options import Choice, Clean, Flag, Group, Kind, Number, Options, option
 from tumortwin.planning import PlanOptions
 from tumortwin.twin import BuildOptions
 
 
 @dataclass(frozen=True)
-class _Sequences:
+class _Sequences(Kind):
     """What series show, by their UID or a pattern for their description."""
 
-    def taken(self, value: Any) -> dict[str, MRSequence] | None:
+    def accept(self, value: Any) -> dict[str, MRSequence] | None:
         if not isinstance(value, Mapping):
             raise ValueError
         known = {str(one).lower(): one for one in MRSequence}
@@ -30,7 +30,7 @@ class _Sequences:
                 raise InputError(f"sequences: {pattern!r} shows one of {', '.join(MRSequence)}, not {described(shows)}")
         return {pattern: known[str(shows).lower()] for pattern, shows in value.items()} or None
 
-    def plain(self, value: Any, clean: Clean) -> list[str]:
+    def as_json(self, value: Any, clean: Clean) -> list[str]:
         return sorted(f"{clean(pattern)} = {shows}" for pattern, shows in value.items())
 
     def __str__(self) -> str:

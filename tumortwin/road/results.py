@@ -22,8 +22,8 @@ from tumortwin.road.options import RunOptions
 Announce = Callable[[str], None]
 T = TypeVar("T")
 
-LEAST_FREE_MB = 200
-"""Room that a run asks for: a patient's stages and pages take about 100 MB."""
+LEAST_FREE_MB = 100
+"""Room that a run asks for: stages and pages of the sample patient take 27 MB."""
 
 
 class StageError(TumorTwinError):
@@ -98,12 +98,13 @@ class Results:
     ) -> None:
         self._stages, self._passphrase = folder / "stages", passphrase
         self._note = self._stages / "run.json"
-        # names that the user's files have may say who it is: they count in the key, and are cleaned in what is written
-        run = [__version__, sorted(sources.items()), options.record()]
+        # the files' contents count, not where they lie; names in the options may say who it is: only the key holds them
+        contents = combined(sources.values())
+        run = [__version__, contents, options.record()]
         self._run = {
             "key": hashlib.sha256(json.dumps(run).encode()).hexdigest(),
             "version": __version__,
-            "input": combined(f"{name} {digest}" for name, digest in sources.items()),
+            "input": contents,
             "options": json.loads(json.dumps(options.record(clean_text))),
         }
         known = self._known()

@@ -16,19 +16,19 @@ from tumortwin.errors import InputError
 from tumortwin.geometry.measures.outline_density import Cellularity
 from tumortwin.geometry.registration.transform_file import rigid_matrix
 from tumortwin.imaging.volume import Mask
-from tumortwin.options import Choice, Clean, Flag, Number, Options, option
+from tumortwin.options import Choice, Clean, Flag, Kind, Number, Options, option
 
 
 @dataclass(frozen=True)
-class _Organ:
+class _Organ(Kind):
     """The name of a mask, or a mask."""
 
-    def taken(self, value: Any) -> str | Mask:
+    def accept(self, value: Any) -> str | Mask:
         if not isinstance(value, Mask) and not (isinstance(value, str) and value.strip()):
             raise ValueError
         return value
 
-    def plain(self, value: Any, clean: Clean) -> str:
+    def as_json(self, value: Any, clean: Clean) -> str:
         if isinstance(value, str):
             return clean(value)
         return f"a mask, sha256 {hashlib.sha256(value.affine.tobytes() + value.array.tobytes()).hexdigest()}"
@@ -38,10 +38,10 @@ class _Organ:
 
 
 @dataclass(frozen=True)
-class _Transforms:
+class _Transforms(Kind):
     """The pose of a visit by its index: a rigid matrix, or a file that is there."""
 
-    def taken(self, value: Any) -> dict[int, Any] | None:
+    def accept(self, value: Any) -> dict[int, Any] | None:
         if not isinstance(value, Mapping):
             raise ValueError
         poses: dict[int, Any] = {}
@@ -58,7 +58,7 @@ class _Transforms:
                 poses[number] = tuple(map(tuple, rigid_matrix(pose, f"transforms[{visit}]").tolist()))
         return poses or None
 
-    def plain(self, value: Any, clean: Clean) -> dict[str, Any]:
+    def as_json(self, value: Any, clean: Clean) -> dict[str, Any]:
         # a file by its content: its name may be the patient's, and what it holds may change
         return {
             str(visit): f"sha256 {hashlib.sha256(Path(pose).read_bytes()).hexdigest()}"
