@@ -69,6 +69,7 @@ def test_sessions_are_visits(dataset: Path, where: str) -> None:
         assert set(visit.images) == {MRSequence.T1, MRSequence.T1GD, MRSequence.T2, MRSequence.FLAIR, MRSequence.ADC}
         assert set(visit.masks) == {"enhancing", "brain"}
         assert visit.images[MRSequence.T1GD].name.endswith(f"ses-{session}_ce-gadolinium_T1w.nii.gz")
+        assert visit.aligned is None
         adc = visit.images[MRSequence.ADC]
         assert adc.unit == "mm^2/s"
         assert np.median(adc.array) == pytest.approx(1.1e-3, rel=0.05)

@@ -398,9 +398,11 @@ def test_clinical_json_lies_beside_a_patient_file(folder: Path) -> None:
 
 
 def test_visits_of_unlike_frames(folder: Path) -> None:
+    assert [v.aligned for v in read_patient(folder).visits] == [True, True]
     change(folder, aligned=False, structures={"PTV": "{$image_dir}/enh0.nii.gz"})
     change_visit(folder, 0, planning=True)
     patient = read_patient(folder)
+    assert [v.aligned for v in patient.visits] == [None, None]
     frames = [v.images[MRSequence.ADC].frame for v in patient.visits]
     assert frames[0] != frames[1]
     assert patient.structures["PTV"].frame == frames[1]

@@ -30,11 +30,14 @@ class Session:
         Frame of reference: these formats name none.
     date : datetime or None
         When; None for planning objects.
+    aligned : bool or None
+        Whether its images were brought to one space: True if the files declare it, None if their voxels tell it.
     """
 
     name: str
     frame: str
     date: datetime | None
+    aligned: bool | None = None
 
 
 @dataclass(eq=False)
@@ -96,7 +99,7 @@ class ImageFiles:
             found += said
         self._note(path, found)
         volume = replace(volume, name=self.name(path), source=(self.name(path),))
-        image = AcquiredImage(volume, sequence, session.date, self.name(path), session.name)
+        image = AcquiredImage(volume, sequence, session.date, self.name(path), session.name, aligned=session.aligned)
         self.images.append(image)
         self._line(path, sequence, session, volume, why)
         return image

@@ -97,7 +97,12 @@ class _Reader:
         entries.sort(key=lambda entry: entry[0])
         aligned = self.top.flag("aligned") is not False
         sessions = [
-            Session(f"{self.path.name}, {e.where}", self.frame if aligned else f"{self.frame}, {e.where}", time)
+            Session(
+                f"{self.path.name}, {e.where}",
+                self.frame if aligned else f"{self.frame}, {e.where}",
+                time,
+                True if aligned else None,
+            )
             for time, e in entries
         ]
         self._whole_patient(sessions[0])
