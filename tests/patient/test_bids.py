@@ -69,6 +69,7 @@ def test_sessions_are_visits(dataset: Path, where: str) -> None:
         assert set(visit.images) == {MRSequence.T1, MRSequence.T1GD, MRSequence.T2, MRSequence.FLAIR, MRSequence.ADC}
         assert set(visit.masks) == {"enhancing", "brain"}
         assert visit.images[MRSequence.T1GD].name.endswith(f"ses-{session}_ce-gadolinium_T1w.nii.gz")
+        assert visit.aligned is None
         adc = visit.images[MRSequence.ADC]
         assert adc.unit == "mm^2/s"
         assert np.median(adc.array) == pytest.approx(1.1e-3, rel=0.05)
@@ -149,9 +150,9 @@ def test_an_adc_map_without_a_stated_unit(dataset: Path) -> None:
     patient = read_patient(dataset)
     assert np.median(patient.visits[0].images[MRSequence.ADC].array) == pytest.approx(1.1e-3, rel=0.05)
     assert [f.severity for f in patient.findings if "no ADC unit" in f.what] == [Severity.ASSUMED] * 2
-    left = read_patient(dataset, adc_unit=1.0)
-    assert MRSequence.ADC not in left.visits[0].images
-    assert any("makes the median ADC" in f.what for f in left.findings)
+    kept = read_patient(dataset, adc_unit=1.0)
+    assert kept.visits[0].images[MRSequence.ADC].unit == "1"
+    assert any("makes the median ADC" in f.what and "give adc_unit=0.001" in f.what for f in kept.findings)
 
 
 def test_several_subjects_are_never_mixed(dataset: Path) -> None:

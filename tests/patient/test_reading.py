@@ -75,6 +75,7 @@ def test_the_whole_patient(folder: Path) -> None:
     assert [v.date for v in patient.visits] == [v.date for v in truth.visits]
     for visit in patient.visits:
         assert set(visit.images) == {MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC}
+        assert visit.aligned is False
         assert visit.images[MRSequence.T1GD].grid.spacing == pytest.approx((4, 2, 2))
         assert visit.images[MRSequence.ADC].unit == "mm^2/s"
     assert set(patient.visits[0].masks) == {"enhancing"}

@@ -33,6 +33,9 @@ DOUBTFUL_MM = 3.0
 """A pose that leaves the edges farther apart than this is doubtful."""
 LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 """A motion within a visit beyond these is doubtful."""
+GAIN_PER_MM = 0.05
+"""A true motion of 3 to 12 mm takes more than this share of the edges' similarity for each millimeter (0.07 and more of
+a phantom's); one beyond :data:`DOUBTFUL_MM` that gains less is none: the two images have no edges in common."""
 
 
 def pose_of(
@@ -262,14 +265,15 @@ def placed(volume: AnyVolume, motion: NDArray[np.float64], frame: str | None) ->
     return replace(volume, grid=replace(volume.grid, affine=np.linalg.inv(motion) @ volume.affine, frame=frame))
 
 
-def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
+def one_frame(images: Mapping[MRSequence, Volume], where: str, *, aligned: bool | None = None) -> Aligned:
     """Bring a visit's images to where its pose image shows the head.
 
     Within one frame of reference the scanner's coordinates are nearly right, but people move by a millimeter or three
     between series. That motion is estimated
     (:func:`~tumortwin.geometry.registration.small_motion.small_motion`), and undone where it is clear:
     farther than half a millimeter and than twice the estimate's residual, and the images agree better with it.
-    All else stays where the file has it. Maps and weighted images on the same voxels move together. An image of another
+    All else stays where the file has it, and so do images that were brought to one space before: a motion that seems
+    clear is then said, but not undone. Maps and weighted images on the same voxels move together. An image of another
     frame of reference is registered from several starts.
 
     Parameters
@@ -278,6 +282,9 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
         The visit's.
     where : str
         The visit, for findings.
+    aligned : bool, optional
+        Whether the images of a frame of reference were brought to one space. By default those on the voxels of the pose
+        image were. Diffusion maps on its voxels were in any case, for no scanner acquires them there.
     """
     key = first_of(POSE_ORDER, images)
     motions = {sequence: np.eye(4) for sequence in images}
@@ -305,7 +312,9 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
             ]
         elif np.ptp(image.array) > 0 and np.ptp(still.array) > 0:
             head = upper_head(still) if head is None else head
-            motions[sequence], found_too = _within(still, image, head, f"{sequence} lies", key, where)
+            together = image.grid.matches(still.grid)
+            fixed = aligned or (together and (aligned is None or sequence in DIFFUSION))
+            motions[sequence], found_too = _within(still, image, head, f"{sequence} lies", key, where, fixed=fixed)
             findings += found_too
         done[sequence] = motions[sequence]
     moved = {s: placed(v, motions[s], still.frame) if s in POSE_ORDER else v for s, v in images.items()}
@@ -313,14 +322,20 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
 
 
 def _within(
-    still: Volume, image: Volume, head: Mask, what: str, key: MRSequence, where: str
+    still: Volume, image: Volume, head: Mask, what: str, key: MRSequence, where: str, *, fixed: bool
 ) -> tuple[NDArray[np.float64], list[Finding]]:
     """The motion between two series of a visit, if it is clear, and a finding that says it."""
     found = small_motion(still, image, head, enough_mm=CLEAR_MM)
     clear = found.moved_mm > max(CLEAR_MM, CLEAR_TIMES * found.residual_mm) and found.similarity > found.before
-    if not clear:
+    true = found.moved_mm <= DOUBTFUL_MM or found.similarity > (1 + GAIN_PER_MM * found.moved_mm) * found.before
+    if not clear or (fixed and not true):
         return np.eye(4), []
     size = f"{what} {found.moved_mm:.1f} mm and {found.degrees:.1f} degrees off {key} (+- {found.residual_mm:.1f} mm)"
+    if fixed or not true:
+        but = "the files have both in one space" if true else "there the edges of both hardly agree better"
+        return np.eye(4), [
+            Finding(f"by its edges {size}, but {but}", where, "not moved: look at the overlay", Severity.ASSUMED)
+        ]
     if found.moved_mm > LARGE_MM or found.degrees > LARGE_DEGREES:
         return found.transform, [
             Finding(

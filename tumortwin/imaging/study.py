@@ -81,6 +81,9 @@ class AcquiredImage:
         Where it belongs.
     b_value : float or None
         Diffusion weighting in s/mm^2.
+    aligned : bool or None
+        Whether it was brought to one space with the others of its frame of reference: False as scanned, None if that is
+        told by its voxels.
     """
 
     volume: Volume
@@ -89,6 +92,7 @@ class AcquiredImage:
     series_uid: str
     study_uid: str
     b_value: float | None = None
+    aligned: bool | None = False
 
 
 @dataclass(frozen=True, eq=False)

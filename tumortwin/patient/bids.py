@@ -15,7 +15,7 @@ from typing import Any
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
-from tumortwin.imaging.reading.diffusion import parse_unit
+from tumortwin.imaging.reading.diffusion import AdcUnit, parse_unit, your_unit
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.image_files import ImageFiles, Session
@@ -201,7 +201,7 @@ def _read_session(
         else:
             unit = None
             if sequence is MRSequence.ADC:
-                unit = (adc_unit, "your adc_unit") if adc_unit is not None else _stated_unit(name.path)
+                unit = your_unit(adc_unit) or _stated_unit(name.path)
             try:
                 files.add_image(name.path, sequence, session, "your sequences" if said else "file name", unit)
             except ReadError as error:
@@ -244,7 +244,7 @@ def _labels_beside(path: Path, root: Path) -> dict[int, str] | None:
     return None
 
 
-def _stated_unit(path: Path) -> tuple[float, str] | None:
+def _stated_unit(path: Path) -> AdcUnit | None:
     """The unit of an ADC map in its JSON sidecar."""
     sidecar = Path(_stem(path) + ".json")
     if not sidecar.is_file():
@@ -255,4 +255,4 @@ def _stated_unit(path: Path) -> tuple[float, str] | None:
         raise ReadError(f"{sidecar} cannot be read as JSON ({error}): mend or remove it") from error
     given = content.get("Units") if isinstance(content, dict) else None
     factor = parse_unit(given) if isinstance(given, str) else None
-    return (factor, f"Units in {sidecar.name} ({given})") if factor is not None else None
+    return AdcUnit(factor, f"Units in {sidecar.name} ({given})") if factor is not None else None

@@ -12,7 +12,7 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
 from tumortwin.imaging.nifti import read_dose_map, read_image, read_labels, read_mask
-from tumortwin.imaging.reading.diffusion import in_mm2_per_s
+from tumortwin.imaging.reading.diffusion import AdcUnit, in_mm2_per_s
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, AcquiredMask, SeriesInfo, Study
 from tumortwin.imaging.volume import Dose, Mask, TotalDose, Volume
@@ -30,11 +30,14 @@ class Session:
         Frame of reference: these formats name none.
     date : datetime or None
         When; None for planning objects.
+    aligned : bool or None
+        Whether its images were brought to one space: True if the files declare it, None if their voxels tell it.
     """
 
     name: str
     frame: str
     date: datetime | None
+    aligned: bool | None = None
 
 
 @dataclass(eq=False)
@@ -76,20 +79,27 @@ class ImageFiles:
         return found
 
     def add_image(
-        self, path: Path, sequence: MRSequence, session: Session, why: str, adc_unit: tuple[float, str] | None = None
+        self, path: Path, sequence: MRSequence, session: Session, why: str, adc_unit: AdcUnit | None = None
     ) -> AcquiredImage:
-        """Read an image; an ADC map is brought to mm^2/s by its stated unit, else by the one that fits."""
+        """Read an image; an ADC map is brought to mm^2/s by its stated unit, else by the one that fits.
+
+        A map without a possible unit is kept as it is: the visit loses its cell density, and no more.
+        """
         assert session.date is not None
         self.digest(path)
         found: list[Finding] = []
         unit = {MRSequence.CT: "HU", MRSequence.ADC: "1"}.get(sequence, "a.u.")
         volume = read_image(path, unit=unit, frame=session.frame, findings=found)
         if sequence is MRSequence.ADC:
-            volume, said = in_mm2_per_s(volume, adc_unit, self.name(path))
+            try:
+                volume, said = in_mm2_per_s(volume, adc_unit, self.name(path))
+            except ReadError as error:
+                why_not = str(error).removeprefix(f"{self.name(path)}: ")
+                said = [Finding(why_not, self.name(path), "no cell density at this visit", Severity.LEFT_OUT)]
             found += said
         self._note(path, found)
         volume = replace(volume, name=self.name(path), source=(self.name(path),))
-        image = AcquiredImage(volume, sequence, session.date, self.name(path), session.name)
+        image = AcquiredImage(volume, sequence, session.date, self.name(path), session.name, aligned=session.aligned)
         self.images.append(image)
         self._line(path, sequence, session, volume, why)
         return image

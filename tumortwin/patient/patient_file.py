@@ -13,6 +13,7 @@ from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme, scheme_named
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
+from tumortwin.imaging.reading.diffusion import AdcUnit, your_unit
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, Study
 from tumortwin.imaging.volume import FractionDose, TotalDose
@@ -27,7 +28,7 @@ from tumortwin.therapy.schedule import BID_INTERVAL
 MANUAL = "docs/formats.md"
 IMAGE_DIR = "{$image_dir}"
 """Stands in paths for the folder of the images."""
-ADC_UNIT = (1e-6, "the patient file's format")
+ADC_UNIT = AdcUnit(1e-6, "the patient file's format (10^-6 mm^2/s)")
 """ADC values behind the key `adc` are in 1e-6 mm^2/s."""
 WHOLE_PATIENT = (("T1_post", MRSequence.T1GD), ("T1_pre", MRSequence.T1), ("T2_flair", MRSequence.FLAIR))
 UNNAMED_DRUG = "chemotherapy (drug not named)"
@@ -79,9 +80,9 @@ class _Reader:
         self.top, self.path, self.files, self.labels = top, path, files, labels
         stated = top.text("image_dir")
         self.image_dir = image_dir or (path.parent / stated if stated else path.parent)
-        self.given_unit = (adc_unit, "your adc_unit") if adc_unit is not None else None
-        unit = top.number("adc_unit", 1e-9, 1)
-        self.stated_unit = (unit, f"adc_unit in {path.name}") if unit is not None else None
+        self.given_unit = your_unit(adc_unit)
+        unit = top.number("adc_unit", 1e-15, 1)
+        self.stated_unit = AdcUnit(unit, f"adc_unit in {path.name}", given=True) if unit is not None else None
         self.patient = (top.text("patient") or top.refuse("patient", None, "give the patient's ID")).strip()
         self.frame = f"patient file {self.patient}"
         self.roles: dict[str, str] = {}
@@ -96,7 +97,12 @@ class _Reader:
         entries.sort(key=lambda entry: entry[0])
         aligned = self.top.flag("aligned") is not False
         sessions = [
-            Session(f"{self.path.name}, {e.where}", self.frame if aligned else f"{self.frame}, {e.where}", time)
+            Session(
+                f"{self.path.name}, {e.where}",
+                self.frame if aligned else f"{self.frame}, {e.where}",
+                time,
+                True if aligned else None,
+            )
             for time, e in entries
         ]
         self._whole_patient(sessions[0])
@@ -130,9 +136,13 @@ class _Reader:
         return time if self.zone is None else time.astimezone(self.zone).replace(tzinfo=None)
 
     def _file(self, owner: JsonObject, key: str, given: str) -> Path:
-        path = Path(given.replace(IMAGE_DIR, str(self.image_dir)))
-        path = path if path.is_absolute() else self.image_dir / path
-        if not path.is_file():
+        # the folder stands for itself: joined to it once more, a relative one would be looked for within itself
+        path = Path(given.replace(IMAGE_DIR, str(self.image_dir))) if IMAGE_DIR in given else self.image_dir / given
+        try:
+            there = path.is_file()
+        except (OSError, ValueError):  # a name that is too long, or no name at all
+            there = False
+        if not there:
             owner.refuse(
                 key, given, f"there is no file {path}; correct the path, or say where the images are (image_dir)"
             )
@@ -231,7 +241,7 @@ class _Reader:
         return [adc]
 
     def _image(
-        self, path: Path, sequence: MRSequence, session: Session, role: str, unit: tuple[float, str] | None
+        self, path: Path, sequence: MRSequence, session: Session, role: str, unit: AdcUnit | None
     ) -> AcquiredImage | None:
         if other := self._again(path, role):
             self.files.leave_out(path, session, f"{role} is the same image as {other}: no new observation")

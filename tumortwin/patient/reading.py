@@ -169,7 +169,7 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     visits, used = [], []
     for group in _sessions(study.images):
         kept = _one_frame(group, findings)
-        visits.append(Visit(group[0].date, _one_of_each(kept, findings)))
+        visits.append(Visit(group[0].date, _one_of_each(kept, findings), aligned=kept[0].aligned))
         used.append(kept)
     drawn, structures = _split_structures(study.structures, study.doses)
     drawn = [*study.segmentations, *drawn]

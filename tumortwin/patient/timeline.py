@@ -31,12 +31,17 @@ class Visit:
         Segmentations drawn on this visit, by name as given ("enhancing", "whole tumor", ROI names).
     label : str
         For people ("planning"), may be empty.
+    aligned : bool or None
+        Whether all images of a frame of reference were brought to one space before, so that none is moved against the
+        others. False: they are as scanned, and the head may have moved between any. None: those on the same voxels were
+        brought there.
     """
 
     date: datetime
     images: Mapping[MRSequence, Volume]
     masks: Mapping[str, Mask] = field(default_factory=dict)
     label: str = ""
+    aligned: bool | None = None
 
     def __post_init__(self) -> None:
         require_date(self.date, "a visit's date")

@@ -140,7 +140,7 @@ def usable(visit: Visit, findings: list[Finding]) -> Visit:
 def in_one_place(visit: Visit, findings: list[Finding]) -> tuple[Visit, dict[str | None, NDArray[np.float64]]]:
     """A visit without the motions between its series, and the way from its pose to each frame of its files."""
     step("its series")
-    aligned = one_frame(visit.images, where_of(visit))
+    aligned = one_frame(visit.images, where_of(visit), aligned=visit.aligned)
     findings += aligned.findings
     masks = {name: aligned.moved(mask, visit.images) for name, mask in visit.masks.items()}
     key = first_of(POSE_ORDER, visit.images)
