@@ -136,7 +136,7 @@ def test_what_cannot_be_compared_is_refused(fit: Calibration) -> None:
         optimize_dose(replace(fit, start=30.0))
     with pytest.raises(InputError, match="no radiotherapy"):
         optimize_dose(replace(fit, twin=replace(fit.twin, irradiations=())))
-    with pytest.raises(InputError, match="at least 3 samples"):
+    with pytest.raises(InputError, match="samples is a whole number from 3"):
         optimize_dose(fit, samples=2)
 
 

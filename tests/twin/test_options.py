@@ -15,7 +15,9 @@ from tumortwin.twin import BuildOptions, build_twin
 def patient_of(edge_mm: float) -> Patient:
     """Ten voxels of an edge in each direction."""
     grid = Grid.regular((10, 10, 10), edge_mm)
-    return Patient("P", (Visit(datetime(2024, 1, 1), {MRSequence.T1: Volume(np.arange(1000.0).reshape(grid.shape), grid)}),))
+    return Patient(
+        "P", (Visit(datetime(2024, 1, 1), {MRSequence.T1: Volume(np.arange(1000.0).reshape(grid.shape), grid)}),)
+    )
 
 
 @pytest.mark.parametrize(

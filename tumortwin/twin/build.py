@@ -100,12 +100,14 @@ def build_twin(
     """
     require(patient, Patient, "build_twin takes a Patient, which read_patient makes of a folder")
     options = chosen(options, BuildOptions(spacing, reference, organ, transforms, deformable, cellularity, strict))
-    spacing, transforms, deformable = options.spacing, options.transforms, options.deformable
+    spacing, reference, organ, transforms = options.spacing, options.reference, options.organ, options.transforms
+    deformable, cellularity, strict = options.deformable, Cellularity(options.cellularity), options.strict
     findings = list(patient.findings)
     patient = replace(patient, visits=tuple(usable(visit, findings) for visit in patient.visits))
-    asked = _visit(patient, options.reference)
-    organ = _organ_instead(patient, findings) if options.organ is None else options.organ
     _check_spacing(patient, spacing)
+    asked = _visit(patient, reference)
+    if organ is None:
+        organ = _organ_instead(patient, findings)
     if organ is not None:
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
@@ -127,7 +129,7 @@ def build_twin(
         )
     domain, looks = survey.domain, survey.looks
     findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
-    observations = observe(looks, domain, patient, Cellularity(options.cellularity), findings)
+    observations = observe(looks, domain, patient, cellularity, findings)
     _warn_outside(domain, looks, observations, findings)
     placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
@@ -147,7 +149,7 @@ def build_twin(
         identity_removed=patient.identity_removed,
     )
     twin = place_therapy(twin, patient.treatments, placed, findings)
-    if options.strict:
+    if strict:
         refuse_findings(findings)
     return replace(twin, findings=tuple(findings))
 
