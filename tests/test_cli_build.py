@@ -89,6 +89,12 @@ def test_what_cannot_be_is_one_line(patient, tmp_path, capsys, more, said):
     assert not (tmp_path / "out").exists()
 
 
+def test_deidentification_is_not_passed_over(patient, tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text("[run]\ndeidentify = true\n")
+    assert main(["build", str(patient), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "mine.toml")]) == 2
+    assert "build does not de-identify" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["pose.tfm", "x=pose.tfm", "1="])
 def test_a_transform_names_its_visit(patient, tmp_path, capsys, text):
     with pytest.raises(SystemExit):

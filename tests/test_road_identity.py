@@ -55,12 +55,13 @@ def leaks(folder, *left_out):
     }
 
 
-def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
+def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path, recwarn):
     log, lines = Log(tmp_path / "log.jsonl", purpose="a study"), []
     result = run(somebody, tmp_path / "out", RunOptions(dicom=True), log=log, announce=lines.append)
     assert {p.suffix for p in result.files} >= {".pdf", ".html", ".json", ".png", ".dcm"}
     assert any(p.name.startswith("board") and p.suffix == ".dcm" for p in result.files)
     assert leaks(tmp_path / "out", "stages") == set()
+    lines += [*result.left_out, *(str(warning.message) for warning in recwarn)]
     assert not [line for line in lines if any(secret in line for secret in SECRETS)]
     # a stage is a saved twin: as read, unless it was read de-identified
     assert ("twin.npz", "MRN-40718833") in leaks(tmp_path / "out")

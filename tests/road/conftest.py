@@ -45,7 +45,13 @@ def write_breast(folder: Path, radii: tuple[float, ...]) -> Path:
                 "roi_enhance": save(f"roi{k}.nii.gz", tumor.astype(np.uint8)),
             }
         )
-    content = {"patient": UNUSUAL, "breastmask": save("breast.nii.gz", organ.astype(np.uint8)), "visits": visits}
+    content = {
+        "patient": UNUSUAL,
+        "breastmask": save("breast.nii.gz", organ.astype(np.uint8)),
+        "visits": visits,
+        # before the first scan: there is nothing to compare schedules from
+        "radiotherapy": [{"time": "2023-12-11T11:00:00", "dose": 2.0, "units": "Gy"}],
+    }
     file = folder / "patient.json"
     file.write_text(json.dumps(content))
     return file

@@ -53,6 +53,12 @@ def test_without_a_held_out_scan_the_forecast_goes_beyond_the_last(finished):
     assert all((out / name).stat().st_size > 1000 for name in ("board.pdf", "board.html", "quality.pdf", "twin.json"))
 
 
+def test_radiotherapy_before_the_first_scan_leaves_out_the_plan_and_nothing_else(finished):
+    _, said = finished
+    assert "left out: plan options: " in said.stdout
+    assert "calibrate on a scan before radiotherapy to compare schedules" in said.stdout
+
+
 def test_the_patient_is_named_nowhere(finished, unusual):
     out, said = finished
     pages = [path for path in out.rglob("*") if path.suffix in (".json", ".html", ".csv")]

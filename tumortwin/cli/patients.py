@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, progress: TqdmProgress) -> None:
 def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     """Go as far as the twin."""
     from tumortwin.board import QualityReport
-    from tumortwin.errors import OutputExistsError
+    from tumortwin.errors import InputError, OutputExistsError
     from tumortwin.imaging.deidentification.messages import MessageFilter
     from tumortwin.imaging.findings import finding_lines, grouped
     from tumortwin.patient import read_patient
@@ -54,6 +54,8 @@ def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.twin import build_twin
 
     chosen = _run_options(options)
+    if chosen.deidentify:
+        raise InputError("build does not de-identify: make a copy with `tumortwin deidentify`, and build that")
     print(NOTICE)
     announce = _announcer(progress)
     check_out(options.out, options.folder)

@@ -53,7 +53,7 @@ LEAST_GY = 0.5
 @one_blas_thread()
 def optimize_dose(
     fit: Calibration,
-    constraints: ConstraintSet | str = PlanOptions.constraints,
+    constraints: ConstraintSet | str | None = None,
     *,
     options: PlanOptions | None = None,
     horizon_days: float = PlanOptions.horizon_days,
@@ -77,8 +77,8 @@ def optimize_dose(
     ----------
     fit : Calibration
         The calibrated twin; its first scan used is before radiotherapy.
-    constraints : ConstraintSet or str
-        Limits of organs at risk: a set, or the name of one of ours ("QUANTEC", "Burman").
+    constraints : ConstraintSet or str, optional
+        Limits of organs at risk: a set, or the name of one of ours ("Burman"); QUANTEC if not given.
     options : PlanOptions, optional
         All options as one value, in place of `constraints`, `horizon_days`, `samples` and `escalate`.
     horizon_days : float
@@ -109,6 +109,7 @@ def optimize_dose(
     """
     require(fit, Calibration, "optimize_dose takes a Calibration, which calibrate makes of a Twin")
     require_rng(rng)
+    constraints = PlanOptions.constraints if constraints is None else constraints
     options = chosen(options, PlanOptions(constraints, horizon_days, samples, escalate))
     horizon_days, samples, escalate = options.horizon_days, options.samples, options.escalate
     twin, limits = fit.twin, options.limits

@@ -108,12 +108,14 @@ def build_twin(
     """
     require(patient, Patient, "build_twin takes a Patient, which read_patient makes of a folder")
     options = chosen(options, BuildOptions(spacing, reference, organ, transforms, deformable, cellularity, strict))
-    spacing, transforms, deformable = options.spacing, options.transforms, options.deformable
+    spacing, reference, organ, transforms = options.spacing, options.reference, options.organ, options.transforms
+    deformable, cellularity, strict = options.deformable, Cellularity(options.cellularity), options.strict
     findings = list(patient.findings)
     patient = replace(patient, visits=tuple(usable(visit, findings) for visit in patient.visits))
-    asked = _visit(patient, options.reference)
-    organ = _organ_instead(patient, findings) if options.organ is None else options.organ
     _check_spacing(patient, spacing)
+    asked = _visit(patient, reference)
+    if organ is None:
+        organ = _organ_instead(patient, findings)
     if organ is not None:
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
