@@ -249,7 +249,7 @@ def _build_options(command: argparse.ArgumentParser) -> None:
         "--spacing", type=float, default=2.0, metavar="MM", help="voxel edge of the twin's grid (default: 2)"
     )
     command.add_argument("--organ", metavar="NAME", help="the mask in which the tumor grows, if that is no brain")
-    command.add_argument("--profile", action="store_true", help="say at the end which stage took how much of the time")
+    command.add_argument("--profile", action="store_true", help="say at the end how long each stage took")
 
 
 def _add_peer(parser: argparse.ArgumentParser) -> None:
@@ -343,6 +343,7 @@ def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.board import QualityReport
     from tumortwin.errors import OutputExistsError
     from tumortwin.patient import read_patient
+    from tumortwin.profiling import stage
     from tumortwin.twin import build_twin
 
     print(NOTICE)
@@ -352,30 +353,33 @@ def _build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     if there and not options.force:
         raise OutputExistsError(f"{there[0]} is there already: name another --out, or replace it with --force")
     with _profiled(options):
-        patient = read_patient(
-            options.folder,
-            strict=options.strict,
-            labels=options.labels,
-            sequences=dict(options.sequences),
-            adc_unit=options.adc_unit,
-            progress=progress,
-        )
+        with stage("read the patient"):
+            patient = read_patient(
+                options.folder,
+                strict=options.strict,
+                labels=options.labels,
+                sequences=dict(options.sequences),
+                adc_unit=options.adc_unit,
+                progress=progress,
+            )
         announce(f"read {len(patient.visits)} visit(s), {len(patient.findings)} finding(s)")
-        twin = build_twin(
-            patient,
-            spacing=options.spacing,
-            reference=options.reference,
-            threads=options.threads,
-            transforms=dict(options.transforms),
-            deformable=options.deformable,
-            organ=options.organ,
-            cellularity=options.cellularity,
-            strict=options.strict,
-            progress=progress,
-        )
+        with stage("build the twin"):
+            twin = build_twin(
+                patient,
+                spacing=options.spacing,
+                reference=options.reference,
+                threads=options.threads,
+                transforms=dict(options.transforms),
+                deformable=options.deformable,
+                organ=options.organ,
+                cellularity=options.cellularity,
+                strict=options.strict,
+                progress=progress,
+            )
         announce(f"built the twin: {len(twin.observations)} visit(s), {len(twin.findings)} finding(s)")
-        twin.save(files[0], overwrite=True)
-        QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=options.identity)
+        with stage("write the results"):
+            twin.save(files[0], overwrite=True)
+            QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=options.identity)
         announce(f"wrote {files[0]} and {files[1]}")
     for finding in twin.findings:
         print(f"  {finding}")
@@ -394,13 +398,13 @@ def _announcer(progress: TqdmProgress) -> Callable[[str], None]:
 
 @contextmanager
 def _profiled(options: argparse.Namespace) -> Iterator[None]:
-    """With --profile, prints what the block spent its time on."""
-    from tumortwin.profiling import STAGES, StageProfile
+    """With --profile, print how long the stages in the block took."""
+    from tumortwin.profiling import StageProfile
 
     if not options.profile:
         yield
         return
-    profile = StageProfile(STAGES)
+    profile = StageProfile()
     with profile.watching():
         yield
     print(profile)

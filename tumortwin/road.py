@@ -25,6 +25,7 @@ from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
 from tumortwin.patient import Patient, read_patient
 from tumortwin.planning import PlanFront, optimize_dose
+from tumortwin.profiling import stage
 from tumortwin.progress import Progress, silent
 from tumortwin.provenance import Log, hashes_of
 from tumortwin.twin import Twin, build_twin
@@ -341,7 +342,8 @@ def _report(
 def _stage(name: str, work: Callable[[], T]) -> T:
     """Run one stage; an error of ours is passed on with the stage's name, any other is a bug and stays as it is."""
     try:
-        return work()
+        with stage(name):
+            return work()
     except (OutputExistsError, StageError):
         raise
     except TumorTwinError as error:
