@@ -220,7 +220,7 @@ def _add_config(command: argparse.ArgumentParser) -> None:
         type=int,
         metavar="T",
     )
-    command.add_argument("--profile", action="store_true", help="say at the end which stage took how much of the time")
+    command.add_argument("--profile", action="store_true", help="say at the end how long each stage took")
 
 
 def _add_build_options(command: argparse.ArgumentParser) -> None:

@@ -50,6 +50,7 @@ def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     from tumortwin.imaging.deidentification.messages import MessageFilter
     from tumortwin.imaging.findings import finding_lines, grouped
     from tumortwin.patient import read_patient
+    from tumortwin.profiling import stage
     from tumortwin.road.results import check_out
     from tumortwin.twin import build_twin
 
@@ -66,23 +67,26 @@ def build(options: argparse.Namespace, progress: TqdmProgress) -> None:
     messages = MessageFilter(options.folder, (options.out,))
     messages.active = chosen.identity != "source"
     with _profiled(options), messages.on_errors():
-        patient = read_patient(
-            options.folder,
-            strict=chosen.build.strict,
-            labels=chosen.labels,
-            sequences=chosen.sequences,
-            adc_unit=chosen.adc_unit,
-            progress=progress,
-        )
+        with stage("read the patient"):
+            patient = read_patient(
+                options.folder,
+                strict=chosen.build.strict,
+                labels=chosen.labels,
+                sequences=chosen.sequences,
+                adc_unit=chosen.adc_unit,
+                progress=progress,
+            )
         start = patient.visits[0].date if patient.visits else None
         messages.knows(patient.id, start, identity_removed=patient.identity_removed)
         announce(f"read {len(patient.visits)} visit(s), {len(grouped(patient.findings))} finding(s)")
-        twin = build_twin(
-            patient, options=chosen.build, threads=chosen.threads or os.cpu_count() or 1, progress=progress
-        )
+        with stage("build the twin"):
+            twin = build_twin(
+                patient, options=chosen.build, threads=chosen.threads or os.cpu_count() or 1, progress=progress
+            )
         announce(f"built the twin: {len(twin.observations)} visit(s), {len(grouped(twin.findings))} finding(s)")
-        twin.save(files[0], overwrite=True)
-        QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=chosen.identity)
+        with stage("write the results"):
+            twin.save(files[0], overwrite=True)
+            QualityReport.from_twin(twin, patient=patient).save(files[1], overwrite=True, identity=chosen.identity)
         announce(f"wrote {files[0]} and {files[1]}")
         for line in finding_lines(twin.findings):
             print(f"  {messages.clean(line)}")
@@ -148,13 +152,13 @@ def _announcer(progress: TqdmProgress) -> Callable[[str], None]:
 
 @contextmanager
 def _profiled(options: argparse.Namespace) -> Iterator[None]:
-    """With --profile, prints what the block spent its time on."""
-    from tumortwin.profiling import STAGES, StageProfile
+    """With --profile, print how long the stages in the block took."""
+    from tumortwin.profiling import StageProfile
 
     if not options.profile:
         yield
         return
-    profile = StageProfile(STAGES)
+    profile = StageProfile()
     with profile.watching():
         yield
     print(profile)

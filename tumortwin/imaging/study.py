@@ -111,6 +111,8 @@ class AcquiredMask:
         The image series it was drawn on.
     kind : str
         Segmented property type (SEG) or RT ROI interpreted type (RTSTRUCT), as given.
+    algorithm : str
+        How it was drawn: "MANUAL", "SEMIAUTOMATIC" or "AUTOMATIC"; empty if the file does not say.
     """
 
     mask: Mask
@@ -118,6 +120,7 @@ class AcquiredMask:
     series_uid: str
     referenced_series: str | None
     kind: str = ""
+    algorithm: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -295,17 +295,23 @@ def _with_masks(
     ]
 
 
+_BY_HAND = ("AUTOMATIC", "", "SEMIAUTOMATIC", "MANUAL")
+"""How a mask was drawn, from what a program did alone to what a person did; files that do not say it lie between."""
+
+
 def _named(masks: Iterable[AcquiredMask], where: str, findings: list[Finding]) -> dict[str, Mask]:
-    """Masks by name; of those with one name the latest."""
-    named: dict[str, Mask] = {}
+    """Masks by name; of those with one name the one drawn most by hand, and of these the latest."""
+    named: dict[str, list[AcquiredMask]] = defaultdict(list)
     for mask in sorted(masks, key=lambda m: m.date or datetime.min):
-        name = mask.mask.name or mask.kind or "unnamed"
-        if name in named:
-            findings.append(
-                Finding(f"more than one mask is called {name!r}", where, "the latest is used", Severity.ASSUMED)
-            )
-        named[name] = mask.mask
-    return named
+        named[mask.mask.name or mask.kind or "unnamed"].append(mask)
+    for name, alike in named.items():
+        alike.sort(key=lambda m: _BY_HAND.index(m.algorithm) if m.algorithm in _BY_HAND else 1)
+        if len(alike) > 1:
+            used, *left = [m.algorithm.lower() or "not stated how" for m in reversed(alike)]
+            unlike = set(left) != {used}
+            done = f"used: {used}; left out: {', '.join(left)}" if unlike else "the latest is used"
+            findings.append(Finding(f"{len(alike)} masks are called {name!r}", where, done, Severity.ASSUMED))
+    return {name: alike[-1].mask for name, alike in named.items()}
 
 
 def _split_structures(

@@ -16,6 +16,7 @@ from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.imaging.identity.words import clean_text
 from tumortwin.options import plain_rows
 from tumortwin.outputs import new_file
+from tumortwin.profiling import stage
 from tumortwin.provenance import combined
 from tumortwin.road.options import RunOptions
 
@@ -33,7 +34,8 @@ class StageError(TumorTwinError):
 def named_stage(name: str, work: Callable[[], T]) -> T:
     """Run one stage; an error of ours is passed on with the stage's name, any other is a bug and stays as it is."""
     try:
-        return work()
+        with stage(name):
+            return work()
     except (OutputExistsError, StageError):
         raise
     except TumorTwinError as error:

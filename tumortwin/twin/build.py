@@ -132,11 +132,11 @@ def build_twin(
             else survey_organ(patient, home, mask, spacing, poses, findings=findings)
         )
         with part("", GRID_STEPS):
-            return _on_one_grid(patient, survey, Cellularity(options.cellularity), findings)
+            return _on_one_grid(patient, survey, cellularity, findings)
 
     planned = head_steps(others, deformable=deformable) if mask is None else organ_steps(others)
     twin = watched(work, progress, "geometry", planned + GRID_STEPS)
-    if options.strict:
+    if strict:
         refuse_findings(findings)
     return replace(twin, findings=tuple(findings))
 

@@ -1,5 +1,7 @@
 """SEG on the grid of the image it was drawn on."""
 
+from itertools import permutations
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -13,6 +15,7 @@ from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.objects.segmentations import onto
 from tumortwin.imaging.volume import Grid, Mask
+from tumortwin.patient import read_patient
 
 
 @pytest.fixture
@@ -29,12 +32,19 @@ def image(tmp_path, make_series, oblique):
     return make_series(tmp_path / "t1", np.ones(oblique.shape, np.uint16), oblique)
 
 
-def write_seg(image, regions, path, kind="BINARY"):
+def write_seg(image, regions, path, kind="BINARY", algorithms=None):
     described = [
         hd.seg.SegmentDescription(
-            n, label, codes.SCT.Tissue, codes.SCT.Neoplasm, hd.seg.SegmentAlgorithmTypeValues.MANUAL
+            n,
+            label,
+            codes.SCT.Tissue,
+            codes.SCT.Neoplasm,
+            algorithm,
+            None
+            if algorithm == "MANUAL"
+            else hd.AlgorithmIdentificationSequence("test", codes.DCM.ArtificialIntelligence, "1"),
         )
-        for n, label in enumerate(regions, 1)
+        for n, (label, algorithm) in enumerate(zip(regions, algorithms or ["MANUAL"] * len(regions), strict=True), 1)
     ]
     stack = np.stack(list(regions.values()), axis=-1)
     pixels = np.argmax(np.concatenate([np.zeros_like(stack[..., :1]), stack], -1), -1).astype(np.uint8)
@@ -334,3 +344,22 @@ def test_more_bytes_than_pixels_do_no_harm(tmp_path, image, oblique):
     write_seg(image, {"tumor": region}, tmp_path / "seg.dcm")
     rewritten(tmp_path / "seg.dcm", lambda data: setattr(data, "PixelData", data.PixelData + bytes(40)))
     np.testing.assert_array_equal(regions_of(read_folder(tmp_path))["tumor"], region)
+
+
+@pytest.mark.parametrize("order", list(permutations(["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"])))
+@pytest.mark.parametrize("files", [1, 3])
+def test_of_segments_with_one_label_the_one_drawn_most_by_hand_is_used(tmp_path, image, oblique, order, files):
+    regions = {name: frames_of(oblique, k) for k, name in enumerate(order, 2)}
+    if files == 1:
+        write_seg(image, regions, tmp_path / "seg.dcm", algorithms=order)
+        rewritten(
+            tmp_path / "seg.dcm", lambda data: [setattr(s, "SegmentLabel", "tumor") for s in data.SegmentSequence]
+        )
+    else:
+        for k, name in enumerate(order):
+            write_seg(image, {"tumor": regions[name]}, tmp_path / f"seg {k}.dcm", algorithms=[name])
+    (visit,) = (patient := read_patient(tmp_path)).visits
+    np.testing.assert_array_equal(visit.masks["tumor"].array, regions["MANUAL"])
+    assert [(f.what, f.action) for f in patient.findings if "tumor" in f.what] == [
+        ("3 masks are called 'tumor'", "used: manual; left out: semiautomatic, automatic")
+    ]

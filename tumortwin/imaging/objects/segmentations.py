@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Several
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,14 +17,22 @@ from tumortwin.imaging.resampling import index_map, resample
 from tumortwin.imaging.volume import Grid, Mask
 
 
+class Segment(NamedTuple):
+    """One segment of a SEG, named by its label."""
+
+    mask: Mask
+    kind: str
+    """Segmented property type."""
+    algorithm: str
+    """Segment algorithm type: "MANUAL", "SEMIAUTOMATIC" or "AUTOMATIC"."""
+
+
 def referenced_series(data: Dataset) -> tuple[str, ...]:
     """Series Instance UIDs that a SEG was drawn on."""
     return tuple(text((item,), "SeriesInstanceUID") for item in value((data,), "ReferencedSeriesSequence") or ())
 
 
-def read_segmentation(
-    instance: Instance, data: Dataset, grids: Several[Grid]
-) -> tuple[list[tuple[Mask, str]], list[Finding]]:
+def read_segmentation(instance: Instance, data: Dataset, grids: Several[Grid]) -> tuple[list[Segment], list[Finding]]:
     """The segments of a SEG: binary, fractional (cut at one half) or labelmap.
 
     Parameters
@@ -35,8 +44,8 @@ def read_segmentation(
 
     Returns
     -------
-    masks : list of (Mask, str)
-        Named by segment label, with the segmented property type. On ``grids[0]``, or the SEG's own grid without one.
+    segments : list of Segment
+        On ``grids[0]``, or the SEG's own grid without one.
     findings : list of Finding
         What was assumed.
 
@@ -51,7 +60,7 @@ def read_segmentation(
             f"{instance.name}: its frame of reference {frame} is not that of the image it refers to, {grids[0].frame}: "
             "draw it on the image itself"
         )
-    masks, findings = [], []
+    segments, findings = [], []
     if not grids:
         findings.append(
             Finding(
@@ -61,7 +70,8 @@ def read_segmentation(
                 Severity.ASSUMED,
             )
         )
-    for own, kind in _segments(instance, data, frame):
+    for segment in _segments(instance, data, frame):
+        own = segment.mask
         mask, exact = onto(own, grids[0]) if grids else (own, True)
         if not exact:
             findings.append(
@@ -74,12 +84,12 @@ def read_segmentation(
             )
         if not mask.array.any():
             findings.append(Finding(f"segment {own.name!r} is empty", instance.name, "kept"))
-        masks.append((mask, kind))
-    return masks, findings
+        segments.append(segment._replace(mask=mask))
+    return segments, findings
 
 
-def _segments(instance: Instance, data: Dataset, frame: str | None) -> Iterator[tuple[Mask, str]]:
-    """Segments of any kind on their own grid, with their segmented property types.
+def _segments(instance: Instance, data: Dataset, frame: str | None) -> Iterator[Segment]:
+    """Segments of any kind on their own grid.
 
     Raises
     ------
@@ -97,7 +107,8 @@ def _segments(instance: Instance, data: Dataset, frame: str | None) -> Iterator[
             grid = Grid(volume.spatial_shape, volume.affine, frame)
             inside = volume.array.reshape(volume.spatial_shape) >= 0.5
             mask = Mask(inside, grid, name=str(described.segment_label), source=(instance.uid,))
-            yield mask, str(described.segmented_property_type.meaning)
+            kind, algorithm = described.segmented_property_type.meaning, described.algorithm_type.value
+            yield Segment(mask, str(kind), str(algorithm))
     except DAMAGED as error:
         raise ReadError(
             f"{instance.name}: the segmentation cannot be read ({type(error).__name__}: {error}): export it again"

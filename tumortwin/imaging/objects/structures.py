@@ -30,6 +30,8 @@ class Roi:
         ROI name as given.
     kind : str
         RT ROI interpreted type (GTV, ORGAN, ...), may be empty.
+    algorithm : str
+        ROI generation algorithm ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"), may be empty.
     frame : str
         Frame of reference of its points.
     contours : tuple of Contour
@@ -41,6 +43,7 @@ class Roi:
     number: int
     name: str
     kind: str
+    algorithm: str
     frame: str
     contours: tuple[Contour, ...]
     points: NDArray[np.float64]
@@ -91,7 +94,8 @@ def read_rois(instance: Instance, data: Dataset) -> tuple[list[Roi], list[Findin
             )
         if contours or len(points):
             frame = text((item,), "ReferencedFrameOfReferenceUID") or only_frame
-            rois.append(Roi(int(key or 0), name, kinds.get(key, ""), frame, tuple(contours), points))
+            algorithm = text((item,), "ROIGenerationAlgorithm")
+            rois.append(Roi(int(key or 0), name, kinds.get(key, ""), algorithm, frame, tuple(contours), points))
         elif not dropped:
             leave_out(f"ROI {name!r} has no contours")
     for key in drawn.keys() - said:
