@@ -243,7 +243,7 @@ def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[M
                 round(max(i.volume.grid.spacing), 2),
                 round(i.volume.grid.voxel_volume, 2),
                 -i.volume.array.size,
-                -i.date.timestamp(),
+                datetime.max - i.date,
             ),
         )
         chosen[sequence] = best.volume
