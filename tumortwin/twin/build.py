@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,18 @@ def build_twin(
     Cancelled
         If `progress` cancels.
     """
+    for name, value, kinds, what in (
+        ("patient", patient, Patient, "a Patient, as read_patient gives it"),
+        ("spacing", spacing, Real, "a number of mm"),
+        ("reference", reference, Integral | None, "the index of a visit"),
+        ("organ", organ, str | Mask | None, "the name of a mask, or a Mask"),
+        ("transforms", transforms, Mapping | None, "a mapping from visits to matrices or files"),
+        ("threads", threads, Integral, "a number"),
+    ):
+        if not isinstance(value, kinds):
+            raise InputError(f"{name} is {what}, not {value!r:.80}")
+    if threads < 1:
+        raise InputError(f"threads is at least 1, not {threads}")
     if not 0.5 <= spacing <= 10:
         raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
     try:
