@@ -393,8 +393,10 @@ def test_clinical_json_lies_beside_a_patient_file(folder: Path) -> None:
     assert patient.clinical.weight_kg == 70
     assert len(patient.treatments) == 4
     (folder / "clinical.json").write_text(json.dumps({**clinical, "patient_id": "P-9"}))
-    with pytest.raises(ReadError, match="P-9"):
+    with pytest.raises(ReadError, match="patient_id is not that of the images") as refused:
         read_patient(folder)
+    said = [str(refused.value), *map(str, patient.findings), *(str(v.frame) for v in patient.visits[0].images.values())]
+    assert not any("P-7" in text or "P-9" in text for text in said)
 
 
 def test_visits_of_unlike_frames(folder: Path) -> None:

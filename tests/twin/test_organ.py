@@ -172,3 +172,15 @@ def test_maps_without_a_value_in_the_tumor_are_no_error(patient):
     built = build_twin(emptied, organ="breast", spacing=2.0)
     assert all(np.isnan(o.density).all() for o in built.observations)
     assert any("no visit has both an ADC map and enhancing tumor" in f.what for f in built.findings)
+
+
+def test_no_message_says_who_the_patient_is(patient, twin):
+    named = replace(patient, id="DOE^JANE")
+    texts = [str(f) for f in build_twin(replace(named, visits=patient.visits[:1]), spacing=3.0).findings]
+    nothing = replace(patient.visits[0], images={}, masks={})
+    for visits, organ in ((patient.visits, "liver"), ((), None), ((nothing,), None)):
+        with pytest.raises(InputError) as refused:
+            build_twin(replace(named, visits=visits), organ=organ)
+        texts.append(str(refused.value))
+    assert len(texts) > 4
+    assert not any("DOE" in text for text in texts)

@@ -19,6 +19,7 @@ from tumortwin.imaging.reading.diffusion import AdcUnit, parse_unit, your_unit
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.image_files import ImageFiles, Session
+from tumortwin.patient.json_object import YEARS
 
 OWN_SPACES = ("", "orig", "native", "individual", "scanner", "T1w", "T2w", "FLAIR")
 """Values of the entity `space` that leave an image where the session's scanner put it."""
@@ -167,13 +168,16 @@ def _date(subject: Path, label: str, sessions: Mapping[str, Mapping[str, str]]) 
     given += sorted(row.get("acq_time") or "" for row in _rows(folder / scans))
     wrong = ""
     for text in given:
-        if text in ("", "n/a"):
+        if text in (None, "", "n/a"):  # None: the row ends before the column
             continue
         try:
             # BIDS times are local; an offset would be the scanner's own
-            return datetime.fromisoformat(text).replace(tzinfo=None), ""
+            time = datetime.fromisoformat(text).replace(tzinfo=None)
         except ValueError:
-            wrong = f"acq_time {text!r} is no date"
+            time = datetime.min
+        if YEARS[0] <= time.year <= YEARS[1]:
+            return time, ""
+        wrong = f"acq_time {text!r} is no date from {YEARS[0]} to {YEARS[1]}"
     return None, wrong or "no acq_time in the sessions' or scans' table"
 
 

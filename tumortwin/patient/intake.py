@@ -58,6 +58,14 @@ def take_in(
 ) -> tuple[Study, ClinicalFile | None]:
     """Read what a path holds, whatever its kind; see :func:`~tumortwin.patient.reading.read_patient`."""
     check_adc_unit(adc_unit)
+    for name, value, kinds, what in (
+        ("path", path, str | os.PathLike, "the path of a folder or file"),
+        ("image_dir", image_dir, str | os.PathLike | None, "the path of a folder"),
+        ("sequences", sequences, Mapping | None, "a mapping from patterns to MRSequence"),
+        ("labels", labels, str | Mapping | None, "the name of a scheme, or a table"),
+    ):
+        if not isinstance(value, kinds):
+            raise InputError(f"{name} is {what}, not {value!r}")
     place = Path(path)
     named = scheme_named(labels) if isinstance(labels, str) and not isinstance(labels, LabelScheme) else labels
     file = place / PATIENT_NAME if place.is_dir() and (place / PATIENT_NAME).is_file() else place

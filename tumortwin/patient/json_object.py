@@ -11,6 +11,8 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 
 MAX_BYTES = 10_000_000
+YEARS = (1800, 2200)
+"""Of dates; those that BIDS shifts to hide identities lie before 1925."""
 
 
 def read_json(path: Path, findings: list[Finding], manual: str) -> JsonObject:
@@ -117,11 +119,7 @@ class JsonObject:
 
     def time_of_any_zone(self, name: str) -> datetime:
         """A time that may say its offset from UTC."""
-        value = self.text(name)
-        try:
-            return datetime.fromisoformat(value or "")
-        except ValueError:
-            self.refuse(name, value, "give an ISO 8601 date or time, as 2024-02-05T08:00:00")
+        return self._parsed(name, self.text(name) or "", "give an ISO 8601 date or time, as 2024-02-05T08:00:00")
 
     def time(self, name: str) -> datetime:
         """A date or local time."""
@@ -138,12 +136,18 @@ class JsonObject:
         remedy = "give an ISO 8601 date or local time without offset, as 2024-02-05T08:00:00"
         if not isinstance(value, str):
             self.refuse(name, value, remedy)
+        time = self._parsed(name, value, remedy)
+        if time.tzinfo is not None:
+            self.refuse(name, value, remedy)
+        return time
+
+    def _parsed(self, name: str, value: str, remedy: str) -> datetime:
         try:
             time = datetime.fromisoformat(value)
         except ValueError:
-            self.refuse(name, value, remedy)
-        if time.tzinfo is not None:
-            self.refuse(name, value, remedy)
+            self.refuse(name, value or None, remedy)
+        if not YEARS[0] <= time.year <= YEARS[1]:
+            self.refuse(name, value, f"give a date from {YEARS[0]} to {YEARS[1]}")
         return time
 
     def texts(self, name: str) -> dict[str, str]:

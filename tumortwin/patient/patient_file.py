@@ -61,7 +61,6 @@ def read_patient_file(
         file, field and value.
     """
     files = ImageFiles(path.parent)
-    files.digest(path)
     return _Reader(read_json(path, files.findings, MANUAL), path, files, image_dir, adc_unit, labels).read()
 
 
@@ -84,7 +83,8 @@ class _Reader:
         unit = top.number("adc_unit", 1e-15, 1)
         self.stated_unit = AdcUnit(unit, f"adc_unit in {path.name}", given=True) if unit is not None else None
         self.patient = (top.text("patient") or top.refuse("patient", None, "give the patient's ID")).strip()
-        self.frame = f"patient file {self.patient}"
+        # unlike for every file, and says nothing of the patient
+        self.frame = f"patient file {files.digest(path)[:12]}"
         self.roles: dict[str, str] = {}
         self.zone: tzinfo | None = None
         self.timed = False

@@ -162,8 +162,8 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     identity = study.patients[0]
     if clinical.patient_id is not None and clinical.patient_id != identity:
         raise ReadError(
-            f"{study.folder}/{CLINICAL_NAME} is of patient {clinical.patient_id!r}, the images are of "
-            f"{identity!r}: correct its patient_id, or leave it out"
+            f"{study.folder}/{CLINICAL_NAME}: patient_id is not that of the images: correct it, or leave it out if the "
+            "file is this patient's all the same"
         )
     findings = [*study.findings, *clinical.findings]
     visits, used = [], []
@@ -249,7 +249,7 @@ def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[M
                 round(max(i.volume.grid.spacing), 2),
                 round(i.volume.grid.voxel_volume, 2),
                 -i.volume.array.size,
-                -i.date.timestamp(),
+                datetime.max - i.date,
             ),
         )
         chosen[sequence] = best.volume

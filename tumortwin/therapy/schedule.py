@@ -15,6 +15,10 @@ BID_INTERVAL = timedelta(hours=6)
 """Least interval between two fractions of a day (Joiner & van der Kogel 2009, chapter 9)."""
 
 
+LAST_YEAR = 9000
+"""Of what can be put on the calendar."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Fractions with their doses and times.
@@ -141,6 +145,10 @@ def weekday_times(
     while len(times) < fractions:
         if day.weekday() < 5 and day.date() not in closed:
             times += [day + k * interval for k in range(min(per_day, fractions - len(times)))]
+        if day.year >= LAST_YEAR:
+            raise InputError(
+                f"{fractions} fractions from {start:%Y-%m-%d} run past the year {LAST_YEAR}: correct the date"
+            )
         day += timedelta(days=1)
     return tuple(times)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumortwin.arguments import require
 from tumortwin.errors import InputError
 from tumortwin.geometry import Cellularity, Domain, average, resolution_findings
-from tumortwin.imaging.findings import Finding, Severity, refuse_findings
+from tumortwin.imaging.findings import Finding, Severity, grouped, refuse_findings
 from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.options import chosen
@@ -145,7 +145,7 @@ def _on_one_grid(patient: Patient, survey: Survey, cellularity: Cellularity, fin
     """All that the visits and the plan say, on the domain's grid."""
     domain, looks = survey.domain, survey.looks
     step("tumor and cell density on the grid")
-    findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
+    findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], "the twin's grid")
     observations = observe(looks, domain, patient, cellularity, findings)
     _warn_outside(domain, looks, observations, findings)
     step("structures and dose on the grid")
@@ -174,7 +174,7 @@ def _visit(patient: Patient, asked: int | None) -> int | None:
     """An index from 0, or None."""
     count = len(patient.visits)
     if not count:
-        raise InputError(f"patient {patient.id} has no visit: nothing can be built")
+        raise InputError("the patient has no visit: nothing can be built")
     if asked is not None and not -count <= asked < count:
         raise InputError(f"there is no visit {asked}: the patient has {count}")
     return None if asked is None else asked % count
@@ -212,7 +212,7 @@ def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
     findings.append(
         Finding(
             f"a mask is called {name!r}, and no organ was named",
-            f"patient {patient.id}",
+            "the patient's masks",
             f"the tumor is taken to grow in it, as with organ={name!r}",
             Severity.ASSUMED,
         )
@@ -225,9 +225,9 @@ def _reference(patient: Patient, findings: list[Finding]) -> int:
     able = [i for i, v in enumerate(visits) if first_of(TISSUE_ORDER, v.images) is not None]
     if not able:
         held = sorted({str(s) for v in visits for s in v.images}) or ["no image that can be used"]
-        lost = "".join(f"\n  {f}" for f in findings if f.severity is Severity.LEFT_OUT)
+        lost = "".join(f"\n  {f}" for f in grouped(findings) if f.severity is Severity.LEFT_OUT)
         raise InputError(
-            f"patient {patient.id}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
+            "brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
             f"the visits have {', '.join(held)}; or outline the organ, and name it with organ={lost}"
         )
     frames = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())

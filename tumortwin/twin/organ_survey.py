@@ -68,8 +68,7 @@ def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tupl
     if not outlines:
         known = sorted({key for visit in patient.visits for key in visit.masks} | set(patient.structures))
         raise InputError(
-            f"patient {patient.id}: no mask is called {organ!r}: give one of "
-            f"{', '.join(known) or 'its masks (there are none)'}, or a Mask"
+            f"no mask is called {organ!r}: give one of {', '.join(known) or 'its masks (there are none)'}, or a Mask"
         )
     for mask in outlines:
         if not mask.array.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -225,5 +226,5 @@ def compute_adc(images: list[AcquiredImage]) -> tuple[AcquiredImage, Finding] | 
 
 def check_adc_unit(adc_unit: float | None) -> None:
     """Raise InputError unless the unit is a positive number or None."""
-    if adc_unit is not None and not (np.isfinite(adc_unit) and adc_unit > 0):
-        raise InputError(f"adc_unit is a positive number of mm^2/s per stored unit (e.g. 1e-6), not {adc_unit}")
+    if adc_unit is not None and not (isinstance(adc_unit, Real) and np.isfinite(adc_unit) and adc_unit > 0):
+        raise InputError(f"adc_unit is a positive number of mm^2/s per stored unit (e.g. 1e-6), not {adc_unit!r}")
