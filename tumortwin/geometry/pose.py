@@ -34,8 +34,8 @@ DOUBTFUL_MM = 3.0
 LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 """A motion within a visit beyond these is doubtful."""
 GAIN_PER_MM = 0.05
-"""A true motion of 3 to 12 mm takes more than this share of the edges' similarity for each millimeter (0.07 and more of
-a phantom's); one beyond :data:`DOUBTFUL_MM` that gains less is none: the two images have no edges in common."""
+"""Undoing a true motion beyond :data:`DOUBTFUL_MM` raises the edges' similarity by more than this share for each
+millimeter (in the sample by 0.06 and more, docs/geometry/registration.md); one that gains less is not believed."""
 
 
 def pose_of(
