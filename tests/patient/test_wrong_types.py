@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tumortwin.errors import InputError, ReadError
+from tumortwin.errors import ReadError
 from tumortwin.patient import Patient, read_patient
-from tumortwin.twin import build_twin
 
 AFFINE = np.diag([-1.5, 1.5, 3.0, 1.0])
 SHAPE = (5, 4, 3)
@@ -112,7 +111,8 @@ def check(folder: Path, patient: dict[str, Any], clinical: dict[str, Any], file:
         answer = read_patient(folder)
     except ReadError as error:
         message = str(error)
-        assert file in message or ".nii" in message, message
+        # an ID of the patient file may be found wrong where clinical.json is compared with it
+        assert file in message or ".nii" in message or "clinical.json: patient_id" in message, message
         assert any(str(key) in message for key in way if not isinstance(key, int)), (message, way)
     else:
         assert isinstance(answer, Patient)
@@ -177,34 +177,3 @@ def test_bids_tables_and_sidecars(tmp_path: Path, rows: list[list[str]], sidecar
     except ReadError as error:
         answer = error
     assert isinstance(answer, Patient) or "sub-1" in str(answer)
-
-
-@pytest.mark.parametrize(
-    ("path", "more", "message"),
-    [
-        (None, {}, "path is the path of a folder or file, not None"),
-        ("here", {"adc_unit": "1e-6"}, "positive number"),
-        ("here", {"labels": ["BraTS"]}, "labels is the name of a scheme"),
-        ("here", {"sequences": ["T1"]}, "sequences is a mapping"),
-        ("here", {"image_dir": 3}, "image_dir is the path of a folder, not 3"),
-    ],
-)
-def test_arguments(path: Any, more: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_patient(path, **more)
-
-
-@pytest.mark.parametrize(
-    ("patient", "more", "message"),
-    [
-        ("P", {}, "patient is a Patient, as read_patient gives it, not 'P'"),
-        (None, {"spacing": "2"}, "spacing is a number of mm, not '2'"),
-        (None, {"reference": 0.5}, "reference is the index of a visit, not 0.5"),
-        (None, {"organ": 3}, "organ is the name of a mask"),
-        (None, {"transforms": [np.eye(4)]}, "transforms is a mapping"),
-        (None, {"threads": 0}, "threads is at least 1, not 0"),
-    ],
-)
-def test_arguments_of_the_twin(patient: Any, more: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        build_twin(patient or Patient("P", ()), **more)
