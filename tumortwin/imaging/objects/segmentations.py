@@ -32,9 +32,7 @@ def referenced_series(data: Dataset) -> tuple[str, ...]:
     return tuple(text((item,), "SeriesInstanceUID") for item in value((data,), "ReferencedSeriesSequence") or ())
 
 
-def read_segmentation(
-    instance: Instance, data: Dataset, grids: Several[Grid]
-) -> tuple[list[Segment], list[Finding]]:
+def read_segmentation(instance: Instance, data: Dataset, grids: Several[Grid]) -> tuple[list[Segment], list[Finding]]:
     """The segments of a SEG: binary, fractional (cut at one half) or labelmap.
 
     Parameters
