@@ -230,6 +230,22 @@ def test_times_with_offsets(folder: Path) -> None:
         read_patient(folder)
 
 
+def test_no_single_image_ends_info(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = sorted((folder / "images").iterdir())
+    for path in images:
+        content = path.read_bytes()
+        four = np.stack([box(2, 3, 2)] * 3, -1)
+        for spoiled in (b"no image", nibabel.Nifti1Image(four, RAS).to_bytes(), None):
+            path.unlink() if spoiled is None else path.write_bytes(spoiled)
+            assert main(["info", str(folder)]) == 0, path
+            shown = capsys.readouterr().out
+            assert f"[left out] images/{path.name}: " in shown
+            assert all(other.name in shown for other in images)
+            with pytest.raises(ReadError, match=path.name):
+                read_patient(folder)
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

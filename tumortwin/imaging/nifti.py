@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.errors import InputError, ReadError
+from tumortwin.errors import InputError, LabelError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LABELS, LabelScheme
 from tumortwin.imaging.nifti_geometry import lps_affine
@@ -125,7 +125,9 @@ def read_labels(
     Raises
     ------
     ReadError
-        If the file cannot be read, or holds a value that the scheme does not know.
+        If the file cannot be read.
+    LabelError
+        If it holds a value that the scheme does not know.
     """
     names = LABELS[labels] if isinstance(labels, LabelScheme) else labels
     said = f"the scheme {labels.value!r}" if isinstance(labels, LabelScheme) else "the label table"
@@ -134,7 +136,7 @@ def read_labels(
     unknown = [v for v in values if v not in names]
     if unknown:
         known = ", ".join(f"{v} {n}" for v, n in sorted(names.items()))
-        raise ReadError(
+        raise LabelError(
             f"{path} holds the value {unknown[0]:g}, which {said} does not know ({known}): name the scheme "
             "it was made with"
         )

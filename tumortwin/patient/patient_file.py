@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tumortwin.errors import InputError
+from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme, scheme_named
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
@@ -40,6 +40,7 @@ def read_patient_file(
     image_dir: Path | None = None,
     adc_unit: float | None = None,
     labels: LabelScheme | Mapping[int, str] | None = None,
+    scanning: bool = False,
 ) -> tuple[Study, ClinicalFile]:
     """Read a patient file and all images that it lists.
 
@@ -53,6 +54,8 @@ def read_patient_file(
         mm^2/s per value of the ADC maps: overrules the format's 1e-6.
     labels : LabelScheme or mapping of int to str, optional
         Of label files whose scheme the patient file does not name.
+    scanning : bool
+        Only say what is there: what would be an error because of one image is a finding.
 
     Raises
     ------
@@ -60,7 +63,8 @@ def read_patient_file(
         If the file has a field with an impossible value, or lists an image that cannot be read: the message names
         file, field and value.
     """
-    files = ImageFiles(path.parent)
+    files = ImageFiles(path.parent, None if scanning else ReadError)
+    files.digest(path)
     return _Reader(read_json(path, files.findings, MANUAL), path, files, image_dir, adc_unit, labels).read()
 
 
@@ -142,7 +146,7 @@ class _Reader:
             there = path.is_file()
         except (OSError, ValueError):  # a name that is too long, or no name at all
             there = False
-        if not there:
+        if not there and self.files.fatal is not None:
             owner.refuse(
                 key, given, f"there is no file {path}; correct the path, or say where the images are (image_dir)"
             )
@@ -154,7 +158,12 @@ class _Reader:
 
     def _again(self, path: Path, role: str) -> str:
         """Which role the same content has already; empty if it is new."""
-        first = self.roles.setdefault(self.files.digest(path), role)
+        try:
+            first = self.roles.setdefault(self.files.digest(path), role)
+        except ReadError:
+            if self.files.fatal is not None:
+                raise
+            return ""  # whoever reads it says what is wrong with it
         return "" if first == role else first
 
     def _whole_patient(self, session: Session) -> None:
@@ -168,8 +177,8 @@ class _Reader:
             if other := self._again(path, key):
                 self.files.leave_out(path, session, f"{key} is the same image as {other}")
                 continue
-            self.files.add_image(path, sequence, session, f"{key} of the patient")
-            used.append(key)
+            if self.files.add_image(path, sequence, session, f"{key} of the patient") is not None:
+                used.append(key)
         for key in ("brainmask", "breastmask"):
             path = self._optional(self.top, key)
             if path is None:
@@ -212,6 +221,8 @@ class _Reader:
             if path is None:
                 continue
             mask = self.files.add_mask(path, name, session, of, key)
+            if mask is None:
+                continue
             if not mask.array.any():
                 self.files.take_back_mask(f"{key} is empty")
                 self._say(f"{key} is empty", "nothing of it is taken to be there", Severity.NOTE, self.files.name(path))
@@ -350,10 +361,14 @@ class _Reader:
         kind = entry.one_of("of", ("course", "fraction"))
         if kind == "course":
             total = self.files.add_dose(file, TotalDose, planning, "dose of the course")
+            if total is None:
+                return None
         else:
             if fractions < 1:
                 entry.refuse("of", kind, "say how many fractions there are (plan.fractions, or radiotherapy)")
             one = self.files.add_dose(file, FractionDose, planning, "dose of a fraction")
+            if one is None:
+                return None
             total = TotalDose(one.array * np.float32(fractions), one.grid, name=one.name, source=one.source)
         assert isinstance(total, TotalDose)
         return total

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from tumortwin.errors import InputError
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.planning.dvh import DoseVolumeHistogram
 from tumortwin.therapy.linear_quadratic import bed, eqd2
 
@@ -36,15 +37,16 @@ _PATTERNS = (
     (Organ.CHIASM, r"chiasm"),
     (Organ.OPTIC_NERVE, r"optic(nrv|nerve|n[lr]?$)"),
     (Organ.LENS, r"^lens"),
-    (Organ.BRAIN, r"^(whole)?brain$"),
 )
 
 
 def organ_named(name: str) -> Organ | None:
-    """The organ that a structure's name means ("BrainStem", "OpticNrv_L" of TG-263, "Chiasm"); None if none.
+    """The organ that a structure's name means ("BrainStem", "OpticNrv_L" of TG-263, "Gehirn"); None if none.
 
     Margins around organs (PRV) are not the organ.
     """
+    if names_brain(name):
+        return Organ.BRAIN
     plain = re.sub(r"[^a-z]", "", name.lower())
     if "prv" in plain:
         return None

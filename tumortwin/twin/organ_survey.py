@@ -13,6 +13,7 @@ from tumortwin.errors import InputError
 from tumortwin.geometry import Registration, average, covered, drawn_tumor, organ_domain, register
 from tumortwin.geometry.pose import compared_images
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
@@ -83,15 +84,18 @@ def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tupl
 
 
 def _called(name: str, patient: Patient) -> list[Mask]:
-    """Masks of a name, those of visits first."""
-    wanted = name.strip().lower()
+    """Masks of a name, those of visits first; the brain by any of its names."""
     held = [*(item for visit in patient.visits for item in visit.masks.items()), *patient.structures.items()]
-    return [mask for key, mask in held if key.strip().lower() == wanted]
+    return [mask for key, mask in held if _organ(key) == _organ(name)]
+
+
+def _organ(name: str) -> str:
+    return "brain" if names_brain(name) else name.strip().lower()
 
 
 def named_organ(patient: Patient) -> str | None:
     """The first of :data:`ORGANS` that a visit has a mask of; "brain" last, since heads have a road of their own."""
-    names = {key.strip().lower() for visit in patient.visits for key in visit.masks}
+    names = {_organ(key) for visit in patient.visits for key in visit.masks}
     return next((name for name in ORGANS if name in names), None)
 
 

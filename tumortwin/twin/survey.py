@@ -19,6 +19,7 @@ from tumortwin.geometry import (
     one_frame,
 )
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
@@ -28,8 +29,6 @@ from tumortwin.twin.model import RegistrationQuality
 
 MOST_NOT_FINITE = 0.5
 """Share of an image's voxels without a value from which it cannot be used; masked backgrounds are less."""
-BRAIN = "brain"
-"""What a mask of the whole brain is called, in any case of letters."""
 Frames = Mapping[str | None, NDArray[np.float64]]
 
 
@@ -182,11 +181,11 @@ def drawn_on_reference(patient: Patient, visit: Visit, findings: list[Finding]) 
 
 
 def drawn_brain(patient: Patient, visit: Visit) -> Mask | None:
-    """A mask called "brain" where a visit's pose image is: the visit's own, else one of the plan's structures."""
+    """A mask of the whole brain where a visit's pose image is: the visit's own, else one of the plan's structures."""
     key = first_of(POSE_ORDER, visit.images)
     for held in (visit.masks, patient.structures):
         for name, mask in held.items():
-            if key is not None and name.strip().lower() == BRAIN and mask.frame == visit.images[key].frame:
+            if key is not None and names_brain(name) and mask.frame == visit.images[key].frame:
                 return replace(mask, name=name)
     return None
 

@@ -1,5 +1,6 @@
 """SEG on the grid of the image it was drawn on."""
 
+from copy import deepcopy
 from itertools import permutations
 
 import highdicom as hd
@@ -11,6 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from scipy.spatial.transform import Rotation
 
+from tumortwin.cli import main
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.objects.segmentations import onto
@@ -363,3 +365,25 @@ def test_of_segments_with_one_label_the_one_drawn_most_by_hand_is_used(tmp_path,
     assert [(f.what, f.action) for f in patient.findings if "tumor" in f.what] == [
         ("3 masks are called 'tumor'", "used: manual; left out: semiautomatic, automatic")
     ]
+
+
+def test_a_segmentation_with_each_frame_for_two_times_is_left_out(tmp_path, image, oblique, capsys):
+    """As converters write them that made an image of four dimensions of it."""
+    write_seg(image, {"tumor": frames_of(oblique, 3, 4)}, tmp_path / "seg.dcm", "FRACTIONAL")
+
+    def repeat(data):
+        groups = list(data.PerFrameFunctionalGroupsSequence)
+        data.PerFrameFunctionalGroupsSequence = [deepcopy(group) for group in (*groups, *groups)]
+        for k, group in enumerate(data.PerFrameFunctionalGroupsSequence):
+            group.FrameContentSequence[0].TemporalPositionIndex = 1 + k // len(groups)
+        data.NumberOfFrames, data.PixelData = 2 * len(groups), data.PixelData * 2
+
+    rewritten(tmp_path / "seg.dcm", repeat)
+    write_seg(image, {"edema": frames_of(oblique, 2)}, tmp_path / "other.dcm")
+    assert main(["info", str(tmp_path)]) == 0
+    assert "segmentation" in capsys.readouterr().out
+    study = read_folder(tmp_path)
+    assert set(regions_of(study)) == {"edema"}
+    assert len(study.images) == 1
+    assert [(f.where, f.severity) for f in study.findings] == [("seg.dcm", Severity.LEFT_OUT)]
+    assert "do not uniquely identify frames" in study.findings[0].what

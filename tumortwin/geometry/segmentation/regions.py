@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Mask
 
@@ -47,6 +48,8 @@ _NOT_TUMOR = re.compile(
 
 def region_of(name: str) -> Region | None:
     """The part of a tumor that a name stands for, or None."""
+    if names_brain(name):
+        return None  # "whole brain" is no whole tumor
     text = name.strip().lower()
     return next((region for pattern, region in NAME_RULES if re.search(pattern, text)), None)
 
@@ -72,7 +75,7 @@ def drawn_regions(masks: Mapping[str, Mask], where: str) -> tuple[dict[Region, M
     for name, mask in masks.items():
         region = region_of(name)
         if region is None:
-            if not _NOT_TUMOR.search(name.strip().lower()):
+            if not (_NOT_TUMOR.search(name.strip().lower()) or names_brain(name)):
                 unknown.append(name)
         elif not mask.array.any():
             findings.append(Finding(f"the mask {name!r} is empty", where, "left out", Severity.LEFT_OUT))
