@@ -282,7 +282,7 @@ class Calibration:
         return self.trajectory(days, values=values, irradiations=irradiations, administrations=administrations)
 
     def embedded(self, part: NDArray[np.floating]) -> NDArray[np.float32]:
-        """A field of the box on the twin's whole grid; 0 outside the box."""
+        """Embed a field of the box in the twin's whole grid; 0 outside the box."""
         whole = np.zeros(self.twin.domain.grid.shape, np.float32)
         whole[slices_of(self.box)] = part
         return whole

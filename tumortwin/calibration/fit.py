@@ -179,7 +179,7 @@ def calibrate(
 def _problem(
     twin: Twin, used: Sequence[Observation], threads: int, budget: Budget
 ) -> tuple[Problem, dict[str, str], NDArray[np.float64]]:
-    """The inverse problem, the unknowns that are held and why, and where to begin."""
+    """Build the inverse problem; return it, the unknowns that are held and why, and the starting point."""
     grid = twin.domain.grid
     box, near = tumor_box(twin, used, MARGIN_MM), tumor_box(twin, used, REACH_MM + 2 * BLUR_MM)
     window = slices_of(near)
@@ -228,7 +228,7 @@ def _problem(
 
 
 def _chosen(observations: Sequence[Observation], visits: slice | Sequence[int] | None) -> tuple[Observation, ...]:
-    """The observations to use, by day."""
+    """Select the observations to use, by day."""
     if not (visits is None or isinstance(visits, slice)) and (
         not isinstance(visits, Iterable) or any(not isinstance(v, int | np.integer) for v in visits)
     ):
@@ -282,7 +282,7 @@ def _findings(
     covariance: NDArray[np.float64],
     max_solves: int,
 ) -> tuple[Finding, ...]:
-    """What a reader of the estimates should know."""
+    """List the findings that a reader of the estimates should know."""
     found = [
         Finding(
             f"{name} cannot be told from these scans: {why}",

@@ -155,11 +155,11 @@ class Forecast:
         return self.history[-1].day
 
     def date(self, day: float) -> datetime:
-        """The date and time of a day."""
+        """Convert a day to its date and time."""
         return self.reference_time + timedelta(days=day)
 
     def field(self, day: float) -> ForecastField:
-        """The forecast in space at a day.
+        """Find the forecast in space at a day.
 
         Raises
         ------
@@ -210,12 +210,12 @@ class Forecast:
         return scores
 
     def scored(self, observations: Iterable[Observation]) -> Forecast:
-        """The forecast with its scores on those scans that it did not know and has a field on the day of."""
+        """Return the forecast scored on each scan after its start for which it has a field on that day."""
         held = [o for o in observations if o.day > self.start and any(abs(f.day - o.day) < 1e-6 for f in self.fields)]
         return replace(self, scores=tuple(score for o in held for score in self.score(o).values()))
 
     def rows(self) -> list[dict[str, str | float]]:
-        """The curves as rows for a table: day, date, and for each quantity the median, 5 % and 95 % in mL."""
+        """Tabulate the curves: day, date, and for each quantity the median, 5 % and 95 % in mL."""
         return [
             {
                 "day": round(float(day), 4),

@@ -97,7 +97,7 @@ class Regions:
         return np.clip(0.5 + distance / min(self._spacing), 0, 1)
 
     def blurred(self, share: NDArray[np.floating], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """The part of a region inside the domain (and where a visit tells of it), blurred."""
+        """Blur the part of a region inside the domain (and where a visit's observation is valid)."""
         inside = (share * (self._mask if valid is None else self._mask & valid)).astype(np.float32)
         return ndimage.gaussian_filter(inside, self._sigma, truncate=3, mode="constant")
 
@@ -164,7 +164,7 @@ def residuals(
 
 
 def contour_share(observation: Observation, kind: str) -> NDArray[np.float32]:
-    """The observed share of each voxel inside a contour; the core is the enhancing rim and the necrosis it encloses."""
+    """Compute the observed share of each voxel inside a contour; the core is enhancing rim and enclosed necrosis."""
     if kind == "whole":
         return observation.whole
     return np.clip(observation.enhancing + observation.necrosis, 0, 1)
@@ -176,7 +176,7 @@ def segmented(observation: Observation, kind: str) -> bool:
 
 
 def contour_ml(observation: Observation, kind: str) -> float:
-    """The observed volume inside a contour in mL."""
+    """Compute the observed volume inside a contour in mL."""
     volumes = observation.volumes_ml
     return volumes["whole"] if kind == "whole" else volumes["enhancing"] + volumes.get("necrosis", 0.0)
 
@@ -187,7 +187,7 @@ def channels(
     spacing: Sequence[float],
     fractions: Sequence[float] = (),
 ) -> tuple[Channel, ...]:
-    """What of the observations is compared with the model.
+    """Select what of the observations is compared with the model.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def channels(
 
 
 def reweighted(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float64]]) -> tuple[Channel, ...]:
-    """The channels with standard deviations estimated from the residuals of a fit, one factor for each kind.
+    """Scale the channels' standard deviations by the residuals of a fit, one factor for each kind.
 
     Only voxels that could tell count: far inside and far outside a contour every model is right.
     """

@@ -16,7 +16,7 @@ from tumortwin.twin import Observation, Twin
 
 
 def tumor_box(twin: Twin, used: Sequence[Observation], margin: float) -> Box:
-    """The part of a twin's grid within a margin (mm) of the tumor in every scan used.
+    """Find the part of a twin's grid within a margin (mm) of the tumor in the scans used.
 
     Raises
     ------

@@ -74,7 +74,7 @@ class Problem:
         return found | {u.name: u.scale.back(t) for u, t in zip(self.varied, theta, strict=True)}
 
     def trajectory(self, theta: Vector) -> Trajectory:
-        """The tumor's course; the last few are remembered, because a fit asks for the same point more than once."""
+        """Compute the tumor's course; the last few are kept, because a fit asks for the same point more than once."""
         key = self._key(theta)
         if key not in self._solved:
             while len(self._solved) >= 4:
@@ -97,7 +97,7 @@ class Problem:
         return self._mapped(one, points, [True] * len(points))
 
     def jacobian(self, theta: Vector) -> list[Vector]:
-        """Derivative of each channel's residuals, (n, k): one-sided differences.
+        """Compute the derivative of each channel's residuals, (n, k), by one-sided differences.
 
         All columns take the time steps of the solution at `theta`, so that the differences see the equation and not
         the step control.

@@ -32,7 +32,7 @@ class Budget:
 
 
 def best_start(problem: Problem, start: Vector, weight: float) -> Vector:
-    """The best of a few starts: the rates and the radiosensitivity move the cost most, and over decades."""
+    """Find the best of a few starts: rates and radiosensitivity change the cost most, and range over decades."""
     at = {u.name: k for k, u in enumerate(problem.varied)}
     best, lowest = start, cost(problem.residuals(start), start, problem, weight)
     for name, steps in (

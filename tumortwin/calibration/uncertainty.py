@@ -132,12 +132,12 @@ def covariance(
 
 
 def cholesky(covariance: Matrix) -> Matrix:
-    """The lower factor L with a positive diagonal, L L' = covariance; rounded, so that it is equal on every machine."""
+    """Compute the lower factor L with a positive diagonal, L L' = covariance, rounded to be equal on every machine."""
     return rounded(np.linalg.cholesky(covariance).astype(np.float64))
 
 
 def covariance_upper_bound(a: Matrix, b: Matrix) -> Matrix:
-    """The smallest covariance of this family that is nowhere below a or b.
+    """Compute the smallest covariance of this family that is nowhere below a or b.
 
     In coordinates where a is the unit matrix, the eigenvalues of b below 1 are raised to 1.
     """

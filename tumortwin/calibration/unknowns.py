@@ -91,7 +91,7 @@ class Unknown:
         return self.mean - 4 * self.spread, self.mean + 4 * self.spread
 
     def interval(self, mean: float | None = None, spread: float | None = None) -> tuple[float, float]:
-        """The central 90 % of a normal distribution on `scale` (the prior's if not given), in `unit`."""
+        """Compute the central 90 % of a normal distribution on `scale` (the prior's if not given), in `unit`."""
         m, s = self.mean if mean is None else mean, self.spread if spread is None else spread
         return self.scale.back(m - Z90 * s), self.scale.back(m + Z90 * s)
 
@@ -225,7 +225,7 @@ CLEARANCE = Unknown(
 
 
 def seed_unknowns(radius: float, spacing: float) -> tuple[Unknown, ...]:
-    """The unknowns of the ellipsoid that the tumor grew from, in mm about the first scan's centre.
+    """Build the unknowns of the ellipsoid that the tumor grew from, in mm about the first scan's center.
 
     Parameters
     ----------

@@ -103,7 +103,7 @@ def grouped(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
-    """What a terminal shows of findings: a line for each fact, the gravest first; notes are counted."""
+    """Format findings for a terminal: a line for each fact, the gravest first; notes are counted."""
     facts = grouped(findings)
     lines = [str(fact) for fact in facts if fact.severity is not Severity.NOTE]
     notes = len(facts) - len(lines)
@@ -115,7 +115,7 @@ def _without_numbers(text: str) -> str:
 
 
 def _ranges(texts: Sequence[str]) -> str:
-    """The first of several texts that differ in numbers, with the range of each."""
+    """Merge several texts that differ in numbers into the first, with the range of each number."""
     numbers = ([found[0] for found in _NUMBER.finditer(text) if not found["name"]] for text in texts)
     ends = ((min(column, key=float), max(column, key=float)) for column in zip(*numbers, strict=True))
     shown: Iterator[str] = iter([low if float(low) == float(high) else f"{low}–{high}" for low, high in ends])

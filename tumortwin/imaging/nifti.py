@@ -179,7 +179,7 @@ def read_dose_map(
 
 
 def _single(path: str | os.PathLike[str], array: NDArray[Any], factor: float = 1.0) -> NDArray[np.float32]:
-    """The values times a factor, rounded once."""
+    """Multiply the values by a factor and round them once."""
     with np.errstate(over="ignore"):
         values = (array * np.float64(factor)).astype(np.float32)
     if not np.isfinite(values).all():
@@ -188,7 +188,7 @@ def _single(path: str | os.PathLike[str], array: NDArray[Any], factor: float = 1
 
 
 def _values(path: str | os.PathLike[str], array: NDArray[Any]) -> NDArray[Any]:
-    """The values other than 0 of a mask or label file."""
+    """List the distinct values other than 0 of a mask or label file."""
     values = np.unique(array)
     values = values[values != 0]
     if len(values) > 1 and not np.equal(np.mod(values, 1), 0).all():
@@ -301,7 +301,7 @@ def _bytes_of(path: Path, header: Nifti1Header) -> int:
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
-    """The volume as a SimpleITK image (LPS); a mask as 0 and 1.
+    """Convert the volume to a SimpleITK image (LPS); a mask becomes 0 and 1.
 
     Raises
     ------

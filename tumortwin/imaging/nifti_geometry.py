@@ -20,7 +20,7 @@ _VOXEL_MM = (0.02, 50.0)
 
 
 def lps_affine(path: Path, header: Nifti1Header, findings: list[Finding] | None) -> NDArray[np.float64]:
-    """The affine from index (z, y, x) to LPS mm: of the sform, else of the qform.
+    """Compute the affine from index (z, y, x) to LPS mm: from the sform, else from the qform.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def lps_affine(path: Path, header: Nifti1Header, findings: list[Finding] | None)
 
 
 def _qform(header: Nifti1Header) -> NDArray[np.float64] | None:
-    """The affine of the quaternion; None if there is none."""
+    """Compute the affine of the header's quaternion; return None if there is none."""
     stored = header.copy()
     # nibabel refuses sizes that are negative, and a handedness that is neither 1 nor -1
     stored["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1

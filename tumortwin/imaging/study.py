@@ -204,7 +204,7 @@ class Study:
         refuse_findings(self.findings)
 
     def table(self) -> str:
-        """The series and the findings as text for a terminal."""
+        """Format the series and the findings as text for a terminal."""
         head = ("date", "modality", "shows", "description", "part", "size", "plane", "files", "stored", "used", "why")
         rows = [head] + [
             (

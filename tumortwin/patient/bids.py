@@ -130,7 +130,7 @@ def read_bids(
 
 
 def _subject(path: Path) -> tuple[Path, Path]:
-    """The subject's folder and the data set's."""
+    """Find the subject's folder and the data set's."""
     if path.name.startswith("sub-"):
         return path, path.parent
     subjects = sorted(s for s in path.glob("sub-*") if s.is_dir())
@@ -248,7 +248,7 @@ def _stem(path: Path) -> str:
 
 
 def _labels_beside(path: Path, root: Path, files: ImageFiles) -> dict[int, str] | None:
-    """The table of a label file: its own, else the nearest ``dseg.tsv`` above."""
+    """Read the table of a label file: its own, else the nearest ``dseg.tsv`` above."""
     above = [folder / "dseg.tsv" for folder in path.parents if folder == root or root in folder.parents]
     for table in (Path(_stem(path) + ".tsv"), *above):
         found: dict[int, str] = {}
@@ -263,7 +263,7 @@ def _labels_beside(path: Path, root: Path, files: ImageFiles) -> dict[int, str] 
 
 
 def _stated_unit(path: Path) -> AdcUnit | None:
-    """The unit of an ADC map in its JSON sidecar."""
+    """Read the unit of an ADC map from its JSON sidecar."""
     sidecar = Path(_stem(path) + ".json")
     if not sidecar.is_file():
         return None

@@ -99,7 +99,7 @@ def courses(treatments: Iterable[Treatment]) -> tuple[TreatmentRun, ...]:
 
 
 def text_timeline(timeline: Timeline) -> str:
-    """The timeline as lines of text, in time order."""
+    """Format the timeline as lines of text, in time order."""
     lines: list[tuple[datetime, str]] = []
     for i, visit in enumerate(timeline.visits):
         label = f" ({visit.label})" if visit.label else ""
@@ -124,7 +124,7 @@ DRUG_COLORS = ("#2a7f62", "#3f6fb5", "#8a6d1c")
 
 
 def html_timeline(timeline: Timeline) -> str:
-    """The timeline as inline SVG: a row of visits, one of fractions, one for each drug, one of surgery."""
+    """Draw the timeline as inline SVG: a row of visits, one of fractions, one for each drug, one of surgery."""
     found = courses(timeline.treatments)
     times = [v.date for v in timeline.visits] + [t for c in found for t in c.times]
     if not times:

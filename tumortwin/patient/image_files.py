@@ -67,7 +67,7 @@ class ImageFiles:
     doses: list[TotalDose] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
-        """A file's path relative to the folder, if it lies below it."""
+        """Return a file's path, relative to the folder if it lies below it."""
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.as_posix()
 
     def digest(self, path: Path) -> str:

@@ -104,7 +104,7 @@ def take_in(
 
 
 def _with_clinical(study: Study, place: Path, scanning: bool) -> tuple[Study, ClinicalFile | None]:
-    """What is in a folder's ``clinical.json``, and its hash."""
+    """Read a folder's ``clinical.json``, and add its hash to the study's sources."""
     beside = place / CLINICAL_NAME
     if not beside.is_file():
         return study, None

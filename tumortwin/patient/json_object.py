@@ -61,7 +61,7 @@ class JsonObject:
         return name if self.where == self._path.name else f"{self.where}.{name}"
 
     def report_unknown(self) -> None:
-        """A finding for every field that nobody asked for, here and in all objects below."""
+        """Add a finding for every field that was not read, here and in all objects below."""
         for child in self.children:
             child.report_unknown()
         for name in sorted(self._content.keys() - self._asked):
@@ -83,7 +83,7 @@ class JsonObject:
         return self._content.get(name)
 
     def number(self, name: str, low: float, high: float) -> float | None:
-        """A number within a range, or None where the field is missing."""
+        """Read a number within a range, or None where the field is missing."""
         value = self._get(name)
         if value is None:
             return None
@@ -92,19 +92,19 @@ class JsonObject:
         return float(value)
 
     def required_number(self, name: str, low: float, high: float) -> float:
-        """A number within a range."""
+        """Read a required number within a range."""
         value = self.number(name, low, high)
         return self.refuse(name, None, f"give a number from {low:g} to {high:g}") if value is None else value
 
     def text(self, name: str) -> str | None:
-        """A text, or None where the field is missing."""
+        """Read a text, or None where the field is missing."""
         value = self._get(name)
         if not isinstance(value, str | None):
             self.refuse(name, value, "give a text in quotes")
         return value
 
     def flag(self, name: str) -> bool | None:
-        """True or false, or None where the field is missing."""
+        """Read true or false, or None where the field is missing."""
         value = self._get(name)
         if not isinstance(value, bool | None):
             self.refuse(name, value, "give true or false, or leave it out if it is not known")
@@ -118,15 +118,15 @@ class JsonObject:
         return value
 
     def time_of_any_zone(self, name: str) -> datetime:
-        """A time that may say its offset from UTC."""
+        """Read a time that may state its offset from UTC."""
         return self._parsed(name, self.text(name) or "", "give an ISO 8601 date or time, as 2024-02-05T08:00:00")
 
     def time(self, name: str) -> datetime:
-        """A date or local time."""
+        """Read a date or local time."""
         return self._time(name, self._get(name))
 
     def times(self, name: str) -> list[datetime]:
-        """A list of dates or local times."""
+        """Read a list of dates or local times."""
         value = self._get(name)
         if not isinstance(value, list):
             self.refuse(name, value, 'give a list of times, as ["2024-02-05T08:00:00"]')
@@ -151,7 +151,7 @@ class JsonObject:
         return time
 
     def texts(self, name: str) -> dict[str, str]:
-        """An object whose values are all texts."""
+        """Read an object that holds texts only."""
         value = self._get(name)
         if value is None:
             return {}
@@ -160,7 +160,7 @@ class JsonObject:
         return dict(value)
 
     def object(self, name: str) -> JsonObject | None:
-        """An object, if it is there."""
+        """Read an object, or None where the field is missing."""
         value = self._get(name)
         if value is None:
             return None
@@ -168,7 +168,7 @@ class JsonObject:
         return self.children[-1]
 
     def objects(self, name: str) -> list[JsonObject]:
-        """A list of objects, empty where the field is missing."""
+        """Read a list of objects, empty where the field is missing."""
         value = self._get(name)
         if value is None:
             return []

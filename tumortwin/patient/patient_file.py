@@ -127,7 +127,7 @@ class _Reader:
         self.files.findings.append(Finding(what, where or self.path.name, action, severity))
 
     def _time(self, entry: JsonObject) -> datetime:
-        """A time on the file's one clock: that of its first time."""
+        """Read a time, as local time at the offset from UTC of the file's first time."""
         time = entry.time_of_any_zone("time")
         if self.timed and (time.tzinfo is None) != (self.zone is None):
             entry.refuse("time", time.isoformat(), "give all times with an offset from UTC, or none")

@@ -26,7 +26,7 @@ IMPOSSIBLE_FRACTION_GY = 100.0
 def radiotherapy_of(
     study: Study, doses: list[TotalDose], findings: list[Finding]
 ) -> tuple[PlanRecord | None, TotalDose | None, list[Fraction]]:
-    """The course as planned, its dose, and every fraction as delivered (else on an assumed calendar).
+    """Build the course as planned, its dose, and every fraction as delivered (else on an assumed calendar).
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def radiotherapy_of(
 def _the_plans(
     plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...], findings: list[Finding]
 ) -> list[PlanRecord]:
-    """The plans that were delivered, by date; without records the latest."""
+    """Select the plans that were delivered, by date; without records the latest."""
     given = Counter(d.plan_uid for d in deliveries)
     ordered = sorted(plans, key=lambda p: p.date or datetime.min)
     used = [p for p in ordered if given[p.uid]] or ordered[-1:]
@@ -83,7 +83,7 @@ def _course(
 
 
 def _courses(study: Study, doses: list[TotalDose], findings: list[Finding]) -> list[_PlannedCourse]:
-    """A course for each delivered plan: a boost, or a plan that was made anew."""
+    """Build a course for each delivered plan: a boost, or a plan that was made anew."""
     plans = _the_plans(study.plans, study.deliveries, findings)
     if len(plans) < 2:
         plan = plans[0] if plans else None
@@ -166,7 +166,7 @@ def _plan_name(plan: PlanRecord | None) -> str:
 
 
 def _the_dose(doses: tuple[TotalDose, ...], plan: PlanRecord | None, findings: list[Finding]) -> TotalDose | None:
-    """The plan's dose; of several the first, and without any a dose that names no plan."""
+    """Select the plan's dose: of several the first, and without any a dose that names no plan."""
     own = [d for d in doses if plan is not None and plan.uid in d.source]
     fitting = own or [d for d in doses if plan is None or len(d.source) < 2]
     for other in doses:
@@ -287,7 +287,7 @@ def _dose_of_a_fraction(
 
 
 def _share_of(dose: FractionDose | float, share: float) -> FractionDose | float:
-    """The same object for a whole fraction, so that thirty fractions hold one map."""
+    """Scale a dose by a share; a whole fraction keeps the same object, so that thirty fractions hold one map."""
     if abs(share - 1) < 1e-6:
         return dose
     return dose.with_array(dose.array * np.float32(share)) if isinstance(dose, FractionDose) else dose * share

@@ -213,7 +213,7 @@ def _sessions(images: Iterable[AcquiredImage]) -> list[list[AcquiredImage]]:
 
 
 def _one_frame(group: list[AcquiredImage], findings: list[Finding]) -> list[AcquiredImage]:
-    """The images of the frame of reference that shows most: a patient who moved between frames has no one pose."""
+    """Keep the images of the frame of reference with most sequences: a patient who was repositioned has no one pose."""
     frames: dict[str | None, list[AcquiredImage]] = {}
     for image in group:
         frames.setdefault(image.volume.frame, []).append(image)

@@ -171,7 +171,7 @@ def _on_one_grid(patient: Patient, survey: Survey, cellularity: Cellularity, fin
 
 
 def _visit(patient: Patient, asked: int | None) -> int | None:
-    """An index from 0, or None."""
+    """Convert the index of a visit to one from 0; None stays None."""
     count = len(patient.visits)
     if not count:
         raise InputError("the patient has no visit: nothing can be built")
@@ -204,7 +204,7 @@ def _millimeters(extent: tuple[float, ...]) -> str:
 
 
 def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
-    """An organ that was outlined, if the patient's images are of no head: said, since nobody named it."""
+    """Find an outlined organ and report its use, since none was named; None for a brain in images of a head."""
     name = named_organ(patient)
     head = any(first_of(TISSUE_ORDER, visit.images) is not None for visit in patient.visits)
     if name is None or (name == "brain" and head):

@@ -186,7 +186,7 @@ class Twin:
         return (time - self.reference_time) / timedelta(days=1)
 
     def date(self, day: float) -> datetime:
-        """The date and time of a day."""
+        """Convert a day to its date and time."""
         return self.reference_time + timedelta(days=day)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:

@@ -76,7 +76,7 @@ def observe(
 
 
 def _seen(look: Look, grid: Grid) -> NDArray[np.bool_]:
-    """What the images cover that tell the tumor: T1Gd and FLAIR, else the first there is."""
+    """Compute the mask that the images of the tumor cover: T1Gd and FLAIR, else the first there is."""
     images = look.visit.images
     sequences = [s for s in (MRSequence.T1GD, MRSequence.FLAIR) if s in images] or [
         s for s in [first_of(POSE_ORDER, images)] if s is not None
@@ -88,7 +88,7 @@ def _seen(look: Look, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _adc(look: Look, grid: Grid, findings: list[Finding]) -> NDArray[np.float32] | None:
-    """A visit's ADC on the twin's grid in mm^2/s; NaN outside its field of view."""
+    """Average a visit's ADC on the twin's grid in mm^2/s; NaN outside its field of view."""
     image = look.visit.images.get(MRSequence.ADC)
     if image is None:
         findings.append(Finding("no ADC map", look.where, "no cell density at this visit", Severity.LEFT_OUT))

@@ -47,7 +47,7 @@ def organ_steps(others: int) -> int:
 
 
 def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tuple[int, Mask]:
-    """The visit on which an organ was outlined, and the outline.
+    """Find the visit on which an organ was outlined, and the outline.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _organ(name: str) -> str:
 
 
 def named_organ(patient: Patient) -> str | None:
-    """The first of :data:`ORGANS` that a visit has a mask of; "brain" last, since heads have a road of their own."""
+    """Find the first of :data:`ORGANS` that a visit has a mask of; "brain" last, since heads are handled elsewhere."""
     names = {_organ(key) for visit in patient.visits for key in visit.masks}
     return next((name for name in ORGANS if name in names), None)
 
@@ -155,7 +155,7 @@ def survey_organ(
 
 
 def _as_filed(visit: Visit) -> tuple[Visit, Frames]:
-    """A visit whose series are taken to lie as their coordinates say: soft organs have no edges to align by."""
+    """Take a visit's series to lie as their coordinates say: soft organs have no edges to align by."""
     return visit, {image.frame: np.eye(4) for image in visit.images.values()}
 
 

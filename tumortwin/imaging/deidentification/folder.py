@@ -294,7 +294,7 @@ def _write(
 
 
 def _codes(person: Owner, characteristics: bool) -> list[tuple[str, str]]:
-    """The same for all files of a patient: they are attributes of the patient."""
+    """List the codes of the de-identification methods, which are the same for all files of a patient."""
     codes = [profile.BASIC, profile.CLEAN_DESCRIPTORS, profile.MODIFIED_DATES]
     codes += [profile.CHARACTERISTICS] if characteristics else []
     return codes + ([profile.SAFE_PRIVATE] if person.safe_private else [])
@@ -313,7 +313,7 @@ def _file(data: Dataset, cleaner: Cleaner) -> Path:
 
 
 def _deidentified(data: Dataset, cleaner: Cleaner, codes: list[tuple[str, str]]) -> bytes:
-    """The bytes of a de-identified file."""
+    """De-identify a data set and return it as the bytes of a DICOM file."""
     syntax = data.file_meta.TransferSyntaxUID
     done_before = _earlier_codes(data)
     face = shows_face(data)
@@ -342,7 +342,7 @@ def _deidentified(data: Dataset, cleaner: Cleaner, codes: list[tuple[str, str]])
 
 
 def _earlier_codes(data: Dataset) -> list[tuple[str, str]]:
-    """What an earlier de-identification says was done to the pixels; its other codes are ours to say."""
+    """List the codes that an earlier de-identification stated about the pixels; its other codes are not taken over."""
     pixels = dict((profile.CLEANED_PIXELS, profile.DEFACED))
     given = {str(code.get("CodeValue")) for code in data.get("DeidentificationMethodCodeSequence") or ()}
     return [(code, meaning) for code, meaning in pixels.items() if code in given]

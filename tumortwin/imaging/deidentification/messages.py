@@ -80,7 +80,7 @@ class MessageFilter:
         self.active &= not identity_removed
 
     def clean(self, text: str) -> str:
-        """The message as it may leave."""
+        """Remove what identifies the patient from a message."""
         if not self.active:
             return text
         parts = self._typed.split(text)
@@ -118,7 +118,7 @@ class MessageFilter:
         return _DATE.sub(self._day, text)
 
     def _day(self, date: re.Match[str]) -> str:
-        """A date by its distance from the start, where that is known and tells nobody's age."""
+        """Replace a date by its day from the start, or by "[date]" where that is unknown or reveals a person's age."""
         try:
             days = (datetime.fromisoformat(date.group()[:10]).date() - self._start.date()).days if self._start else None
         except ValueError:

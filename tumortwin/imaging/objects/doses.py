@@ -222,7 +222,7 @@ def _weights(summation: str, parts: list[DosePart], groups: tuple[FractionGroup,
 
 
 def _sum(doses: list[TotalDose], weights: list[int], names: str, findings: list[Finding]) -> TotalDose:
-    """The weighted sum on the finest grid."""
+    """Compute the weighted sum of doses on the finest grid."""
     first = min(doses, key=lambda d: d.grid.voxel_volume)
     if any(not d.grid.matches(first.grid) for d in doses):
         findings.append(

@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 
 def read_plan(instance: Instance, data: Dataset) -> tuple[Plan, list[Finding]]:
-    """An RT Plan: prescription, fraction groups and beams.
+    """Read an RT Plan: prescription, fraction groups and beams.
 
     Raises
     ------

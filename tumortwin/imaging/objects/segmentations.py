@@ -33,7 +33,7 @@ def referenced_series(data: Dataset) -> tuple[str, ...]:
 
 
 def read_segmentation(instance: Instance, data: Dataset, grids: Several[Grid]) -> tuple[list[Segment], list[Finding]]:
-    """The segments of a SEG: binary, fractional (cut at one half) or labelmap.
+    """Read the segments of a SEG: binary, fractional (cut at one half) or labelmap.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def referenced_series(data: Dataset) -> tuple[str, ...]:
 
 
 def read_rois(instance: Instance, data: Dataset) -> tuple[list[Roi], list[Finding]]:
-    """The regions of a structure set; what is neither a closed planar contour nor a point is a finding."""
+    """Read the regions of a structure set; what is neither a closed planar contour nor a point is a finding."""
     kinds = {
         number((o,), "ReferencedROINumber"): text((o,), "RTROIInterpretedType")
         for o in value((data,), "RTROIObservationsSequence") or ()
@@ -104,7 +104,7 @@ def read_rois(instance: Instance, data: Dataset) -> tuple[list[Roi], list[Findin
 
 
 def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64], Counter[str]]:
-    """Closed contours and points of one ROI, and how many others there are of what kind."""
+    """Read the closed contours and points of one ROI, and count the others of each kind."""
     contours: list[Contour] = []
     points: list[NDArray[Any]] = [np.empty((0, 3))]
     dropped = Counter[str]()
@@ -132,7 +132,7 @@ def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64],
 
 
 def brought_to(roi: Roi, frames: Several[str | None], links: Several[FrameLink]) -> tuple[Roi, str]:
-    """A region whose frame of reference has no image, moved to one that has; and by which registration."""
+    """Move a region in a frame of reference without images to one that has some; name the registration used."""
     if roi.frame in frames:
         return roi, ""
     ways = links_from(roi.frame, links)

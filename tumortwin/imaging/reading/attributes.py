@@ -19,12 +19,12 @@ errors included. To be caught around their calls only, and never without saying 
 
 @cache
 def tag_of(keyword: str | tuple[int, int]) -> BaseTag:
-    """The tag of an attribute, looked up once."""
+    """Return the tag of an attribute; each is looked up once."""
     return Tag(keyword)
 
 
 def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
-    """The value of an attribute in the first data set that has it; None if none has, or if it cannot be decoded."""
+    """Find an attribute's value in the first data set that has it; None if none has, or if it cannot be decoded."""
     tag = tag_of(keyword)
     for data in sets:
         try:
@@ -40,13 +40,13 @@ def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, i
 
 
 def items(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[Dataset, ...]:
-    """The items of a sequence; none if it is missing, or holds something else."""
+    """Return the items of a sequence; none if it is missing, or holds something else."""
     found = value(sets, keyword)
     return tuple(i for i in found if isinstance(i, Dataset)) if isinstance(found, Sequence) else ()
 
 
 def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
-    """The attribute as a finite float (the first, if it has several values), else None."""
+    """Read the attribute as a finite float (the first, if it has several values), else return None."""
     found = value(sets, keyword)
     if found is None:
         return None
@@ -58,14 +58,14 @@ def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, 
 
 
 def text(sets: tuple[Dataset, ...] | list[Dataset], keyword: str) -> str:
-    """The attribute as text without outer blanks, empty if it is missing."""
+    """Read the attribute as text without outer blanks, empty if it is missing."""
     found = value(sets, keyword)
     return "" if found is None else str(found).strip("\0 ")
 
 
 @lru_cache(4096)  # the files of a series share theirs
 def parse_datetime(given: str) -> datetime | None:
-    """A DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped); None if it is none."""
+    """Parse a DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped), else None."""
     found = _MOMENT.fullmatch(given.strip())
     if not found:
         return None

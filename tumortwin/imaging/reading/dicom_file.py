@@ -48,7 +48,7 @@ class Opened(NamedTuple):
 
 
 def open_dicom(path: Path, tags: list[BaseTag]) -> Opened | None:
-    """The header of a file, without pixels: only these attributes. None if it is no DICOM file.
+    """Read the header of a file, without pixels: only these attributes. Return None if it is no DICOM file.
 
     Nothing is taken into memory because a file says that it is there: lengths are held against the file's size.
 
@@ -93,7 +93,7 @@ def _opened(content: BinaryIO, tags: list[BaseTag], wrappings: tuple[str, ...]) 
 
 
 def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset:
-    """A header with the pixels behind it: nothing else of the file is parsed again.
+    """Read the pixels behind a header, and add them to a copy of it: nothing else of the file is parsed again.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset:
 
 
 def parse_dicom(content: bytes) -> Dataset:
-    """The whole data set of a file's content; its transfer syntax is found out if it is not stated.
+    """Parse the whole data set of a file's content; its transfer syntax is inferred if it is not stated.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def parse_dicom(content: bytes) -> Dataset:
 
 
 def unpacked(content: bytes) -> bytes:
-    """The content of a file, out of its gzip if it is in one.
+    """Decompress the content of a file if it is gzip, else return it as it is.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def unpacked(content: bytes) -> bytes:
 
 
 def _syntax_of(data: Dataset) -> UID:
-    """The transfer syntax by which the data set could be read, and that of its pixels by their first bytes."""
+    """Infer the transfer syntax by which the data set could be read, and that of its pixels by their first bytes."""
     implicit, little = data.original_encoding
     plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     if "PixelData" not in data or not data["PixelData"].is_undefined_length:
@@ -164,7 +164,7 @@ _JPEG = {0xC0: JPEGBaseline8Bit, 0xC1: JPEGExtended12Bit, 0xC3: JPEGLosslessSV1,
 
 
 def _frame_marker(stream: bytes) -> int:
-    """The start-of-frame marker of a JPEG stream, which says how it is coded; 0 if it has none."""
+    """Find the start-of-frame marker of a JPEG stream, which says how it is coded; 0 if it has none."""
     at = 2
     while at + 4 <= len(stream) and stream[at] == 0xFF:
         if stream[at + 1] in _JPEG:

@@ -41,7 +41,7 @@ class AdcUnit(NamedTuple):
 
 
 def parse_unit(given: str) -> float | None:
-    """The factor from a written diffusion unit to mm^2/s, 1e-6 for "um2/s" or "10^-6 mm^2/s"; None if it is none."""
+    """Parse a written diffusion unit into its factor to mm^2/s, 1e-6 for "um2/s" or "10^-6 mm^2/s", else None."""
     squeezed = re.sub(
         r"[\s^*._·x×()\[\]{}]", "", given.lower().replace("²", "2").replace("\N{GREEK SMALL LETTER MU}", "u")
     )
@@ -56,7 +56,7 @@ def parse_unit(given: str) -> float | None:
 
 
 def stated_unit(plane: Plane) -> tuple[float, bool, str] | None:
-    """What a file says of its ADC unit.
+    """Find the ADC unit that a file states.
 
     Returns
     -------
@@ -106,12 +106,12 @@ def load_adc(stack: Stack, sources: dict[str, str], adc_unit: float | None = Non
 
 
 def your_unit(adc_unit: float | None) -> AdcUnit | None:
-    """The unit that the caller gives, if any."""
+    """Build the unit from the factor that the caller gives, if any."""
     return None if adc_unit is None else AdcUnit(adc_unit, "your adc_unit", given=True)
 
 
 def in_mm2_per_s(volume: Volume, stated: AdcUnit | None, where: str) -> tuple[Volume, list[Finding]]:
-    """An ADC map in mm^2/s.
+    """Convert an ADC map to mm^2/s.
 
     Parameters
     ----------

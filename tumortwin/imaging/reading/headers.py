@@ -142,7 +142,7 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
 
 
 def _shared(data: Dataset, known: dict[Hashable, DataElement]) -> Dataset:
-    """The header with its values converted; those that another file had before are the same objects.
+    """Convert the values of a header, reusing the objects of those that another file had before.
 
     A folder says most things a thousand times: to convert and keep each of them once saves time and memory.
     """
@@ -177,7 +177,7 @@ def _read_header(
     findings: list[Finding],
     wrapped: dict[str, list[str]],
 ) -> Opened | bool | None:
-    """The header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
+    """Read a header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
     try:
         opened = open_dicom(path, _TAGS)
         if opened is None:

@@ -37,7 +37,7 @@ class Instance:
         return text((self.data,), "SOPInstanceUID")
 
     def text(self, keyword: str) -> str:
-        """A top-level attribute as text."""
+        """Read a top-level attribute as text."""
         return text((self.data,), keyword)
 
     @property
@@ -47,7 +47,7 @@ class Instance:
         return name.split(":")[0].split(" (")[0].replace(" Image Compression", "")
 
     def time(self, *pairs: str) -> datetime | None:
-        """The first date with a time of day, else the first date (at midnight), else None.
+        """Find the first date with a time of day, else the first date (at midnight), else None.
 
         Parameters
         ----------

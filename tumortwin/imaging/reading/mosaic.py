@@ -19,7 +19,7 @@ _INSTEAD = "export it as enhanced MR or without mosaics"
 
 
 def unfold(whole: Plane) -> list[Plane]:
-    """The slices of a mosaic as planes of their own.
+    """Split a mosaic into its slices, each a plane of its own.
 
     The stated position is that of one slice as large as the mosaic around the same centre. The CSA header tells how
     many tiles hold slices and which way they are stacked.
@@ -79,7 +79,7 @@ def _stacking(whole: Plane) -> tuple[int, NDArray[np.float64]]:
 
 
 def parse_csa(content: bytes) -> dict[str, list[str]]:
-    """The tags of a Siemens CSA header, version 1 or 2 (SV10), as text; what can be read of a damaged one.
+    """Parse the tags of a Siemens CSA header, version 1 or 2 (SV10), as text; of a damaged one, what can be read.
 
     The layout is that which nibabel documents (nipy.org/nibabel/dicom/siemens_csa.html).
     """

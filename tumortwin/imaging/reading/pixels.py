@@ -228,7 +228,7 @@ def _mended(
     padded: NDArray[np.bool_] | None,
     findings: list[Finding],
 ) -> tuple[Stack, NDArray[np.float32], NDArray[np.bool_] | None]:
-    """The stack without the planes that could not be decoded, if they are few.
+    """Remove the planes that could not be decoded from the stack, if they are few.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _mended(
 
 
 def _within_bits_stored(plane: Plane, stored: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-    """The value bits alone, the sign extended (decoders leave that undone); and whether others were set."""
+    """Keep the value bits alone, sign extended (decoders leave that undone), and report whether others were set."""
     allocated, bits = int(plane.number("BitsAllocated") or 0), int(plane.number("BitsStored") or 0)
     if stored.dtype.kind not in "iu" or not 0 < bits < allocated or allocated != 8 * stored.dtype.itemsize:
         return stored, False
@@ -268,7 +268,7 @@ def _padding(plane: Plane, stored: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _as_stored(value: float, plane: Plane, stored: NDArray[Any]) -> float:
-    """A padding value as the pixels hold it: it may be written with the wrong sign, meant as the same bits."""
+    """Convert a padding value to what the pixels hold: one written with the wrong sign is meant as the same bits."""
     span = 2.0 ** (8 * stored.dtype.itemsize)
     if plane.number("PixelRepresentation") == 1:
         return value - span if value >= span / 2 else value

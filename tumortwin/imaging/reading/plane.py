@@ -48,15 +48,15 @@ class Plane:
     """Which part of the frame it is, in a mosaic."""
 
     def value(self, keyword: str | tuple[int, int]) -> Any:
-        """An attribute that holds for this plane, or None."""
+        """Find an attribute that holds for this plane, or return None."""
         return value(self.sets, keyword)
 
     def number(self, keyword: str | tuple[int, int]) -> float | None:
-        """An attribute as a number, or None."""
+        """Read an attribute as a number, or return None."""
         return number(self.sets, keyword)
 
     def numbers(self, keyword: str, n: int) -> tuple[float, ...] | None:
-        """An attribute as n finite numbers, or None."""
+        """Read an attribute as n finite numbers, or return None."""
         found = value(self.sets, keyword)
         if found is None:
             return None
@@ -109,7 +109,7 @@ class Plane:
 
 
 def planes(instance: Instance) -> list[Plane]:
-    """The 2D images of a file, in stored order.
+    """List the 2D images of a file, in stored order.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def planes(instance: Instance) -> list[Plane]:
 
 
 def _philips(item: Dataset) -> Iterator[Dataset]:
-    """The scale slope among what Philips hides in a private sequence of each frame."""
+    """Yield the scale slope that Philips stores in a private sequence of each frame."""
     for inner in items((item,), (0x2005, 0x140F))[:1]:
         scale = Dataset()
         for tag in ((0x2005, 0x0010), (0x2005, 0x100E)):

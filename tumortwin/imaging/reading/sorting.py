@@ -38,7 +38,7 @@ def make_stacks(planes: list[Plane], pixel_hash: PixelHash) -> list[Stack]:
 
 
 def _kind(plane: Plane) -> tuple[Hashable, ...]:
-    """What planes of one volume share exactly; the geometry comes last."""
+    """Build the key of what planes of one volume share exactly; the geometry comes last."""
     b_value = plane.b_value
     direction = plane.numbers("DiffusionGradientOrientation", 3) if b_value else None
     echo = plane.number("EffectiveEchoTime") or plane.number("EchoTime")

@@ -101,7 +101,7 @@ _AGAIN = "export the series again"
 
 
 def without(stack: Stack, lost: set[int]) -> Stack:
-    """The stack without some of its planes (by index): what is isolated inside is interpolated, more is refused."""
+    """Remove planes (by index) from a stack: isolated inner ones are interpolated, more are refused."""
     if len(lost) > max(1, 0.1 * len(stack.planes)):
         return replace(stack, refused=f"{len(lost)} of {len(stack.planes)} slices cannot be used")
     left = tuple(p for k, p in enumerate(stack.planes) if k not in lost)
@@ -183,7 +183,7 @@ def _never_sent(stack: Stack) -> list[Finding]:
 
 
 def axes_of(plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors along rows, along columns, and the normal, with rounding of the file taken out.
+    """Compute unit vectors along rows, along columns, and the normal, with rounding of the file taken out.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def _evenly(
 
 
 def _upright(leaning: Grid, step: NDArray[np.float64]) -> Grid:
-    """The grid with slices square to the planes that covers a sheared grid."""
+    """Build the grid that covers a sheared grid and has its slices square to the planes."""
     affine = np.array(leaning.affine)
     affine[:3, 0] = step
     upright = Grid(leaning.shape, affine, leaning.frame)
