@@ -52,13 +52,13 @@ class Domain:
 
     @classmethod
     def uniform(cls, grid: Grid, mask: NDArray[np.bool_] | None = None) -> Domain:
-        """A domain of one tissue: the whole grid, or a mask on it."""
+        """Build a domain of one tissue on the whole grid or on a mask."""
         inside = np.ones(grid.shape, bool) if mask is None else mask
         zeros = np.zeros(grid.shape, np.float32)
         return cls(grid, inside, inside.astype(np.float32), zeros, zeros)
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Domain:
-        """The part inside a box of slices, at the same place in the world; one slice of it is a 2-D problem.
+        """Crop the domain to a box of slices, at the same place in the world; a box of one slice is a 2-D problem.
 
         Raises
         ------

@@ -32,7 +32,7 @@ VOLUME_ERROR = 0.02
 def brain_domain(
     tissue: Tissue, spacing: float, tumor: Mask | None = None, where: str = ""
 ) -> tuple[Domain, list[Finding]]:
-    """The brain's white and grey matter on a cubic, axis-aligned grid, parted by falx, tentorium and ventricles.
+    """Build a domain of white and grey matter on a cubic, axis-aligned grid, divided by falx, tentorium and ventricles.
 
     Voxels that are mostly CSF hold no cells, so ventricles and sulci are walls. Where gyri of the two hemispheres, or
     the cerebrum and the cerebellum, touch on this grid, a layer of voxels is taken out between them (see
@@ -141,7 +141,7 @@ def organ_domain(mask: Mask, spacing: float, *, largest: bool = False, where: st
 
 
 def cubic_grid(mask: Mask, spacing: float) -> Grid:
-    """The axis-aligned grid of cubic voxels around a mask, with two voxels to spare on each side.
+    """Build the axis-aligned grid of cubic voxels around a mask, with two voxels to spare on each side.
 
     Its voxels begin at the edge of the mask's outermost voxels, so a mask on a grid of the same voxels is not blurred.
 
@@ -171,7 +171,7 @@ def cubic_grid(mask: Mask, spacing: float) -> Grid:
 
 
 def resolution_findings(grid: Grid, tumors: Iterable[Mask], where: str = "") -> list[Finding]:
-    """A finding if the smallest tumor is fewer than four voxels across: the diameter of the ball of its volume.
+    """Report the smallest tumor if a ball of its volume is fewer than four voxels in diameter.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def _size_findings(grid: Grid, where: str) -> list[Finding]:
 def _doubts(
     compartments: Compartments, solid: NDArray[np.bool_], tumor: NDArray[np.bool_] | None, where: str
 ) -> list[Finding]:
-    """What speaks against barriers where the atlas put them."""
+    """Report signs that the atlas put the falx or the tentorium in the wrong place."""
     findings = []
     left, right = (int((solid & (compartments.part == side)).sum()) for side in (Part.LEFT, Part.RIGHT))
     if max(left, right) > 1.25 * min(left, right):
@@ -246,7 +246,7 @@ def _doubts(
 def _pieces(
     inside: NDArray[np.bool_], grid: Grid, what: str, where: str, *, largest: bool
 ) -> tuple[NDArray[np.bool_], list[Finding]]:
-    """A mask without crumbs, and what was dropped or is in pieces."""
+    """Drop small pieces of a mask, or all but the largest, and report what was dropped or is in several pieces."""
     labels, count = ndimage.label(inside)
     if count <= 1:
         return inside, []

@@ -196,7 +196,7 @@ def normalized(
 
 
 def _around_brain(grid: Grid, tissue: Tissue, transform: NDArray[np.float64]) -> Grid:
-    """The part of a visit's grid that shows the brain."""
+    """Crop a visit's grid to the part that shows the brain."""
     inside = np.argwhere(tissue.brain)
     low, high = inside.min(0), inside.max(0)
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
@@ -209,7 +209,7 @@ def _around_brain(grid: Grid, tissue: Tissue, transform: NDArray[np.float64]) ->
 
 
 def _guard(tumor: Mask, grid: Grid) -> NDArray[np.bool_]:
-    """The tumor and 3 mm around it on another grid of its frame."""
+    """Mark the tumor and 3 mm around it on another grid of its frame."""
     inside = average(tumor, grid) > 0.1
     if not inside.any():
         return inside

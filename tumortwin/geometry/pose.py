@@ -87,7 +87,7 @@ def pose_of(
 
 
 def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, where: str) -> Registration:
-    """The last fraction of a millimeter from the edges, which a coil's shading does not move."""
+    """Refine a registration by a fraction of a millimeter from the edges, which a coil's shading does not move."""
     last = small_motion(fixed, placed(moving, found.transform, fixed.frame), mask)
     if not np.isfinite(last.residual_mm) or last.similarity <= last.before:
         return found
@@ -112,7 +112,7 @@ def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, wh
 def given_pose(
     head: Head, images: Mapping[MRSequence, Volume], matrix: NDArray[np.float64], source: str, where: str = ""
 ) -> Registration:
-    """A pose that was given, with the same measures of quality as one that was found.
+    """Assess a given pose with the same measures of quality as one found by registration.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def bend(
 def compared_images(
     reference: Mapping[MRSequence, Volume], images: Mapping[MRSequence, Volume], where: str
 ) -> tuple[MRSequence, MRSequence]:
-    """The image of the reference and the visit's that are compared: the same sequence if there is one.
+    """Choose the reference's image and the visit's to compare: the same sequence if there is one.
 
     Raises
     ------
@@ -243,13 +243,13 @@ class Aligned:
     findings: tuple[Finding, ...] = ()
 
     def moved(self, mask: Mask, before: Mapping[MRSequence, Volume]) -> Mask:
-        """A mask along with the image on whose voxels it was drawn, as the visit was before; else as it is."""
+        """Move a mask along with the original image that has its grid; return it unchanged if there is none."""
         own = [s for s in POSE_ORDER if s in before and before[s].grid.matches(mask.grid)]
         return mask if not own else placed(mask, self.motions[own[0]], self.images[own[0]].frame)
 
 
 def placed(volume: AnyVolume, motion: NDArray[np.float64], frame: str | None) -> AnyVolume:
-    """The same voxels where the head was before a motion: nothing is interpolated.
+    """Place a volume where the head was before a motion, by its grid alone: nothing is interpolated.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str, *, aligned: bool 
 def _within(
     still: Volume, image: Volume, head: Mask, what: str, key: MRSequence, where: str, *, fixed: bool
 ) -> tuple[NDArray[np.float64], list[Finding]]:
-    """The motion between two series of a visit, if it is clear, and a finding that says it."""
+    """Measure the motion between two series of a visit (the identity unless it is clear), with a finding about it."""
     found = small_motion(still, image, head, enough_mm=CLEAR_MM)
     clear = found.moved_mm > max(CLEAR_MM, CLEAR_TIMES * found.residual_mm) and found.similarity > found.before
     true = found.moved_mm <= DOUBTFUL_MM or found.similarity > (1 + GAIN_PER_MM * found.moved_mm) * found.before
@@ -349,7 +349,7 @@ def _within(
 
 
 def upper_head(volume: Volume) -> Mask:
-    """What shines in a head image, at most 170 mm below its top, on a grid of about 4 mm: no neck, little jaw."""
+    """Mask the bright voxels of a head image within 170 mm of its top, on a grid of about 4 mm: no neck, little jaw."""
     thin = isotropic(volume, 4.0)
     smooth = ndimage.gaussian_filter(thin.array, 0.5)
     bright = smooth > 0.25 * np.percentile(smooth, 90)

@@ -80,7 +80,7 @@ class AtlasOnHead:
 
 @cache
 def atlas() -> dict[str, Volume]:
-    """The ICBM 152 2009a atlas (Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033) at 2 mm.
+    """Load the ICBM 152 2009a atlas (Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033) at 2 mm.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def _inside(t1: Volume) -> NDArray[np.float32]:
 
 @cache
 def _capped() -> tuple[Volume, Mask]:
-    """The atlas with skull and scalp as they lie over the top of any head, and where to compare.
+    """Add skull and scalp to the atlas as they lie over the top of any head, and mark where to compare.
 
     Without a scalp, the outline that fits a bright scalp on dark air is as good as that of the brain on dark bone.
     """
@@ -212,7 +212,7 @@ def _capped() -> tuple[Volume, Mask]:
 
 
 def _sized(ring: Mask, fixed: Volume, moving: Volume, rigid: sitk.Euler3DTransform) -> sitk.AffineTransform:
-    """The best of the affine transforms that begin with atlases of several sizes."""
+    """Choose the best of the affine transforms that are optimized from atlases of several sizes."""
     method = descent(ring, step=2, rounds=SIZE_ROUNDS)
     ends = []
     for order, size in enumerate(SIZES):
@@ -227,7 +227,7 @@ def _sized(ring: Mask, fixed: Volume, moving: Volume, rigid: sitk.Euler3DTransfo
 
 
 def _evened(head: Volume) -> Volume:
-    """A coarse head over its own blur: any slow field goes, and some contrast with it."""
+    """Divide a coarse head image by its own blurred copy, which removes any slow field and some contrast."""
     shown = head.array > 0.1 * np.percentile(head.array, 95)
     sigma = EVEN_MM / np.array(head.grid.spacing)
     even = head.array
@@ -241,7 +241,7 @@ def _evened(head: Volume) -> Volume:
 
 
 def _flattened(head: Volume, affine: sitk.Transform) -> Volume:
-    """A coarse head without its slow field, told from the atlas' tissue."""
+    """Remove the slow field of a coarse head image, estimated from the tissue of the atlas."""
     place = to_itk(head)
     white, grey = (
         sitk.GetArrayFromImage(sitk.Resample(to_itk(atlas()[name]), place, affine.GetInverse(), sitk.sitkLinear, 0.0))
@@ -288,7 +288,7 @@ def _spline(head: Volume, template: Volume, ring: Mask, affine: sitk.Transform, 
 
 
 def _brain_box(head: Volume, composite: sitk.Transform, brain: Mask | None) -> Grid:
-    """The head's grid cropped to the brain and a margin."""
+    """Crop the head image's grid to the brain and a margin."""
     thin = isotropic(head, 4)
     t1 = atlas()["t1"]
     inside = sitk.Resample(to_itk(t1.with_array(_inside(t1))), to_itk(thin), composite, sitk.sitkLinear, 0.0)

@@ -46,7 +46,7 @@ def polynomials(grid: Grid, world: ArrayLike, degree: int = DEGREE) -> NDArray[n
 def field_at(
     grid: Grid, coefficients: NDArray[np.float64], target: Grid, transform: NDArray[np.float64] | None = None
 ) -> NDArray[np.float32]:
-    """A fitted log field on another grid.
+    """Evaluate a fitted log field on another grid.
 
     Parameters
     ----------

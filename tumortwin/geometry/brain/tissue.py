@@ -174,7 +174,7 @@ class _Model:
 
 
 def _fit(signal: NDArray[np.float32], priors: NDArray[np.float32], basis: NDArray[np.float64]) -> _Model:
-    """Expectation maximisation over sampled voxels: log signals (n,), priors (4, n), polynomials (n, m)."""
+    """Fit tissue signals and field by expectation maximization: log signals (n,), priors (4, n), polynomials (n, m)."""
     scale = float(np.exp(np.median(signal)))
     weights = np.append(_LOG_WEIGHTS, 0.0)[:, None] + _WITH_OTHER @ np.log(priors)
     # start from where the atlas is sure; CSF there is a mixture, so put it below the grey matter
@@ -233,7 +233,7 @@ def _lesion(outliers: NDArray[np.bool_], inside: NDArray[np.bool_], grid: Grid) 
 
 
 def _whole(solid: NDArray[np.bool_], near: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """The largest piece of tissue without thin bridges to the outside, with its sulci and ventricles filled."""
+    """Keep the largest piece of tissue without thin bridges to the outside, and fill its sulci and ventricles."""
 
     def ball(radius_mm: float) -> NDArray[np.bool_]:
         reach = [int(radius_mm / s) for s in grid.spacing]

@@ -34,7 +34,7 @@ class Edit:
     flipped: NDArray[np.uint8]
 
     def apply(self, array: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """A copy of an array with the change made, or unmade: turning over twice changes nothing."""
+        """Flip the changed voxels in a copy of an array, which makes or undoes the change."""
         changed = array.copy()
         part = changed[self.box]
         part ^= np.unpackbits(self.flipped, count=part.size).view(bool).reshape(part.shape)
@@ -42,7 +42,7 @@ class Edit:
 
     @classmethod
     def of(cls, what: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Edit | None:
-        """What differs between two arrays, or None if nothing does."""
+        """Record what differs between two arrays, or return None if nothing does."""
         flipped = before ^ after
         box = bounding_box(flipped)
         return cls(what, box, np.packbits(flipped[box])) if flipped.any() else None
@@ -113,7 +113,7 @@ class Edited:
 
 
 def _bounded(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """The newest edits that fit into :data:`HISTORY_BYTES`; the last one always."""
+    """Keep the newest edits that fit into :data:`HISTORY_BYTES`, and always the last one."""
     total, first = 0, len(edits)
     for k in range(len(edits) - 1, -1, -1):
         total += edits[k].flipped.nbytes

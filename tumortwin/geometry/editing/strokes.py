@@ -56,7 +56,7 @@ class Stroke:
         object.__setattr__(self, "points", points)
 
     def voxels(self, grid: Grid) -> NDArray[np.bool_]:
-        """The voxels whose center lies within the radius of the line, or that it passes through.
+        """Find the voxels that the line passes through, or that have their center within the radius of it.
 
         Returns
         -------
@@ -102,19 +102,19 @@ class Stroke:
 
 
 def paint(mask: Mask, stroke: Stroke) -> Mask:
-    """The mask and what a stroke covers."""
+    """Add the voxels that a stroke covers to a mask."""
     return mask.with_array(mask.array | stroke.voxels(mask.grid))
 
 
 def erase(mask: Mask, stroke: Stroke) -> Mask:
-    """The mask without what a stroke covers."""
+    """Remove the voxels that a stroke covers from a mask."""
     return mask.with_array(mask.array & ~stroke.voxels(mask.grid))
 
 
 def grow_region(
     image: Volume, point: ArrayLike, tolerance_sd: float = 1.0, *, reach_mm: float = 30.0, axis: int | None = None
 ) -> Mask:
-    """What is connected to a place and looks like it.
+    """Grow a region of similar values from a point.
 
     The image's values within `tolerance_sd` standard deviations of the place's own (a mean over the voxels next to
     it), connected to it by faces, within `reach_mm`. The standard deviation is a robust one (1.4826 times the median
@@ -216,7 +216,7 @@ def interpolate(mask: Mask, axis: int, drawn: Sequence[int] | None = None) -> Ma
 
 
 def _between(first: NDArray[np.bool_], last: NDArray[np.bool_], steps: int, spacing: list[float]) -> NDArray[np.bool_]:
-    """The slices between two drawn ones, `steps` apart."""
+    """Interpolate the `steps` - 1 slices between two drawn ones."""
     ends = np.array([ndimage.center_of_mass(first), ndimage.center_of_mass(last)])
     # room for both shapes wherever they are shifted to
     room = np.ceil(np.abs(ends[1] - ends[0])).astype(int) + 1
@@ -245,14 +245,14 @@ def _signed_distance(shape: NDArray[np.bool_], spacing: list[float]) -> NDArray[
 
 
 def without_small_pieces(mask: Mask, smallest_ml: float = 0.1) -> Mask:
-    """The mask without connected pieces (by faces, edges or corners) below a volume in mL."""
+    """Remove the connected pieces (by faces, edges or corners) of a mask that are below a volume in mL."""
     labels, sizes = _pieces(mask)
     keep = np.concatenate([[False], sizes * mask.grid.voxel_volume / 1000 >= smallest_ml])
     return mask.with_array(keep[labels])
 
 
 def without_piece(mask: Mask, point: ArrayLike) -> Mask:
-    """The mask without the connected piece at a world point in LPS mm.
+    """Remove the connected piece of a mask at a world point in LPS mm.
 
     Raises
     ------
@@ -267,7 +267,7 @@ def without_piece(mask: Mask, point: ArrayLike) -> Mask:
 
 
 def fill_holes(mask: Mask, axis: int | None = None) -> Mask:
-    """The mask and what it encloses: in space, or with `axis` in each slice across that array axis."""
+    """Fill what a mask encloses: in space, or with `axis` in each slice across that array axis."""
     if axis is None:
         return mask.with_array(ndimage.binary_fill_holes(mask.array))
     structure = np.moveaxis(ndimage.generate_binary_structure(2, 1)[None], 0, axis)
@@ -280,7 +280,7 @@ def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
 
 
 def index_inside(grid: Grid, point: ArrayLike) -> tuple[int, int, int]:
-    """The voxel (z, y, x) at a world point in LPS mm.
+    """Find the voxel (z, y, x) at a world point in LPS mm.
 
     Raises
     ------
@@ -300,12 +300,12 @@ def index_inside(grid: Grid, point: ArrayLike) -> tuple[int, int, int]:
 
 
 def place_text(point: ArrayLike) -> str:
-    """A world point for people, to a tenth of a mm."""
+    """Format a world point for people to read, to a tenth of a mm."""
     return "(" + ", ".join(f"{c:.1f}" for c in np.asarray(point, float)) + ")"
 
 
 def bounding_box(array: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """The smallest box that holds what is true in a (z, y, x) array; an empty one if nothing is."""
+    """Find the smallest box that holds all true voxels of a (z, y, x) array; an empty box if there are none."""
     sides = []
     for axis in range(3):
         found = np.flatnonzero(array.any(tuple(k for k in range(3) if k != axis)))
@@ -314,7 +314,7 @@ def bounding_box(array: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
 
 
 def tight(mask: Mask, margin: int = 3) -> Mask:
-    """The part of a mask that holds something, with some voxels around it: as large, and quicker to measure."""
+    """Crop a mask to what it holds, with some voxels around: its size stays the same and is quicker to measure."""
     box = bounding_box(mask.array)
     return (
         mask.cropped(

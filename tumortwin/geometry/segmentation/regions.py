@@ -47,7 +47,7 @@ _NOT_TUMOR = re.compile(
 
 
 def region_of(name: str) -> Region | None:
-    """The part of a tumor that a name stands for, or None."""
+    """Find the part of a tumor that a name stands for, or return None."""
     if names_brain(name):
         return None  # "whole brain" is no whole tumor
     text = name.strip().lower()
@@ -94,7 +94,7 @@ def drawn_regions(masks: Mapping[str, Mask], where: str) -> tuple[dict[Region, M
 
 
 def united(*masks: Mask) -> Mask:
-    """The union of masks, on the grid of the first."""
+    """Unite masks on the grid of the first."""
     first, *others = masks
     array = first.array.copy()
     for other in others:
@@ -103,6 +103,6 @@ def united(*masks: Mask) -> Mask:
 
 
 def without(mask: Mask, other: Mask) -> Mask:
-    """What of a mask lies outside another."""
+    """Remove from a mask what lies inside another."""
     there = other.array if other.grid == mask.grid else resample(other, mask.grid).array
     return mask.with_array(mask.array & ~there)
