@@ -50,7 +50,7 @@ def require_rng(value: object) -> None:
 
 
 def described(value: object) -> str:
-    """A value in a few words: what it is, and its content where that is short."""
+    """Describe a value in a few words: its type, and its content where that is short."""
     if value is None or isinstance(value, bool | int | float | slice):
         return repr(value)
     if isinstance(value, str):

@@ -142,7 +142,7 @@ class Options:
             object.__setattr__(self, one.name, checked(one, getattr(self, one.name)))
 
     def record(self, clean: Clean = str) -> dict[str, Any]:
-        """The options that the results depend on, as JSON has them.
+        """Return the options that the results depend on, as JSON values.
 
         Parameters
         ----------
@@ -157,12 +157,12 @@ class Options:
 
 
 def declared(kind: type[Options]) -> Iterator[Field[Any]]:
-    """The declared fields of options, in order."""
+    """Yield the declared fields of options, in order."""
     yield from fields(kind)  # type: ignore[arg-type]
 
 
 def checked(one: Field[Any], value: Any, where: str = "") -> Any:
-    """A value as the option keeps it.
+    """Convert a value to the form that the option keeps, after checking that it is allowed.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def checked(one: Field[Any], value: Any, where: str = "") -> Any:
 
 
 def descriptions(kind: type[Options]) -> dict[str, str]:
-    """What the docstring of a class says of each parameter, as one line."""
+    """Extract from the docstring of a class the description of each parameter, as one line."""
     _, _, body = (inspect.getdoc(kind) or "").partition("Parameters\n----------\n")
     found = re.findall(r"^(\w+) : .*\n((?: {4}.*\n?)+)", body + "\n", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in found}
@@ -191,7 +191,7 @@ T = TypeVar("T", bound=Options)
 
 
 def chosen(options: T | None, keywords: T) -> T:
-    """The options that a function was given: as a value, or as keywords.
+    """Return the options that a function was given, as a value or as keywords.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def chosen(options: T | None, keywords: T) -> T:
 
 
 def plain_rows(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A record with the options of groups beside the others: "build.spacing"."""
+    """Flatten a record of options: those of groups stand beside the others, as in "build.spacing"."""
     rows: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, Mapping) and not prefix:

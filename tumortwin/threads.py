@@ -41,7 +41,7 @@ def one_blas_thread() -> Iterator[None]:
 
 @contextmanager
 def pool_of(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads that drops what it has not begun when the block ends with an error or a cancellation.
+    """Yield a pool of threads that drops pending tasks when the block ends with an error or a cancellation.
 
     Meanwhile BLAS starts no threads of its own: two of ours with two of its own each took 1.6 times the processor time
     of the whole road on two cores.

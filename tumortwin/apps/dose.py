@@ -86,7 +86,7 @@ class DoseApp:
 
 
 def summary_html(scenario: Scenario) -> str:
-    """A scenario's numbers for people: dose to the tumor, limits of organs, volume at the end."""
+    """Format a scenario's results as HTML: dose to the tumor, limits of organs, volumes at the end."""
     when = "beyond the horizon" if isinf(scenario.progression) else f"day {scenario.progression:.0f} of treatment"
     broken = [str(check) for organ in scenario.organs for check in organ.checks if not check.met]
     volumes = ", ".join(f"{name_of(q)} <b>{v[-1]:.1f} mL</b>" for q, v in scenario.volumes_ml.items())

@@ -354,7 +354,7 @@ class EditorApp:
         self._draw()
 
     def _hold(self, _change: object = None) -> None:
-        """What the hand holds."""
+        """Set the canvas's tool, brush radius and color from the controls, and show what the tool does."""
         self.canvas.tool = self.tool.value
         self.canvas.brush = 0.5 * self.brush.value / self._picture.cut.extent[1]
         self.canvas.color = (OUTLINE_COLORS | COLORS)[self.region.value]

@@ -234,7 +234,7 @@ class GrowthApp:
 
 
 def numbers_html(title: str, model: Model, radii: Mapping[str, float], speed: float, error: float) -> str:
-    """A slice's numbers on one day for people: areas, and the front's speed beside theory's."""
+    """Format the numbers of a slice on one day as HTML: areas, and the front's speed beside the theoretical one."""
     p, grid = model.parameters, model.domain.grid
     white = front_of(p.diffusivity, p.proliferation_rate)
     widest = max(h for h, n in zip(grid.spacing, grid.shape, strict=True) if n > 1)
@@ -258,7 +258,7 @@ def numbers_html(title: str, model: Model, radii: Mapping[str, float], speed: fl
 
 
 def findings_html(findings: Iterable[Finding]) -> str:
-    """What to know before believing what is shown."""
+    """Format as HTML the findings that limit how far the results can be trusted."""
     notes = "".join(f"<div style='color:#9a5b00'>{escape(f.what)}; {escape(f.action)}</div>" for f in findings)
     return f"<div style='line-height:1.35'>{notes}<i>Research use only, not for clinical decisions.</i></div>"
 
@@ -268,12 +268,12 @@ def _signed(speed: float) -> str:
 
 
 def _part(children: list[widgets.Widget], flex: str, **layout: str) -> widgets.Box:
-    """A part of a row that wraps: on a narrow page the parts come below each other."""
+    """Build a box for a row that wraps: on a narrow page the boxes of the row are placed below each other."""
     return widgets.VBox(children, layout=widgets.Layout(flex=flex, min_width="0", **layout))
 
 
 def _checked(domain: Domain, anatomy: Volume, parameters: GrowthParameters, care: StandardCare, days: int) -> Cut:
-    """The one slice, if all can be shown."""
+    """Return the domain's only slice after checking that the app can show the domain, parameters and treatment."""
     shape = domain.grid.shape
     if sorted(shape)[0] != 1 or sorted(shape)[1] < 2:
         raise InputError(

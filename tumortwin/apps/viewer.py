@@ -240,7 +240,7 @@ def about_html(image: Volume, cut: Cut, overlays: Overlays) -> str:
 
 
 def findings_html(patient: Patient) -> str:
-    """What was found in the patient's files, the gravest first."""
+    """Format the findings of reading the patient's files as an HTML table, the most severe first."""
     found = grouped(patient.findings)
     rows = "".join(
         f"<tr><td style='color:{_TONES[f.severity]};padding-right:1em;white-space:nowrap'>{f.severity}</td>"

@@ -118,7 +118,7 @@ def load(path: str | os.PathLike[str], kind: type[T], *, passphrase: str | None 
 
 
 def _content(path: Path, passphrase: str | None) -> bytes:
-    """What is in the file, decrypted."""
+    """Read the content of a file, decrypted if it is encrypted."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -58,7 +58,7 @@ def write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read(content: bytes) -> tuple[dict[str, np.ndarray], bool]:
-    """The arrays of a file, and whether it ends in a checksum (files of format 1 do not).
+    """Read the arrays of a file, and whether it ends in a checksum (files of format 1 do not).
 
     Raises
     ------

@@ -91,12 +91,12 @@ _NAME_OF = {place: name for name, place in NAMES.items()}
 
 
 def name_of(kind: type) -> str | None:
-    """The name of a dataclass or enum; None if it has no row."""
+    """Return the stored name of a dataclass or enum; None if it has no row."""
     return _NAME_OF.get(f"{kind.__module__}:{kind.__qualname__}")
 
 
 def class_of(name: str) -> type | None:
-    """The dataclass or enum of a name, imported now if it was not yet; None if there is no such row."""
+    """Return the dataclass or enum of a stored name, importing its module if needed; None if there is no such row."""
     if name not in NAMES:
         return None
     module, _, qualname = NAMES[name].partition(":")

@@ -143,7 +143,7 @@ FORMAT = len(RENAMES) + 1
 
 
 def upgraded(tree: Any, version: int) -> Any:
-    """A tree of an older format as one of today's.
+    """Convert a tree of an older format to the current format.
 
     Parameters
     ----------

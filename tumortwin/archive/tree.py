@@ -33,7 +33,7 @@ class TreeError(Exception):
 
 
 def encode(value: Any, arrays: Arrays) -> Any:
-    """The tree of a value.
+    """Convert a value to its tree of JSON values, and collect its arrays.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _name(kind: type, where: str) -> str:
 
 
 def build(node: Any, arrays: Arrays) -> Any:
-    """The value of a tree that was checked.
+    """Build the value of a tree that was checked.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def _check_dataclass(node: Any, hint: type, arrays: Arrays, where: str) -> None:
 
 @cache
 def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
-    """The fields of a dataclass that are stored: type, and whether there is no default."""
+    """Return the fields of a dataclass that are stored: their type, and whether they have no default."""
     hints = get_type_hints(kind)
     return {
         f.name: (hints[f.name], f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)
@@ -262,7 +262,7 @@ def _class(name: str, where: str) -> Any:
 
 
 def _content(node: Any, key: str, kind: type, where: str, *others: str) -> Any:
-    """What a node of one sort holds."""
+    """Return the content of a node of one sort after checking that it is well formed."""
     if not isinstance(node, dict) or key not in node:
         raise TreeError(where, f"is {_kind(node)}, not {key}")
     if node.keys() != {key, *others} or not isinstance(node[key], kind):
@@ -271,7 +271,7 @@ def _content(node: Any, key: str, kind: type, where: str, *others: str) -> Any:
 
 
 def _kind(node: Any) -> str:
-    """What a node is, without the patient's data."""
+    """Return the sort of a node as text for messages, without the patient's data."""
     if isinstance(node, dict):
         return next(iter(node), "empty")
     return "empty" if node is None else type(node).__name__

@@ -145,7 +145,7 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[PredictedVolum
 
 
 def explain_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[PredictedVolume] = (), **legend: Any) -> Legend:
-    """The legend of :func:`show_volumes`; further arguments go to ``ax.legend``."""
+    """Draw the legend of :func:`show_volumes`; further arguments go to ``ax.legend``."""
     handles = [
         Line2D(
             [],

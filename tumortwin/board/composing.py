@@ -240,7 +240,7 @@ def _limits(twin: Twin, fit: Calibration | None) -> tuple[str, ...]:
 def _left_out(
     twin: Twin, fit: Calibration | None, forecast: Forecast | None, front: PlanFront | None, given: GivenDose | None
 ) -> tuple[str, ...]:
-    """What is not on the page, why, and how it is added."""
+    """State what is left out of the page, why, and how to add it."""
     said = []
     if fit is None:
         few = f": {len(twin.observations)} visit(s) with a visible tumor, two are needed"
@@ -332,7 +332,7 @@ def _flat(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid) -> dic
 
 
 def _anatomy(twin: Twin, observation: Observation, patient: Patient | None, grid: Grid) -> Volume:
-    """The visit's own contrast-enhanced (or best other) image, else the reference visit's."""
+    """Resample the visit's own contrast-enhanced (or best other) image to a grid, else the reference visit's image."""
     if patient is not None:
         visit = patient.visits[observation.visit]
         for sequence in (MrSequence.T1GD, MrSequence.FLAIR, MrSequence.T2, MrSequence.T1):
@@ -344,7 +344,7 @@ def _anatomy(twin: Twin, observation: Observation, patient: Patient | None, grid
 
 
 def _window(twin: Twin, regions: Iterable[NDArray[np.floating]], position: float) -> Grid:
-    """A 1 mm axial slice over the brain, cut above and below the tumor to the page's aspect."""
+    """Build the grid of a 1 mm axial slice over the brain, cropped above and below the tumor to fit the page."""
     grid = reslice_grid(twin.domain.grid, Plane.AXIAL, position)
     brain = _flat({"brain": twin.domain.mask}, twin.domain.grid, grid)["brain"][0] >= 0.5
     tumor = np.sum(list(_flat({str(i): r for i, r in enumerate(regions)}, twin.domain.grid, grid).values()), axis=0)[0]

@@ -61,7 +61,7 @@ class Cut:
     flips: tuple[bool, bool]
 
     def picture(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The slice of a (z, y, x) array on the grid, as (rows from the top, columns from the left)."""
+        """Extract the slice from a (z, y, x) array on the grid, as (rows from the top, columns from the left)."""
         if array.shape != self.grid.shape:
             raise InputError(f"an array of shape {array.shape} is not on the grid of shape {self.grid.shape}")
         through, down, right = self.axes
@@ -135,7 +135,7 @@ class Cut:
 
 
 def cut_at(grid: Grid, plane: Plane | str = Plane.AXIAL, position: float | None = None) -> Cut:
-    """The slice of a grid nearest to a place.
+    """Find the slice of a grid nearest to a position.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def cut_at(grid: Grid, plane: Plane | str = Plane.AXIAL, position: float | None 
 
 
 def best_slice(grid: Grid, *regions: NDArray[Any], plane: Plane | str = Plane.AXIAL) -> Cut:
-    """The slice that shows most of some regions: the largest sum of their areas.
+    """Find the slice that shows most of some regions: the largest sum of their areas.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def best_slice(grid: Grid, *regions: NDArray[Any], plane: Plane | str = Plane.AX
 
 
 def reslice_grid(grid: Grid, plane: Plane | str, position: float, spacing: float = 1.0) -> Grid:
-    """A grid of one slice, exactly in an anatomical plane, that covers another grid.
+    """Build a grid of one slice, exactly in an anatomical plane, that covers another grid.
 
     Resampled on it (:func:`tumortwin.imaging.resampling.resample`), oblique scans of several dates show the same plane.
 

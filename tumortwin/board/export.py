@@ -182,7 +182,7 @@ class _Export:
             self.left_out.append(f"{what}: {error}")
 
     def scan(self, observation: Observation) -> None:
-        """What was seen: segments, and how large they are."""
+        """Write what is observed at a visit: the segments and their size measurements."""
         image, source = self._image(observation.visit)
         inverse = np.asarray(np.linalg.inv(observation.transform), np.float64)
         shares = {SEGMENTS[q]: Volume(contour_share(observation, q), self.twin.domain.grid) for q in SEGMENTS}
@@ -220,7 +220,7 @@ class _Export:
         ]
 
     def forecast(self, forecast: Forecast) -> None:
-        """What is predicted: the density on the twin's grid, and the contours on the image's."""
+        """Write the predictions: the density on the twin's grid, and the contours on the image's grid."""
         image, source = self._image(self._reference)
         known = forecast.history[-1].date
         for predicted in forecast.fields:
@@ -331,7 +331,7 @@ class _Export:
         ]
 
     def page(self, report: BoardReport) -> None:
-        """The page that people decide from, and its pictures."""
+        """Write the board page and its pictures."""
         # what the page says of dates is as it is shown: nothing to shift
         source = self._image(self._reference)[1]
         report = for_export(report, self.series.identity, source.pseudonym)
@@ -362,7 +362,7 @@ class _Export:
         raise InputError(f"no visit of {self.patient.id} has the twin's frame of reference {frame}")
 
     def _image(self, visit: int) -> tuple[Volume, DicomSource]:
-        """The image that stands for a visit's pose, and where it comes from."""
+        """Return the image in the pose of a visit, and the DICOM series that it comes from."""
         images = self.patient.visits[visit].images
         key = first_of(POSE_ORDER, images)
         if key is None:
@@ -370,7 +370,7 @@ class _Export:
         return images[key], self.series.source(images[key])
 
     def _predicted(self, probability: Mapping[str, NDArray[np.float32]], grid: Grid) -> dict[str, Mask]:
-        """What is more likely inside than not, on the grid of an image."""
+        """Build masks, on the grid of an image, of the voxels more likely inside a region than not."""
         likely = {SEGMENTS[q]: resample(Volume(p, self.twin.domain.grid), grid) for q, p in probability.items()}
         masks = {name: Mask(volume.array > LEAST_PROBABILITY, grid) for name, volume in likely.items()}
         return {name: mask for name, mask in masks.items() if mask.array.any()}

@@ -21,7 +21,7 @@ from tumortwin.board.values import Panel
 
 
 def render(report: BoardContent) -> bytes:
-    """The HTML file's bytes: the same for the same report."""
+    """Render the report as the bytes of an HTML file, which are the same for the same report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tumortwin.board"),
         autoescape=True,
@@ -42,7 +42,7 @@ def render(report: BoardContent) -> bytes:
 
 
 def _figures(report: BoardContent) -> dict[str, str]:
-    """Data URIs of the charts that this report has."""
+    """Draw the charts that this report has, as data URIs."""
     figures = {}
     if report.scans:
         figures["volumes"] = _drawn(7.6, 3.2, lambda figure: _volumes(figure, report))
@@ -78,7 +78,7 @@ def _volumes(figure: Figure, report: BoardContent) -> None:
 
 
 def _rows(width: float, names: list[str], draw: Callable[[Axes], Any]) -> str:
-    """A chart of one named row each."""
+    """Draw a chart with a row for each name."""
 
     def rows(figure: Figure) -> None:
         ax = figure.add_subplot()

@@ -25,7 +25,7 @@ class ImageSeries:
     _sources: dict[str, DicomSource] = field(default_factory=dict)
 
     def source(self, image: Volume) -> DicomSource:
-        """The images that a volume was read from.
+        """Find the DICOM images that a volume was read from.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class ImageSeries:
 def series_source(
     image: Volume, folder: str | os.PathLike[str], identity: Identity | str = Identity.SOURCE, key: bytes | None = None
 ) -> DicomSource:
-    """The files of a folder that an image was read from, as the source of what is drawn on it.
+    """Return the files of a folder that an image was read from, as the source of objects drawn on the image.
 
     Parameters
     ----------

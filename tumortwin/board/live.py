@@ -53,7 +53,7 @@ class LivePicture:
             artist.set_visible(visible)
 
     def png(self) -> bytes:
-        """The picture as it is now."""
+        """Render the picture in its present state as PNG."""
         self._canvas.restore_region(self._still)
         for artist in self._moving:
             artist.draw(self._canvas.get_renderer())
@@ -107,7 +107,7 @@ class DensityPicture(LivePicture):
             super().__init__(figure, [self._density, *self._lines.values(), *written, self._title])
 
     def show(self, density: NDArray[np.floating], title: str) -> bytes:
-        """The picture of a (z, y, x) density as PNG."""
+        """Draw a (z, y, x) density as PNG."""
         values = self._cut.picture(density)
         self._density.set_data(np.ma.masked_less(values, self._faintest))
         left, right, bottom, top = self._cut.extent
@@ -166,7 +166,7 @@ class MaskPicture(LivePicture):
     def show(
         self, image: Volume, index: int, window: tuple[float, float], masks: Mapping[str, Mask], chosen: str
     ) -> bytes:
-        """A slice as PNG.
+        """Draw a slice as PNG.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class FrontPicture(LivePicture):
         radiotherapy: tuple[float, float] | None,
         resection: float | None,
     ) -> bytes:
-        """The picture as PNG.
+        """Draw the radii over time as PNG.
 
         Parameters
         ----------
@@ -299,7 +299,7 @@ def _style() -> dict[Any, Any]:
 
 
 def _key(figure: Figure, artists: Mapping[str, Artist]) -> None:
-    """What is what, along the bottom, in rows of three."""
+    """Draw the legend along the bottom of the figure, in rows of three."""
     figure.legend(
         list(artists.values()),
         list(artists),

@@ -10,7 +10,7 @@ from tumortwin.imaging.volume import Grid, Mask, Volume
 
 
 def outline(share: Volume, grid: Grid, transform: NDArray[np.float64] | None = None) -> Mask:
-    """What was drawn, from how much of each coarser voxel lies inside it; as large as it was.
+    """Reconstruct a mask from the share of each coarser voxel inside it, with the same volume.
 
     Shares are blurred by their voxels: cut at one half, a ball of 5 mm would lose an eighth of its volume on a grid of
     2 mm, and one of 3 mm a third. So they are cut where the volume is that of the shares.

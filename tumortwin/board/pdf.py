@@ -22,7 +22,7 @@ ORGANS = 2  # columns of the schedules' table
 
 
 def render(report: BoardContent) -> bytes:
-    """The PDF's bytes."""
+    """Render the report as the bytes of a PDF file."""
     buffer = io.BytesIO()
     with mpl.rc_context(charts.page_style()):
         metadata = {"Title": f"tumortwin board page. {RESEARCH_USE}.", "CreationDate": None}
@@ -32,7 +32,7 @@ def render(report: BoardContent) -> bytes:
 
 
 def board_figure(report: BoardContent) -> Figure:
-    """The page as a matplotlib figure, for a notebook or another format."""
+    """Draw the page as a matplotlib figure, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
         page = Page(Figure(figsize=(WIDTH, HEIGHT)))
         _header(page, report)
@@ -244,7 +244,7 @@ def _notes(
     bottom: float = 8.0,
     leading: float = 0.102,
 ) -> None:
-    """Wrapped notes, as many as there is room for, and how many more there are."""
+    """Draw wrapped notes, as many as there is room for, and state how many more there are."""
     page.title(left, right, y, title)
     y += 0.17
     for i, note in enumerate(lines):

@@ -20,7 +20,7 @@ CURVES = 7
 
 
 def dose_fields(given: GivenDose | None) -> dict[str, Any]:
-    """The report's fields of the given dose: histograms of the physical dose, organs against their limits.
+    """Compute the report's fields of the given dose: histograms of the physical dose, organs against their limits.
 
     Targets come first, then organs with a limit, then the rest; no more than :data:`CURVES`.
     """
@@ -38,7 +38,7 @@ def dose_fields(given: GivenDose | None) -> dict[str, Any]:
 
 
 def plan_fields(front: PlanFront | None) -> dict[str, Any]:
-    """The report's fields of the compared schedules; none without a front."""
+    """Compute the report's fields of the compared schedules; none without a front."""
     if front is None:
         return {}
     horizon = front.calibration.twin.date(front.horizon)
@@ -89,7 +89,7 @@ def _organs(effects: Iterable[OrganEffect], fractions: int) -> tuple[OrganDose, 
 
 
 def _physical(constraint: Constraint, fractions: int) -> float | None:
-    """The limit's EQD2 as the physical dose of a course in so many fractions, Gy."""
+    """Convert the limit's EQD2 to the physical dose in Gy of a course with a given number of fractions."""
     if not fractions:
         return None
     effective = bed(2.0, constraint.limit / 2.0, constraint.alpha_beta)

@@ -102,7 +102,7 @@ def write_record(
 
 
 def record_of(report: BoardContent, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The numbers of a report, and the options of the stages, as plain JSON values."""
+    """Convert the numbers of a report, and the options of the stages, to plain JSON values."""
     return {
         "schema": SCHEMA,
         "research_use": RESEARCH_USE,

@@ -35,7 +35,7 @@ class BoardReport(BoardContent):
 
     @classmethod
     def from_twin(cls, twin: Twin, *, given: GivenDose | None = None, patient: Patient | None = None) -> Self:
-        """The page of a twin that was not calibrated.
+        """Build the page of a twin that was not calibrated.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class BoardReport(BoardContent):
         given: GivenDose | None = None,
         patient: Patient | None = None,
     ) -> Self:
-        """The page of a calibrated twin.
+        """Build the page of a calibrated twin.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class BoardReport(BoardContent):
 
     @classmethod
     def from_plan(cls, front: PlanFront, *, forecast: Forecast | None = None, patient: Patient | None = None) -> Self:
-        """The whole page.
+        """Build the complete page of a calibrated twin with compared schedules.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class BoardReport(BoardContent):
         )
 
     def _study(self) -> DicomSource:
-        """A study of the page's own."""
+        """Create a DICOM study for the page alone."""
         header = item(
             **dict.fromkeys(REQUIRED, ""),
             SpecificCharacterSet="ISO_IR 192",

@@ -240,7 +240,7 @@ def _letters(ax: Axes, cut: Cut) -> dict[str, Text]:
 
 
 def _scale_bar(ax: Axes, cut: Cut) -> tuple[Artist, ...]:
-    """A bar of the largest of 5, 10, 20, 50 mm that takes at most 30 % of the width."""
+    """Draw a scale bar: the largest of 5, 10, 20 and 50 mm that takes at most 30 % of the width."""
     _, width, height, _ = cut.extent
     length = max((bar for bar in (5, 10, 20, 50) if bar <= 0.3 * width), default=1)
     x, y = 0.97 * width, 0.965 * height

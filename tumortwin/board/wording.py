@@ -42,7 +42,7 @@ _NAMES = {
 
 
 def name_of(name: str) -> str:
-    """A quantity's or parameter's name for people."""
+    """Return the readable name of a quantity or parameter."""
     return _NAMES.get(name, name.replace("_", " "))
 
 
@@ -76,26 +76,26 @@ def span(low: float, high: float) -> str:
 
 
 def parameter_value(p: Parameter) -> str:
-    """A parameter's value and interval, or that it is fixed."""
+    """Format a parameter's value and interval, or state that it is fixed."""
     if p.low is None or p.high is None:
         return f"{number(p.value)} (fixed)"
     return f"{number(p.value)} ({span(p.low, p.high)})"
 
 
 def unit_of(unit: str) -> str:
-    """A unit with its exponents raised; nothing for 1."""
+    """Format a unit with superscript exponents; empty for the unit 1."""
     return "" if unit == "1" else unit.replace("^2", "²").replace("^3", "³")
 
 
 def organ(dose: OrganDose) -> str:
-    """A dose against its limit, ``48.2 / 54``; a broken limit says so in words too, for black-and-white prints."""
+    """Format a dose beside its limit, ``48.2 / 54``; an exclamation mark shows a broken limit, also in gray prints."""
     if dose.limit is None:
         return organ_value(dose)
     return f"{organ_value(dose)} / {number(dose.limit)}{'' if dose.met else ' !'}"
 
 
 def organ_value(dose: OrganDose) -> str:
-    """What is held against the limit; a probability below 0.01 % is not told apart from others."""
+    """Format the value that is compared with the limit; probabilities below 0.01 % are all shown as ``<0.01``."""
     return "<0.01" if "%" in dose.metric and 0 < dose.value < 0.01 else number(dose.value)
 
 
@@ -126,7 +126,7 @@ def identity(report: BoardContent) -> tuple[tuple[str, str], ...]:
 
 
 def caption(panel: Panel) -> str:
-    """What a picture is: observed, held out or predicted."""
+    """Describe a picture as observed, held out or predicted."""
     return "held out" if (panel.role, panel.title) == (Role.HELD_OUT, "observed") else panel.title
 
 
@@ -151,7 +151,7 @@ def picture_note(report: BoardContent) -> str:
 
 
 def headline(report: BoardContent) -> str:
-    """What the page says, in one or two sentences made of its numbers."""
+    """Summarize the report in one or two sentences that quote its numbers."""
     ours = [s for s in last_scores(report) if s.method == OWN_METHOD]
     if ours:
         first = next((s for s in ours if s.quantity == "whole"), ours[0])
@@ -191,25 +191,25 @@ OWN_METHOD = "tumortwin"
 
 
 def observed_ml(score: MethodScore) -> float:
-    """What was observed, mL."""
+    """Compute the observed volume in mL from a score's prediction and error."""
     return score.volume_ml - score.error_ml
 
 
 def predicted_ml(score: MethodScore) -> str:
-    """The predicted volume, with its interval if it has one."""
+    """Format the predicted volume, with its interval if it has one."""
     if score.low_ml is None or score.high_ml is None:
         return number(score.volume_ml)
     return interval(Interval(score.volume_ml, score.low_ml, score.high_ml))
 
 
 def last_scores(report: BoardContent) -> tuple[MethodScore, ...]:
-    """The scores of the latest held-out scan."""
+    """Return the scores of the latest held-out scan."""
     last = max((s.day for s in report.scores), default=0.0)
     return tuple(s for s in report.scores if s.day == last)
 
 
 def score_cells(score: MethodScore) -> tuple[str, str, str, str]:
-    """Method, Dice, volume (with its interval) and relative error."""
+    """Format the method, Dice, volume (with its interval) and relative error of a score."""
     return (
         score.method,
         "–" if score.dice is None else f"{score.dice:.2f}",
@@ -274,7 +274,7 @@ def plan_table(report: BoardContent, most_organs: int | None = None) -> Table:
 
 
 def organ_note(report: BoardContent) -> str:
-    """What the organs' columns are."""
+    """Explain the columns of the organs' doses; empty if there are none."""
     metrics = dict.fromkeys(o.metric for option in report.options for o in option.organs)
     return f"organs: {', '.join(metrics)} / limit, {report.limit_set}; ! not met" if metrics else ""
 
@@ -297,12 +297,12 @@ def parameter_table(report: BoardContent, *, main: bool = False) -> Table:
 
 
 def short_source(source: str) -> str:
-    """A source without its DOI."""
+    """Remove the DOI from a source."""
     return re.sub(r"\s*\(doi:[^\s)]+\)|,?\s*doi:[^\s)]+", "", source)
 
 
 def main_parameters(report: BoardContent) -> tuple[Parameter, ...]:
-    """The parameters that the one page shows, in its order."""
+    """Return the parameters that the page shows, in the page's order."""
     by_name = {p.name: p for p in report.parameters}
     return tuple(by_name[name] for name in MAIN_PARAMETERS if name in by_name)
 
@@ -323,7 +323,7 @@ def volume_table(report: BoardContent) -> Table:
 
 
 def limit_table(report: BoardContent) -> Table:
-    """The given dose against its constraints."""
+    """Build a table of the given dose against its constraints."""
     rows = tuple(
         (
             o.organ,
@@ -339,7 +339,7 @@ def limit_table(report: BoardContent) -> Table:
 
 
 def quality_lines(report: BoardContent) -> tuple[str, ...]:
-    """What must not be read into the page, and how good the calibration is, a line each."""
+    """List the limits of what the page shows and the quality of the calibration, a line each."""
     return report.limits + tuple(
         f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
         f"{' (' + m.meaning + ')' if m.meaning else ''}"
@@ -348,6 +348,6 @@ def quality_lines(report: BoardContent) -> tuple[str, ...]:
 
 
 def finding_lines(report: BoardContent) -> tuple[str, ...]:
-    """What was left out, assumed or repaired, what matters more first."""
+    """List what was left out, assumed or repaired, the most severe findings first."""
     facts = grouped(report.findings)
     return (*report.left_out, *(f"{f.severity.capitalize()}: {f.what} ({f.where}); {f.action}" for f in facts))

@@ -53,7 +53,7 @@ class _Table(argparse.Action):
 
 
 def _all_of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """A parser and those of its commands."""
+    """Return a parser and the parsers of its commands."""
     found = [parser]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -62,7 +62,7 @@ def _all_of(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line; what it returns has the command's function as ``do``."""
+    """Build the parser of the command line; the options that it parses hold the command's function as ``do``."""
     parser = _Parser(
         prog="tumortwin",
         description=f"From a DICOM folder to a calibrated, honest tumor forecast. {patients.NOTICE}",

@@ -131,7 +131,7 @@ def new_config(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
 
 def _run_options(options: argparse.Namespace) -> RunOptions:
-    """The options of the configuration file, overruled by the flags that were given."""
+    """Read the options of the configuration file, overridden by the flags that were given."""
     from tumortwin.road import RunOptions, read_config
     from tumortwin.road.config import changed
 
@@ -140,7 +140,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
 
 
 def _announcer(progress: TqdmProgress) -> Callable[[str], None]:
-    """Prints a line with the time since now, below whatever bar is open."""
+    """Return a function that prints a line with the time elapsed since now, below any open progress bar."""
     started = time.monotonic()
 
     def announce(line: str) -> None:

@@ -54,7 +54,7 @@ def verify_log(options: argparse.Namespace, progress: TqdmProgress) -> None:
 
 
 def key_of(options: argparse.Namespace) -> bytes:
-    """The key of ``--key-file``."""
+    """Read the key of the file given by ``--key-file``."""
     from tumortwin.vault import read_key, read_passphrase
 
     passphrase = read_passphrase(options.passphrase_file) if options.passphrase_file else None
@@ -62,7 +62,7 @@ def key_of(options: argparse.Namespace) -> bytes:
 
 
 def log_of(options: argparse.Namespace) -> Log | None:
-    """The log of ``--log``."""
+    """Return the log of the file given by ``--log``; None if there is none."""
     from tumortwin.provenance import Log
 
     return Log(options.log, options.purpose, options.consent) if options.log else None

@@ -115,7 +115,7 @@ class Model:
         return DrugKill(self.administrations, self.parameters.drug_sensitivity, self.decay_rates)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What a reader of this model's results should know."""
+        """List what a reader of this model's results should know."""
         found = []
         for drug in sorted({d.drug for d in self.administrations} - set(self.parameters.drug_sensitivity)):
             found.append(
@@ -159,7 +159,7 @@ def model_of(
     law: GrowthLaw | None = None,
     diffusion: DiffusionTerm | TensorDiffusion | None = None,
 ) -> Model:
-    """The growth equation of a twin with its own treatment, or another.
+    """Build the growth equation of a twin with its own treatment, or another.
 
     Parameters
     ----------

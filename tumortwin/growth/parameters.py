@@ -95,7 +95,7 @@ class GrowthParameters:
 
     @staticmethod
     def unit(name: str) -> str:
-        """Unit of a parameter."""
+        """Return the unit of a parameter."""
         return UNITS[name]
 
     @staticmethod

@@ -86,7 +86,7 @@ class Simulation:
         return tuple(u + v for u, v in zip(self.fields, self.companions, strict=True))
 
     def at(self, day: float) -> NDArray[np.floating]:
-        """The density saved at `day`.
+        """Return the density saved at `day`.
 
         Raises
         ------
@@ -295,7 +295,7 @@ def simulate(
 
 
 def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
-    """The days to save, sorted, with the last day of the solve; an InputError where they are not within it."""
+    """Sort the days to save, with the last day of the solve; raise an InputError if one is outside of the solve."""
     for name, day in (("start", start), ("stop", stop)):
         require(day, (int, float, np.number), f"{name} takes a day on the twin's clock")
     require(save_at, Iterable, "save_at takes a list of days")
@@ -334,7 +334,7 @@ def outside(model: Model, start: float, stop: float) -> list[Finding]:
 
 
 def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
-    """An initial density that a solve can begin with, and findings about it; an InputError where it cannot."""
+    """Prepare an initial density for a solve, with findings about it; raise an InputError if it cannot be used."""
     mask = model.domain.mask
     if density.shape != mask.shape:
         raise InputError(f"the initial density has shape {density.shape}, the domain's grid {mask.shape}")

@@ -23,13 +23,13 @@ class Link(Protocol):
         """Make sure that the peer answers."""
 
     def find_studies(self, patient_id: str) -> list[Dataset]:
-        """The studies of a patient."""
+        """Find the studies of a patient."""
 
     def find_series(self, study_uid: str) -> list[Dataset]:
-        """The series of a study."""
+        """Find the series of a study."""
 
     def find_instances(self, study_uid: str, series_uid: str) -> list[Dataset]:
-        """The instances of a series."""
+        """Find the instances of a series."""
 
     def fetch(self, instances: Sequence[RemoteInstance], landing: Landing) -> dict[str, Answer]:
         """Let instances of one series land; returns, by UID, what there is to say of those that gave trouble."""

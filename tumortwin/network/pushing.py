@@ -158,7 +158,7 @@ _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassU
 
 
 def _read(path: Path) -> tuple[Outgoing, bool] | None:
-    """What is to be sent, and whether it may carry a patient's identity; None if it is no DICOM instance."""
+    """Read a file to be sent and whether it may identify the patient; return None if the file is no DICOM instance."""
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_NEEDED, "PatientIdentityRemoved"])
     # pydicom lets out nearly everything on files that are damaged or something else

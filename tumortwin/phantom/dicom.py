@@ -147,7 +147,7 @@ def write_truth(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *, 
 
 
 def clinical_json(synthetic: SyntheticPatient) -> dict[str, Any]:
-    """What ``clinical.json`` says of a patient: the clinical numbers, surgery, and drugs grouped by dose."""
+    """Build the content of ``clinical.json``: the clinical numbers, surgery, and drugs grouped by dose."""
     drugs: dict[tuple[str, float, str], list[str]] = {}
     surgery = []
     for event in synthetic.treatments:
@@ -168,7 +168,7 @@ def clinical_json(synthetic: SyntheticPatient) -> dict[str, Any]:
 
 
 def _fingerprint(synthetic: SyntheticPatient) -> str:
-    """A hash of everything that is written, under which all identifiers are made: unlike patients share none."""
+    """Compute a hash of everything that is written; all identifiers are made from it, so unlike patients share none."""
     digest = hashlib.sha256(json.dumps([synthetic.id, synthetic.seed, clinical_json(synthetic)]).encode())
     volumes = [s.volume for visit in synthetic.visits for s in visit.series]
     volumes += [mask for visit in synthetic.visits for mask in visit.expert.values()]
@@ -242,7 +242,7 @@ def _middle(mask: Mask) -> list[float]:
 
 
 def _compact(volume: Volume) -> Volume:
-    """A volume of numbers in half precision where they fit; masks and whole numbers as they are."""
+    """Convert a volume of numbers to half precision where they fit; keep masks and whole numbers as they are."""
     if not np.issubdtype(volume.array.dtype, np.floating):
         return volume
     if float(np.abs(volume.array).max()) > float(np.finfo(np.float16).max):
@@ -300,7 +300,7 @@ def _check_new(target: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `target` when the block ends without an error."""
+    """Yield a temporary folder that becomes `target` when the block ends without an error."""
     _check_new(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

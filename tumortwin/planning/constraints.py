@@ -41,7 +41,7 @@ _PATTERNS = (
 
 
 def organ_named(name: str) -> Organ | None:
-    """The organ that a structure's name means ("BrainStem", "OpticNrv_L" of TG-263, "Gehirn"); None if none.
+    """Find the organ that a structure's name means ("BrainStem", "OpticNrv_L" of TG-263, "Gehirn"); None if none.
 
     Margins around organs (PRV) are not the organ.
     """
@@ -110,7 +110,7 @@ class Constraint:
     complication: Complication | None = None
 
     def value(self, physical: DoseVolumeHistogram, fractions: int) -> float:
-        """What a course does to the organ, in the limit's unit.
+        """Compute the limited quantity for a course, in the limit's unit.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class ConstraintSet:
     constraints: tuple[Constraint, ...]
 
     def of(self, organ: Organ | None) -> tuple[Constraint, ...]:
-        """The limits of one organ."""
+        """Return the limits of one organ."""
         return tuple(c for c in self.constraints if c.organ is organ)
 
 

@@ -65,7 +65,7 @@ class GivenDose:
     findings: tuple[Finding, ...] = ()
 
     def irradiations(self, schedule: Schedule, twin: Twin) -> tuple[Irradiation, ...]:
-        """The fractions of another schedule with this shape; fractions of one size share one map."""
+        """Build the fractions of another schedule with this dose distribution; fractions of one size share one map."""
         maps = {d: np.float32(d) * self.shape for d in set(schedule.doses)}
         return tuple(Irradiation(twin.day(t), maps[d]) for t, d in zip(schedule.times, schedule.doses, strict=True))
 
@@ -84,7 +84,7 @@ class GivenDose:
         return self.effects(self.schedule)
 
     def effects(self, schedule: Schedule) -> tuple[OrganEffect, ...]:
-        """What a schedule does to each organ that has limits.
+        """Compute the effect of a schedule on each organ that has limits.
 
         Fractions of a course that differ (one was interrupted) are taken as equal ones for the limits.
         """
@@ -197,7 +197,7 @@ def given_dose(twin: Twin, limits: ConstraintSet = QUANTEC) -> GivenDose:
 
 
 def limits_of(structure: str, limits: ConstraintSet) -> tuple[Organ | None, tuple[Constraint, ...]]:
-    """The organ that a structure is, and its limits."""
+    """Find the organ that a structure is, and its limits."""
     organ = Organ.BRAIN if structure == BRAIN else organ_named(structure)
     return organ, limits.of(organ)
 

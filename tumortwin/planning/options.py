@@ -196,7 +196,7 @@ class PlanFront:
         return archive.load(path, cls, passphrase=passphrase)
 
     def rows(self) -> list[dict[str, str]]:
-        """The comparison as text, a row for each option."""
+        """Return the comparison as text, a row for each option."""
         return [
             {
                 "schedule": o.name,

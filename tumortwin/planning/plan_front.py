@@ -208,7 +208,7 @@ def _ranks(merits: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _best(candidates: Sequence[Schedule], cheap: dict[str, Scores]) -> list[Schedule]:
-    """The best candidate, and the best short course; of the equally good the shorter."""
+    """Find the best candidate and the best short course; among equally good ones, the shortest."""
     found: list[Schedule] = []
     for most in (MOST_FRACTIONS, SHORT_COURSE):
         allowed = [s for s in candidates if len(s.doses) <= most]

@@ -84,7 +84,7 @@ def changed(options: RunOptions, changes: Mapping[str, Any]) -> RunOptions:
 
 
 def config_template() -> str:
-    """A TOML file that names every option with its unit and default, all commented out."""
+    """Write a TOML text that names every option with its unit and default, all commented out."""
     parts = [
         "# Options of `tumortwin run` and `tumortwin build`: give this file with --config.\n"
         "# Every option is here with its default, or with an example where the default comes from the data.\n"
@@ -104,7 +104,7 @@ def config_template() -> str:
 
 
 def flag_help(place: str) -> str:
-    """What a flag of the command line that sets an option is for.
+    """Describe the purpose of a command-line flag that sets an option.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _own_options(kind: type[Options]) -> list[Field[Any]]:
 
 
 def _options(kind: type[Options], keys: Mapping[str, Any], where: str, folder: Path) -> Any:
-    """The options of one section; a mistake names its key."""
+    """Build the options of one section; the message of an error names the key that is wrong."""
     known = {one.name: one for one in _own_options(kind)}
     taken = {}
     for key, value in keys.items():

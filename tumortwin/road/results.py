@@ -118,7 +118,7 @@ class Results:
             raise OutputExistsError(f"{folder} holds {what}. Name another --out, or replace them with --force")
 
     def stage(self, name: str, stem: str, kind: type[T], work: Callable[[], T], announce: Announce) -> T:
-        """What a stage made: loaded if this run saved it before, else made and saved.
+        """Return the result of a stage: loaded if this run saved it before, else computed and saved.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class Results:
         return path.is_file() and path != self._note and not hidden
 
     def _known(self) -> dict[str, Any]:
-        """What run.json says; nothing if it is not there or is not ours."""
+        """Read the content of run.json; empty if the file is missing or tumortwin did not write it."""
         try:
             known = json.loads(self._note.read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -159,7 +159,7 @@ def run(
 def _deidentified(
     source: Path, options: RunOptions, key: bytes | None, log: Log | None, progress: Progress, say: Announce
 ) -> Iterator[Path]:
-    """The patient's folder, or for the time of the block a de-identified copy of it."""
+    """Yield the patient's folder, or for the time of the block a de-identified copy of it."""
     if not options.deidentify:
         yield source
         return
@@ -282,7 +282,7 @@ def _made(
 
 
 def _given_dose(twin: Twin, options: RunOptions, left_out: list[str]) -> GivenDose | None:
-    """The given dose of a twin whose schedules are not compared; why it cannot be shown goes to what is left out."""
+    """Compute the given dose of a twin without compared schedules; add to `left_out` why it cannot be shown."""
     if not twin.irradiations:
         return None
     try:

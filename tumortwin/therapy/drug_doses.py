@@ -65,7 +65,7 @@ BODY_WEIGHT_KG: Range = (35, 160)
 
 
 def implausible_dose(dose: DrugDose, *, surface_m2: float | None = None, weight_kg: float | None = None) -> str:
-    """What is usual instead, if a dose is none that a drug is given at; else an empty text.
+    """Describe the usual dose if a dose is not one at which the drug is given; else return an empty text.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ class Prescription:
         return self.dose_per_fraction * self.fractions
 
     def schedule(self, start: datetime, *, closed: Collection[date] = ()) -> Schedule:
-        """The schedule from a start date; see :func:`weekday_times`."""
+        """Build the schedule from a start date; see :func:`weekday_times`."""
         times = weekday_times(start, self.fractions, per_day=self.per_day, closed=closed)
         return Schedule(self.name, times, (float(self.dose_per_fraction),) * self.fractions, self.reference)
 
@@ -115,7 +115,7 @@ def weekday_times(
     interval: timedelta = BID_INTERVAL,
     closed: Collection[date] = (),
 ) -> tuple[datetime, ...]:
-    """Times of fractions on weekdays. Thirty from a Monday end on day 39 (the Monday is day 0), not 42.
+    """Compute the times of fractions on weekdays: thirty from a Monday (day 0) end on day 39, not 42.
 
     Parameters
     ----------

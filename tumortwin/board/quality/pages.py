@@ -50,7 +50,7 @@ NOTE = (
 
 
 def pdf(report: QualityContent) -> bytes:
-    """The PDF's bytes: the same for the same report."""
+    """Render the report as the bytes of a PDF file, which are the same for the same report."""
     buffer = io.BytesIO()
     metadata: dict[str, str | None] = {"Title": f"tumortwin quality pages. {RESEARCH_USE}.", "CreationDate": None}
     with mpl.rc_context(charts.page_style()), PdfPages(buffer, metadata=metadata) as pages:
@@ -60,7 +60,7 @@ def pdf(report: QualityContent) -> bytes:
 
 
 def png(report: QualityContent) -> bytes:
-    """The pages one below the other as one picture: the same bytes for the same report."""
+    """Render the pages one below the other as one PNG picture: the same bytes for the same report."""
     sheets = []
     with mpl.rc_context(charts.page_style()):
         for figure in quality_figures(report):
@@ -75,7 +75,7 @@ def png(report: QualityContent) -> bytes:
 
 
 def quality_figures(report: QualityContent) -> tuple[Figure, ...]:
-    """The pages as matplotlib figures, for a notebook or another format."""
+    """Draw the pages as matplotlib figures, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
         sheets: list[Page] = [_sheet(report)]
         sections: list[tuple[str, list[str]]] = []
@@ -133,7 +133,7 @@ def _when(visit: VisitQuality) -> str:
 
 
 def _bottom(y: float) -> float:
-    """The lowest baseline of the row whose title is at y."""
+    """Return the lowest baseline of the row with its title at y."""
     return y + ROW - 0.2
 
 
@@ -191,7 +191,7 @@ def _picture(page: Page, picture: Picture, x: float, y: float) -> float:
 
 
 def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
-    """A visit's numbers: label, text, and whether they are doubtful."""
+    """List a visit's numbers: label, text, and whether they are doubtful."""
     lines: list[tuple[str, str, bool]] = []
     quality = visit.registration
     if quality is not None:
@@ -218,7 +218,7 @@ def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
 
 
 def said(finding: Finding, visit: VisitQuality | None = None) -> str:
-    """A finding as a sentence; the visit is not named again beside itself."""
+    """Format a finding as a sentence; the visit is not named again in its own row."""
     where = finding.where
     if visit is not None:
         where = re.sub(rf"^visit of {visit.date:%Y-%m-%d}( \([^)]*\))?(, )?", "", where)
@@ -229,7 +229,7 @@ def said(finding: Finding, visit: VisitQuality | None = None) -> str:
 
 
 def _bullet(page: Page, lines: Sequence[str], x: float, y: float) -> float:
-    """A note's lines behind a dot; returns the next note's baseline."""
+    """Draw a note's lines behind a bullet; return the next note's baseline."""
     page.text(x, y, "·", SMALL, color=charts.QUIET, bold=True)
     for line in lines:
         page.text(x + 0.08, y, line, SMALL)

@@ -33,7 +33,7 @@ class QualityReport(QualityContent):
 
     @classmethod
     def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> Self:
-        """The pages of a twin; see :func:`tumortwin.board.quality.composing.compose`.
+        """Build the quality report of a twin; see :func:`tumortwin.board.quality.composing.compose`.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class QualityReport(QualityContent):
 
 
 def without_identity(report: QualityReport, identity: Identity | str = Identity.REMOVED) -> QualityReport:
-    """The report as it may be written; see :mod:`tumortwin.board.identity`.
+    """Remove the patient's identity from a report before it is written; see :mod:`tumortwin.board.identity`.
 
     Raises
     ------

@@ -161,7 +161,7 @@ class Necrosis:
         return left, capacity - (capacity - v) * np.exp((left - u) / capacity)
 
     def irradiated(self, v: Field, lost: Field) -> None:
-        """What radiotherapy kills is taken to clear, not to be necrosis."""
+        """Do nothing: cells killed by radiotherapy are assumed to be cleared, not to become necrosis."""
 
 
 Companion = DeadCells | Necrosis
