@@ -40,7 +40,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 wheel-test: $(VENV)/installed-test
 	.ci/wheel-test
@@ -53,6 +53,7 @@ notebooks: $(VENV)/installed-test
 
 validate: $(VENV)/installed-test
 	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest tests/physics -q --write-validation docs/validation.md
 	$(BIN)/python benchmarks/patients.py --write docs/validation.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/corpus.py --write docs/imaging.md

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,11 +27,12 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def road(sample, tmp_path_factory) -> tuple[RoadResult, dict]:
-    out = tmp_path_factory.mktemp("road") / "demo"
-    lines: list[str] = []
-    result = run(sample, out, RunOptions(threads=2, identity="source", dicom=True), announce=lines.append)
-    return result, {"out": out, "lines": lines, "sample": sample}
+def road(finished_run, sample, tmp_path_factory) -> tuple[RoadResult, dict]:
+    """The finished run in a folder that these tests may change."""
+    out = shutil.copytree(finished_run.folder, tmp_path_factory.mktemp("road") / "demo")
+    files = tuple(out / path.relative_to(finished_run.folder) for path in finished_run.result.files)
+    result = replace(finished_run.result, files=files)
+    return result, {"out": out, "sample": sample}
 
 
 def test_every_promised_file_is_there_and_not_empty(road):

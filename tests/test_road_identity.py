@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import traceback
 
 import numpy as np
@@ -13,7 +14,7 @@ from tumortwin.errors import InputError, TumorTwinError
 from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.provenance import Log, hashes_of, verify
 from tumortwin.road import RunOptions, run
-from tumortwin.twin import BuildOptions
+from tumortwin.twin import BuildOptions, build_twin
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -31,6 +32,26 @@ def somebody(sample, tmp_path_factory):
         (folder / "Ottoline").mkdir(parents=True, exist_ok=True)
         data.save_as(folder / "Ottoline" / f"{path.parent.name}-{path.name}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Twins that were built here, by the files they were built from."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def the_same_files_are_built_once(built, monkeypatch):
+    """A run with another identity or a passphrase, or over former results, builds the twin that the first one built."""
+
+    def build(patient, *args, **options):
+        asked = {name: value for name, value in options.items() if name != "progress"}
+        key = repr((sorted(patient.sources.items()), args, asked))
+        if key not in built:
+            built[key] = build_twin(patient, *args, **options)
+        return built[key]
+
+    monkeypatch.setattr(sys.modules[run.__module__], "build_twin", build)
 
 
 def said_in(folder):

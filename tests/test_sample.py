@@ -66,8 +66,9 @@ def test_thirty_fractions_on_weekdays_and_nothing_assumed(patient):
     assert not patient.findings
 
 
-def test_the_registration_is_within_a_millimetre_of_the_truth(patient, made):
-    twin = tt.build_twin(patient)
+@pytest.mark.timeout(900)
+def test_the_registration_is_within_a_millimetre_of_the_truth(finished_run, made):
+    twin = tt.Twin.load(finished_run.stage("twin"))
     poses = {label: np.array(matrix) for label, matrix in made["transforms"].items()}
     labels = [visit["label"] for visit in made["visits"]]
     reference = np.linalg.inv(poses["planning"])

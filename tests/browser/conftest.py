@@ -24,12 +24,18 @@ FLAGS = [
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a JupyterLab on a copy of notebooks/, with settings of its own; its token is in the address' query."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that JupyterLab shows, with a copy of notebooks/."""
     home = tmp_path_factory.mktemp("lab")
     # the notebooks look for ../sample_dicom, as a user's would
     shutil.copytree(ROOT / "notebooks", home / "notebooks")
     (home / "sample_dicom").symlink_to(ROOT / "sample_dicom")
+    return home
+
+
+@pytest.fixture(scope="session")
+def lab(home: Path) -> Iterator[str]:
+    """Address of a JupyterLab with settings of its own; its token is in the address' query."""
     environment = dict(os.environ) | {
         name: str(home / name.lower())
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
@@ -103,10 +109,16 @@ def page(lab: str) -> Iterator:
 
 
 @pytest.fixture
-def run_notebook(lab: str, page) -> Callable[[str], None]:
-    """Opens a notebook of notebooks/ and runs all its cells; fails if one raises."""
+def run_notebook(lab: str, home: Path, page) -> Callable[..., None]:
+    """``run_notebook(name)`` opens a notebook of notebooks/ and runs all its cells; fails if one raises.
 
-    def run(name: str) -> None:
+    ``run_notebook(name, given=code)`` runs of its cells only the app's, after `code`, which makes the values that the
+    app takes. That all cells run, and what they print, is tested by tests/notebooks.
+    """
+
+    def run(name: str, given: str | None = None) -> None:
+        if given is not None:
+            name = _with_app_alone(home / "notebooks" / name, given)
         page.goto(f"{lab}/lab/tree/notebooks/{name}?token=test&reset", wait_until="domcontentloaded")
         page.wait_for_function("() => window.jupyterapp", timeout=60_000)
         ran = page.evaluate(
@@ -126,3 +138,13 @@ def run_notebook(lab: str, page) -> Callable[[str], None]:
         assert ran, f"a cell of {name} raised"
 
     return run
+
+
+def _with_app_alone(notebook: Path, given: str) -> str:
+    """Name of a copy of a notebook, beside it, that holds the app's cell alone, below one with the given code."""
+    content = json.loads(notebook.read_text())
+    (app,) = (cell for cell in content["cells"] if "from tumortwin.apps import" in "".join(cell["source"]))
+    content["cells"] = [dict(app, id="given", source=given, outputs=[]), app]
+    copy = notebook.with_stem(f"{notebook.stem}_app")
+    copy.write_text(json.dumps(content))
+    return copy.name

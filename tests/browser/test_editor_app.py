@@ -6,10 +6,17 @@ import numpy as np
 import pydicom
 import pytest
 
+GIVEN = """
+import tumortwin as tt
+
+FOLDER = "../sample_dicom/TT-0001"
+patient = tt.read_patient(FOLDER)
+"""
+
 
 @pytest.fixture
 def app(page, run_notebook):
-    run_notebook("03_geometry.ipynb")
+    run_notebook("03_geometry.ipynb", given=GIVEN)
     page.locator(".tumortwin-frame[data-shown]").wait_for(timeout=60_000)
     page.locator(".tumortwin-numbers").scroll_into_view_if_needed()
     return page

@@ -5,13 +5,23 @@ import pytest
 
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.patient import Patient, Visit
+from tumortwin.phantom import VisitPlan
+from tumortwin.phantom.acquisition import Protocol
 from tumortwin.phantom.patient import make_patient
 from tumortwin.twin import build_twin
+from tumortwin.twin.head_survey import survey_head
+
+COARSE = dict.fromkeys((MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC), Protocol((3.0, 3.0, 3.0)))
 
 
 @pytest.fixture(scope="session")
-def synthetic():
-    return make_patient(1, site="left frontal", spacing=2.0, solver_spacing=3.0, visits=(0, 21, 95))
+def synthetic(once):
+    """Three visits in voxels of 3 mm."""
+    visits = [VisitPlan(day, f"day {day}", COARSE) for day in (0, 21, 95)]
+    return once(
+        "coarse-phantom",
+        lambda: make_patient(1, site="left frontal", spacing=2.0, solver_spacing=3.0, visits=visits),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +56,20 @@ def reports():
 
 
 @pytest.fixture(scope="session")
-def twin(patient, reports):
-    return build_twin(patient, progress=lambda *report: reports.append(report))
+def surveys():
+    """What the looks at the visits gave when the twin was built."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def twin(patient, reports, surveys):
+    def remembered(*args, **options):
+        surveys.append(survey_head(*args, **options))
+        return surveys[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tumortwin.twin.build.survey_head", remembered)
+        return build_twin(patient, progress=lambda *report: reports.append(report))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from tumortwin.errors import InputError
+from tumortwin.errors import InputError, StrictError
 from tumortwin.growth import simulate
 from tumortwin.growth.model import model_of
 from tumortwin.imaging.sequence import MRSequence
@@ -104,6 +104,13 @@ def test_it_can_be_simulated(twin):
 def test_an_organ_that_nobody_named_is_said(patient):
     twin = build_twin(replace(patient, visits=patient.visits[:1]), spacing=3.0)
     assert any("organ='breast'" in f.action for f in twin.findings)
+
+
+def test_strict_makes_lacks_an_error(patient):
+    first = patient.visits[0]
+    without = replace(first, images={MRSequence.T1GD: first.images[MRSequence.T1GD]})
+    with pytest.raises(StrictError, match="no ADC"):
+        build_twin(replace(patient, visits=(without,)), organ="breast", spacing=4.0, strict=True)
 
 
 def test_a_mask_will_do(patient):

@@ -151,7 +151,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _rows(path: Path, files: ImageFiles) -> Iterator[dict[str, str]]:
-    """The rows of a table; none of one that is not there, or that cannot be read where nothing is fatal."""
+    """Read the rows of a table; none if it is not there, or cannot be read where nothing is fatal."""
     if path.is_file():
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:

@@ -176,7 +176,7 @@ class ImageFiles:
         self._line(path, None, session, first, f"{why}: {', '.join(masks) or 'nothing drawn'}")
 
     def _read(self, path: Path, session: Session, read: Callable[[list[Finding]], T]) -> T | None:
-        """What `read` makes of a file, its findings noted; None if it cannot be used and is left out."""
+        """Call `read` on a file and note its findings; return None if the file cannot be used and is left out."""
         found: list[Finding] = []
         try:
             made = read(found)
