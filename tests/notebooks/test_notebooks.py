@@ -16,7 +16,8 @@ by_name = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.s
 def strict_nbval(notebook: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "nbval", "--nbval", "--nbval-current-env",
-         "--nbval-cell-timeout=240", f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}", "-p", "no:cacheprovider", str(notebook)],
+         "--nbval-cell-timeout=240", f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}",
+         "-p", "no:cacheprovider", str(notebook)],
         cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
     )  # fmt: skip
 
