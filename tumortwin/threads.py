@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from threading import Lock
 
 from threadpoolctl import threadpool_limits
@@ -12,9 +12,7 @@ from threadpoolctl import threadpool_limits
 from tumortwin.arguments import described
 from tumortwin.errors import InputError
 
-_lock = Lock()
-_holders = 0
-_limits = ExitStack()
+_limited = Lock()
 
 
 @contextmanager
@@ -22,21 +20,17 @@ def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread while the block runs; also a decorator, for a function that does so.
 
     BLAS on several threads adds in another order, so the last bits of a result would depend on their number. How many
-    threads BLAS may use is a setting of the whole process: the first block that is entered, on any thread, limits
-    it, and the last one that is left, also by an error, restores what was set before.
+    BLAS may use is a setting of the whole process. Only the outermost block changes it, and restores it at its end,
+    also after an error: of blocks that overlap on two threads, the second would else restore what the first had set.
     """
-    global _holders
-    with _lock:
-        if _holders == 0:
-            _limits.enter_context(threadpool_limits(limits=1, user_api="blas"))
-        _holders += 1
-    try:
+    if not _limited.acquire(blocking=False):
         yield
+        return
+    try:
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield
     finally:
-        with _lock:
-            _holders -= 1
-            if _holders == 0:
-                _limits.close()
+        _limited.release()
 
 
 @contextmanager

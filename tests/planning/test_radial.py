@@ -30,6 +30,13 @@ def test_nothing_happens_without_growth_or_dose() -> None:
     assert 4 / 3 * np.pi * 9.5**3 / 1000 < found[0, 0] < 4 / 3 * np.pi * 10.5**3 / 1000
 
 
+def test_equal_schedules_have_equal_volumes() -> None:
+    """To the last bit: of equally good schedules the search takes the shorter, not the one that rounding prefers."""
+    found = volumes(step_ball(n=43, radius=15, density=0.6), STILL, [[2.0] + [0.0] * 20] * 11)
+    assert (found == found[0]).all()
+    assert found[0, 0] > found[0, -1] > 0
+
+
 def test_logistic_growth_crosses_the_threshold_on_its_day() -> None:
     # from .2 to .5 at rho .1 takes ln(4) / .1 = 13.9 days
     found = volumes(step_ball(density=0.2), STILL | {"proliferation_rate": 0.1}, [[0.0] * 20])

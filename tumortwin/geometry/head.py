@@ -14,6 +14,7 @@ from tumortwin.geometry.brain.atlas import AtlasOnHead, register_atlas
 from tumortwin.geometry.brain.bias import flatten
 from tumortwin.geometry.brain.check import check_brain
 from tumortwin.geometry.brain.tissue import Tissue, classify
+from tumortwin.geometry.measures.cellularity import LEAST_ADC
 from tumortwin.geometry.sampling import average, box_slices
 from tumortwin.geometry.segmentation.plausibility import check_drawn
 from tumortwin.geometry.segmentation.regions import Region, united
@@ -183,7 +184,7 @@ def normalized(
         raise InputError("; ".join(f.what for f in findings))
     if MRSequence.ADC in images and images[MRSequence.ADC].unit == "mm^2/s":
         adc = resample(images[MRSequence.ADC], grid).array
-        ready[MRSequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
+        ready[MRSequence.ADC] = np.where(adc > LEAST_ADC, adc, np.float32(np.nan))
     back = np.asarray(np.linalg.inv(matrix), np.float64)
     brain, white, grey = (
         resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array

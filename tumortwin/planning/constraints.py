@@ -223,7 +223,7 @@ def geud(histogram: DoseVolumeHistogram, a: float) -> float:
     if top == 0:
         return 0.0
     shares = histogram.parts_ml / histogram.total_ml
-    return float(top * (shares @ (histogram.dose / top) ** a) ** (1 / a))
+    return float(top * (shares * (histogram.dose / top) ** a).sum() ** (1 / a))
 
 
 def ntcp_lkb(equivalent: DoseVolumeHistogram, complication: Complication) -> float:

@@ -50,7 +50,7 @@ class DoseVolumeHistogram:
     @property
     def mean(self) -> float:
         """Dmean in Gy."""
-        return float(self.dose @ self.parts_ml / self.total_ml)
+        return float((self.dose * self.parts_ml).sum() / self.total_ml)
 
     def dose_to_percent(self, percent: float) -> float:
         """D_x%: highest dose that at least x % of the volume gets, in Gy (D50 is the median, D98 near the minimum)."""

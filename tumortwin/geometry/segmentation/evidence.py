@@ -170,8 +170,7 @@ class LesionSignal:
         estimate, spread = np.zeros(len(kinds), np.float32), np.ones(len(kinds), np.float32)
         for k in range(4):
             at = kinds == k
-            precision = np.linalg.inv(normal.covariances[k]).astype(np.float32)
-            weight = contrast[at] @ precision
+            weight = contrast[at] @ np.linalg.inv(normal.covariances[k])
             power = np.maximum((weight * contrast[at]).sum(1), 1e-6)
             estimate[at] = (weight * (seen[at] - expected[at] - normal.offsets[k].astype(np.float32))).sum(1) / power
             spread[at] = 1 / np.sqrt(power)

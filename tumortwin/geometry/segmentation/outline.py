@@ -222,7 +222,7 @@ def fluid_within(
     spread = np.maximum(1.4826 * np.median(np.abs(values - usual), 0), 1e-9)
     weight = (fluid - usual) / spread**2
     share = np.zeros(grid.shape, np.float32)
-    along = (values - usual) @ weight / ((fluid - usual) @ weight)
+    along = ((values - usual) * weight).sum(-1) / ((fluid - usual) * weight).sum()
     # where necrosis is a large part, the lesion's usual signal is that of the rest
     rest = _lower_kind(along)
     base = float(np.median(rest))
@@ -293,7 +293,7 @@ def cavity_of(
     weight = (full - middle) / spread**2
     # no image alone decides
     weight = weight / np.abs(weight * (full - middle)) / len(weight)
-    score[here] = (np.stack([i[here] for i in images.values()], -1) - middle) @ weight
+    score[here] = ((np.stack([i[here] for i in images.values()], -1) - middle) * weight).sum(-1)
     expected = white + grey if usual is None else np.maximum(white + grey, usual)
     fluid_there = here & (score > 0.5)
     candidates = fluid_there & (expected > 0.5)
