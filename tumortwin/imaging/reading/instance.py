@@ -84,7 +84,6 @@ def read_whole(instance: Instance, sources: dict[str, str]) -> Dataset:
 
 def read_pixels(instance: Instance, sources: dict[str, str]) -> Dataset:
     """As `read_whole`, but only pixels and what decodes them: of most files nothing else is parsed again."""
-
     at = instance.pixels
     return _read_again(instance, sources, parse_dicom if at is None else lambda c: with_pixels(instance.data, c, at))
 
