@@ -18,11 +18,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.reading import headers
 from tumortwin.imaging.reading.attributes import DAMAGED, value
 from tumortwin.imaging.reading.dicom_file import open_dicom, with_pixels
 from tumortwin.imaging.reading.headers import read_headers
 from tumortwin.imaging.reading.instance import read_pixels
+from tumortwin.imaging.volume import Grid
 from tumortwin.imaging.writing.header import item
 
 SAMPLE = Path(__file__).parents[3] / "sample_dicom/TT-0001"
@@ -93,6 +95,34 @@ def test_pixels_are_found_without_parsing_the_header_again(tmp_path, make_series
         again = with_pixels(opened.data, path.read_bytes(), opened.pixels)
         np.testing.assert_array_equal(again.pixel_array, values[data.InstanceNumber - 1])
         assert "PixelData" not in opened.data  # the header of a folder of files holds no pixels
+
+
+def test_a_length_that_looks_like_a_value_representation(tmp_path, make_series):
+    """102 x 102 pixels of 16 bits are 0x5148 bytes: "HQ", where an explicit file has its VR."""
+    grid = Grid.regular((2, 102, 102), 1.0, frame="1.2.3.4")
+    values = np.random.default_rng(0).integers(0, 3000, grid.shape).astype(np.uint16)
+    make_series(tmp_path, values, grid, syntax=ImplicitVRLittleEndian)
+    study = read_folder(tmp_path, strict=True)
+    np.testing.assert_array_equal(study.images[0].volume.array, values)
+
+
+@pytest.mark.parametrize("said", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_a_transfer_syntax_that_is_wrong_about_value_representations(tmp_path, make_series, grid, values, said):
+    meant = {ImplicitVRLittleEndian: ExplicitVRLittleEndian, ExplicitVRLittleEndian: ImplicitVRLittleEndian}[said]
+    make_series(tmp_path, values, grid, syntax=meant)
+
+    def element(uid: str) -> bytes:
+        padded = uid.encode() + b"\0" * (len(uid) % 2)
+        return b"\2\0\x10\0UI" + len(padded).to_bytes(2, "little") + padded
+
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        assert element(meant) in content
+        length = int.from_bytes(content[140:144], "little") + len(element(said)) - len(element(meant))
+        content = content[:140] + length.to_bytes(4, "little") + content[144:]
+        path.write_bytes(content.replace(element(meant), element(said)))
+        assert pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID == said
+    np.testing.assert_array_equal(read_folder(tmp_path).images[0].volume.array, values)
 
 
 def test_pixels_of_a_deflated_file_are_not_where_its_bytes_are(tmp_path, make_series, grid, values):

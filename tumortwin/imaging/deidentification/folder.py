@@ -35,46 +35,11 @@ REPORT_NAME = "deidentification.json"
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 # images, segmentations, radiotherapy, registrations and reports: classes whose attributes all can be cleaned
-_CLASSES = {
-    _STORAGE + n
-    for n in (
-        "2",
-        "2.1",
-        "2.2",
-        "4",
-        "4.1",
-        "4.4",
-        "128",
-        "130",
-        "128.1",
-        "20",
-        "7",
-        "7.1",
-        "7.2",
-        "7.3",
-        "7.4",
-        "30",
-        "66.1",
-        "66.3",
-        "66.4",
-        "66.7",
-        "67",
-        "481.1",
-        "481.2",
-        "481.3",
-        "481.4",
-        "481.5",
-        "481.6",
-        "481.7",
-        "481.8",
-        "481.9",
-        "88.11",
-        "88.22",
-        "88.33",
-        "88.34",
-        "88.67",
-    )
-}
+_CLASS_NUMBERS = """
+2 2.1 2.2 4 4.1 4.4 128 130 128.1 20 7 7.1 7.2 7.3 7.4 30 66.1 66.3 66.4 66.7 67
+481.1 481.2 481.3 481.4 481.5 481.6 481.7 481.8 481.9 88.11 88.22 88.33 88.34 88.67
+""".split()  # noqa: SIM905 - as a list it takes a line a number
+_CLASSES = {_STORAGE + number for number in _CLASS_NUMBERS}
 
 
 def deidentify(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
@@ -44,7 +45,7 @@ class Opened(NamedTuple):
     data: Dataset
     wrappings: tuple[str, ...]
     pixels: int | None = None
-    """Offset of the pixel data's element; None if it is not where the file's own bytes are."""
+    """Offset of the pixel data's element; None if it is not among the file's own bytes, as its transfer syntax says."""
 
 
 def open_dicom(path: Path, tags: list[BaseTag]) -> Opened | None:
@@ -88,8 +89,11 @@ def _opened(content: BinaryIO, tags: list[BaseTag], wrappings: tuple[str, ...]) 
         wrappings += (NO_PREAMBLE,)
     elif "TransferSyntaxUID" not in data.file_meta:
         wrappings += (NO_SYNTAX,)
-    deflated = data.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    return Opened(data, wrappings, None if wrappings or deflated else content.tell())
+    # pydicom finds out by itself whether VRs are left out, whatever the transfer syntax says
+    first = next(iter(data.values()), None)
+    as_said = not isinstance(first, RawDataElement) or first.is_implicit_VR == data.original_encoding[0]
+    inflated = data.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    return Opened(data, wrappings, content.tell() if as_said and not (wrappings or inflated) else None)
 
 
 def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset:
@@ -106,7 +110,8 @@ def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset:
     source.seek(at)
     implicit, little = header.original_encoding
     data = Dataset(dict(header.items()))  # a Dataset made of another shares its elements
-    data.update(read_dataset(source, bool(implicit), bool(little)))
+    # as if in a sequence: else a length that looks like a VR would be taken for one
+    data.update(read_dataset(source, bool(implicit), bool(little), at_top_level=False))
     data.set_original_encoding(implicit, little, header.original_character_set)
     data.file_meta = header.file_meta
     return data
