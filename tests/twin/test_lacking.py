@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from tumortwin.errors import InputError
+from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
 from tumortwin.twin import Twin, build_twin
 
 ELSEWHERE = Mask(np.ones((4, 4, 4), bool), Grid.regular((4, 4, 4), 5.0, 0.0, "1.2.3"), name="whole tumor")
+AWAY = np.eye(4)
+AWAY[0, 3] = 12.0
 
 
 def without(visit: Visit, *sequences: MRSequence) -> Visit:
@@ -49,6 +52,7 @@ def cases(patient) -> dict[str, Visit]:
         "zero FLAIR": with_image(good, MRSequence.FLAIR, np.zeros_like(flair)),
         "holes in FLAIR": with_image(good, MRSequence.FLAIR, holes),
         "mask elsewhere": replace(good, masks={"whole tumor": ELSEWHERE}),
+        "given wrongly": good,
         "another place": elsewhere(good),
         "no image": replace(good, images={}),
     }
@@ -60,7 +64,8 @@ def cases(patient) -> dict[str, Visit]:
 
 @pytest.fixture(scope="module")
 def twin(cases, patient) -> Twin:
-    return build_twin(Patient(patient.id, tuple(cases.values())), spacing=3.0, reference=0)
+    transforms = {list(cases).index("given wrongly"): AWAY}
+    return build_twin(Patient(patient.id, tuple(cases.values())), spacing=3.0, reference=0, transforms=transforms)
 
 
 @pytest.fixture
@@ -107,6 +112,14 @@ def test_a_mask_of_another_frame_is_left_out(seen, said):
     assert "another frame of reference" in said["mask elsewhere"]
     assert seen["mask elsewhere"].source == "segmented"
     assert seen["mask elsewhere"].whole.sum() < 1.5 * seen["good"].whole.sum()
+
+
+def test_a_wrong_pose_that_was_given_is_used_and_said(seen, said, twin):
+    np.testing.assert_array_equal(seen["given wrongly"].transform, AWAY)
+    assert "the pose is given by the caller" in said["given wrongly"]
+    assert "doubtful" in said["given wrongly"]
+    (finding,) = [f for f in twin.findings if "the pose is given" in f.what]
+    assert finding.severity is Severity.ASSUMED
 
 
 @pytest.mark.parametrize("name", ["another place"])

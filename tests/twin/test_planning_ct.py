@@ -65,7 +65,7 @@ def planned(patient, ct, motion):
     visit = Visit(patient.visits[1].date + timedelta(days=1), {MRSequence.CT: ct})
     return Patient(
         patient.id,
-        (*patient.visits[:2], visit),
+        (patient.visits[1], visit),
         tuple(replace(f, dose=map_) for f in fractions),
         {"PTV": on_ct(patient.structures["PTV"])},
         dose,
@@ -73,11 +73,11 @@ def planned(patient, ct, motion):
 
 
 def test_the_plan_is_placed_by_registering_the_ct(planned, patient):
-    twin = build_twin(planned, reference=1)
+    twin = build_twin(planned, reference=0)
     here = [f for f in twin.findings if "no Spatial Registration object" in f.what]
     assert [f.severity for f in here] == [Severity.ASSUMED]
     assert not any("image that could be registered" in f.what for f in twin.findings)
-    assert len(twin.observations) == 2
+    assert len(twin.observations) == 1
     ptv = average(patient.structures["PTV"], twin.domain.grid) > 0.5
     got = twin.structures["PTV"] > 0.5
     assert 2 * (got & ptv).sum() / (got.sum() + ptv.sum()) > 0.93
