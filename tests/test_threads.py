@@ -39,10 +39,10 @@ def test_an_error_sets_it_back():
     @one_blas_thread()
     def fails():
         assert allowed() == {1}
-        raise ValueError
+        raise ValueError("as asked")
 
     for _ in range(2):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="as asked"):
             fails()
         assert allowed() == {3}
 

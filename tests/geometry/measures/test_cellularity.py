@@ -21,7 +21,8 @@ def test_the_formula_and_where_it_does_not_hold():
 def test_what_interpolation_leaves_beside_empty_voxels_is_no_signal():
     """A coordinate that rounding puts 1e-14 of a voxel off takes as much of its neighbor."""
     traces = np.array([1e-17, 1e-9, 0.8e-3], np.float32).reshape(1, 1, -1)
-    assert np.isnan(density_from_adc(traces, np.ones(traces.shape, bool), 0.8e-3)).ravel().tolist() == [True, True, False]
+    density = density_from_adc(traces, np.ones(traces.shape, bool), 0.8e-3)
+    assert np.isnan(density).ravel().tolist() == [True, True, False]
     assert smallest_adc([traces.ravel()]) == pytest.approx(0.8e-3)
 
 

@@ -16,7 +16,7 @@ ADC_MIN_RANGE = (0.3e-3, 1.0e-3)
 """Where a tumor's smallest ADC can be, mm^2/s: slower than this is water in no tissue; faster lies brain."""
 SMALLEST_PERCENTILE = 2.0
 LEAST_ADC = 1e-5
-"""mm^2/s, a hundredth of what tissue has: less is no signal, but what interpolation leaves beside a map's empty voxels."""
+"""mm^2/s, a hundredth of what tissue has: less is what interpolation leaves beside a map's empty voxels."""
 
 
 def smallest_adc(samples: Iterable[NDArray[np.float32]]) -> float:
