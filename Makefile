@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 sources := pyproject.toml setup.py $(shell find tumortwin -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test lab lint validate notebooks clean
+.PHONY: demo test wheel-test lab lint validate notebooks clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
@@ -34,12 +34,16 @@ demo: $(VENV)/installed
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint tumortwin
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
+
+wheel-test: $(VENV)/installed-test
+	.ci/wheel-test
 
 lab: $(VENV)/installed-lab
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -20,11 +20,10 @@ kernels = [
     )
     for name in ("_kernel", "_sensitivity")
 ]
-parsers = [Extension("tumortwin.imaging._elements", ["tumortwin/imaging/_elements.pyx"])]
 
 setup(
     ext_modules=cythonize(
-        kernels + parsers,
+        kernels,
         compiler_directives={
             "language_level": "3",
             "boundscheck": False,

@@ -27,7 +27,7 @@ from tables import finish, machine, note, parser
 
 from tumortwin.imaging.deidentification import DeidentificationReport, deidentify
 from tumortwin.imaging.identity.pseudonym import Pseudonym
-from tumortwin.road import run
+from tumortwin.road import RunOptions, run
 
 KEY = bytes(range(32))
 SAMPLE = Path(__file__).parents[1] / "sample_dicom" / "TT-0001"
@@ -108,7 +108,7 @@ def exports(place: Path) -> None:
         data.save_as(folder / f"{path.parent.name}-{path.name}")
     counts = {}
     for identity in ("source", "removed"):
-        result = run(folder.parent, place / identity, identity=identity)
+        result = run(folder.parent, place / identity, RunOptions(identity=identity))
         said = "".join(text_of(path, place / identity) for path in result.files)
         counts[identity] = sum(secret in said for secret in secrets)
         kinds = ", ".join(sorted({path.suffix[1:] for path in result.files}))

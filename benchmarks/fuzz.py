@@ -245,7 +245,7 @@ def table(outcomes: list[Outcome], seed: int) -> None:
 def main() -> None:
     """Fuzz, print the table and the failures."""
     options: argparse.ArgumentParser = parser(__doc__ or "")
-    options.add_argument("--mutants", type=int, default=21000, help="how many")
+    options.add_argument("--mutants", type=int, default=22000, help="how many")
     options.add_argument("--seed", type=int, default=0, help="of the random numbers")
     options.add_argument("--only", help="numbers of single mutants, joined by commas")
     options.add_argument("--keep", type=Path, help="write the files of failed mutants below this folder")

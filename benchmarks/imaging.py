@@ -1,12 +1,14 @@
-"""How soon a patient's folder is read, beside what a user would pick instead, and who of them gets it right.
+"""What it costs to read a patient's folder, beside what a user would pick instead, and who of them gets it right.
 
     OMP_NUM_THREADS=1 python benchmarks/imaging.py [--files 12000] [--repeats 5] [--json FILE] [--write FILE]
 
-Two patients: the sample (JPEG-LS, RLE, enhanced, with SEG and RT objects) and one made up of 12,000 uncompressed files
-(25 visits of T1, T1Gd, FLAIR, diffusion with two b-values in one series, and ADC; a folder a series, junk between).
+Two patients: the sample (JPEG-LS, RLE, enhanced, with SEG and RT objects; and once more its images alone, for nobody
+else reads masks, doses and plans) and one made up of 12,000 uncompressed files (25 visits of T1, T1Gd, FLAIR, diffusion
+with two b-values in one series, and ADC; a folder a series, junk between).
 Each tool reads them in a process of its own, as a whole: CPU time and wall time with all imports, and its peak memory.
 They take turns; ratios are pairwise, the median of all turns. Before, each volume of each tool is held against pydicom
-alone: its place within 0.01 mm and its values up to one scale. Nobody else reads masks, doses and plans.
+alone: its place within 0.01 mm and its values up to one scale. Ours should cost less than those Python libraries that
+are right; dcm2niix, which is compiled, is there to compare with.
 """
 
 from __future__ import annotations
@@ -355,12 +357,12 @@ def compare(name: str, folder: Path, repeats: int, out: Path) -> None:
                 getattr(theirs, what) / getattr(ours, what)
                 for ours, theirs in zip(costs["tumortwin"], costs[tool], strict=True)
             )
-            judged = tool in correct
+            judged = tool in correct and tool != "dcm2niix"
             note(
                 f"{name}: {'CPU' if what == 'cpu' else what} time",
                 ratio,
                 "x faster",
-                f"{tool}, {'right' if judged else 'not right'}",
+                f"{tool}, {'right' if tool in correct else 'not right'}",
                 ">= 1" if judged else "",
                 ratio >= 1 if judged else None,
             )
@@ -382,6 +384,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "nifti"
         compare("sample patient", SAMPLE, arguments.repeats, out)
+        images = Path(temporary) / "images"
+        shutil.copytree(SAMPLE, images, ignore=shutil.ignore_patterns("segmentation", "rt"))
+        compare("sample patient's images", images, arguments.repeats, out)
         folder = arguments.folder or Path(temporary) / "many"
         if not folder.exists():
             make_patient(folder, arguments.files)

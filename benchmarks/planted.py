@@ -288,7 +288,7 @@ def _plant_private(planted: Planted, data: Dataset, where: str) -> None:
     philips.add_new(0x0E, "FL", 2.5)
     philips.add_new(0x0D, "LO", planted.word(where))
     inner = item(PatientName=planted.word(where), PatientID=planted.number(where))
-    philips.add_new(0x5F, "SQ", pydicom.MRSequence([inner]))
+    philips.add_new(0x5F, "SQ", pydicom.Sequence([inner]))
     block = data.private_block(0x0011, planted.word(where), create=True)
     for offset, vr in enumerate(("LO", "SH", "LT", "PN", "DA", "UI", "ST", "UN", "SQ"), 1):
         block.add_new(offset, vr, _value(planted, vr, f"{where} {vr}"))

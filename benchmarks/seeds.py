@@ -8,6 +8,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 from PIL import Image
@@ -114,9 +115,12 @@ def make_seeds(folder: Path) -> dict[str, Seed]:
     volume = Volume(rng.random(GRID.shape).astype(np.float32), GRID, "a.u.")
     nifti = write_nifti(volume, folder / "image.nii").read_bytes()
     mask = write_nifti(masks["PTV"], folder / "mask.nii").read_bytes()
+    first = nibabel.load(folder / "image.nii")
+    nifti2 = nibabel.Nifti2Image(np.asanyarray(first.dataobj), first.affine).to_bytes()
     seeds |= {
         "NIfTI": {"image.nii": nifti},
         "NIfTI, gzip": {"image.nii.gz": gzip.compress(nifti, mtime=0)},
+        "NIfTI-2": {"image.nii": nifti2},
         "NIfTI mask": {"mask.nii": mask},
     }
     return seeds

@@ -78,11 +78,11 @@ class FinishedRun:
 @pytest.fixture(scope="session")
 def finished_run(sample: Path, once: Once, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The one run of the shipped patient in a test session: who needs its twin, fit or plan takes it from there."""
-    from tumortwin.road import run
+    from tumortwin.road import RunOptions, run
 
     def make() -> tuple[Path, RoadResult]:
         folder = tmp_path_factory.mktemp("run") / "demo"
-        return folder, run(sample, folder, threads=2, identity="source", dicom=True)
+        return folder, run(sample, folder, RunOptions(threads=2, identity="source", dicom=True))
 
     return FinishedRun(*once("finished-run", make))
 

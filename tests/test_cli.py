@@ -1,15 +1,15 @@
 """The command line: what it prints, its exit codes, and that no input a user might give makes a traceback."""
 
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tumortwin import __version__
-from tumortwin.cli import _parser, main
+from tumortwin.cli import main
+from tumortwin.cli.parser import make_parser
+from tumortwin.road.config import flag_help
 
 
 def tumortwin(*arguments) -> subprocess.CompletedProcess[str]:
@@ -114,30 +114,77 @@ def test_a_misspelled_option_is_exit_code_2():
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tumortwin", "new-config", tmp_path / "a.toml"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (141, b"")
+
+
+def test_a_misspelled_option_is_told_what_it_is_near_to(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "x", "--out", "y", "--dicomm"])
+    assert "unrecognized arguments: --dicomm; did you mean --dicom" in capsys.readouterr().err
+
+
 def test_dicom_is_a_flag_and_says_whose_as_identity_does(capsys):
     """`--dicom source` would leave it open what the pages say: there is one option for all results."""
-    said = _parser().parse_args(["run", "x", "--out", "y", "--dicom", "--identity", "source"])
-    assert (said.dicom, said.identity) == (True, "source")
-    assert not _parser().parse_args(["run", "x", "--out", "y"]).dicom
+    said = vars(make_parser().parse_args(["run", "x", "--out", "y", "--dicom", "--identity", "source"]))
+    assert (said["run.dicom"], said["run.identity"]) == (True, "source")
+    assert vars(make_parser().parse_args(["run", "x", "--out", "y"]))["run.dicom"] is None
     with pytest.raises(SystemExit):
-        _parser().parse_args(["run", "x", "--out", "y", "--dicom", "source"])
+        make_parser().parse_args(["run", "x", "--out", "y", "--dicom", "source"])
     assert "unrecognized arguments: source" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_leaves_no_half_written_file(sample, tmp_path):
-    out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-m", "tumortwin", "run", sample, "--out", out],
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
-    end = time.monotonic() + 120
-    while not (out / "stages" / "run.json").exists() and time.monotonic() < end:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 130, message
-    assert "interrupted" in message
-    assert "Traceback" not in message
-    assert not [p for p in out.rglob("*") if p.name.startswith(".")]
+def test_help_says_what_an_option_is_for_and_its_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--spacing MM voxel edge of the twin's cubic grid, mm (default: 2.0)" in said
+    assert "--strict, --no-strict stop at the first finding" in said
+
+
+def test_every_flag_that_sets_an_option_names_one_that_there_is():
+    run, build = (make_parser().parse_args([name, "x", "--out", "y"]) for name in ("run", "build"))
+    for dest in {name for name in (*vars(run), *vars(build)) if "." in name}:
+        assert flag_help(dest)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--spacing", "40"], "spacing is a number from 0.5 to 10 mm, not 40"),
+        (["--spacing", "nan"], "spacing is a number from 0.5 to 10 mm, not nan"),
+        (["--visits", "1"], "visits is a whole number of at least 2, not 1"),
+        (["--threads", "0"], "threads is a whole number from 1"),
+        (["--adc-unit", "-1"], "adc_unit is a number from 1e-12"),
+        (["--transform", "1=pose.tfm"], "there is no file pose.tfm"),
+        (["--organ", "breast", "--deformable"], "leave out organ or deformable"),
+        (["--keep-characteristics"], "goes with deidentify"),
+        (["--deidentify"], "needs a key"),
+        (["--labels", "mine"], "labels is one of BraTS 2021"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_patient_is_read(capsys, monkeypatch, tmp_path, more, said):
+    monkeypatch.setattr("tumortwin.road.stages.read_patient", lambda *a, **k: pytest.fail("read the patient"))
+    assert said in refused(capsys, "run", tmp_path, "--out", tmp_path.parent / "out", *more)
+
+
+def test_a_phantoms_place_is_looked_at_before_it_is_made(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("tumortwin.phantom.make_patient", lambda *a, **k: pytest.fail("made the patient"))
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refused(capsys, "phantom", "--out", tmp_path / "file" / "below")
+    for id in ("../up", "a/b", "", " ", "x" * 65):
+        assert "names a folder" in refused(capsys, "phantom", "--out", tmp_path, "--id", id)
+    (tmp_path / "truth" / "TT-0001").mkdir(parents=True)
+    assert "is there already" in refused(capsys, "phantom", "--out", tmp_path)
+    (tmp_path / "truth" / "TT-0001" / "thesis.tex").touch()
+    assert "that no phantom wrote" in refused(capsys, "phantom", "--out", tmp_path, "--force")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "truth"]
 
 
 def test_deidentify_and_its_key(sample, tmp_path, capsys):

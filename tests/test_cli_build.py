@@ -56,7 +56,7 @@ def test_the_twin_its_pages_and_its_profile(patient, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "Research use only" in said
     assert "built the twin: 2 visit(s)" in said
-    assert "write pages" in said
+    assert [line for line in said.splitlines() if line.startswith("write the results  ")]
     assert "MiB" in said
     assert (out / "quality.pdf").read_bytes().startswith(b"%PDF")
     twin = Twin.load(out / "twin.npz")
@@ -82,9 +82,17 @@ def test_the_twin_its_pages_and_its_profile(patient, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_is_one_line(patient, tmp_path, capsys, more, said):
+    (tmp_path / "pose.tfm").write_text("no transform")
+    more = [text.replace("pose.tfm", str(tmp_path / "pose.tfm")) for text in more]
     assert main(["build", str(patient), "--out", str(tmp_path / "out"), *more]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_deidentification_is_not_passed_over(patient, tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text("[run]\ndeidentify = true\n")
+    assert main(["build", str(patient), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "mine.toml")]) == 2
+    assert "build does not de-identify" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["pose.tfm", "x=pose.tfm", "1="])

@@ -357,7 +357,7 @@ def check_picture(rgb, colors=None):
     """The outlines lie in the left half of the brain that is shown, R at the left edge, L at the right one."""
     rgb = rgb[..., :3].astype(float)
     height, width = rgb.shape[:2]
-    colors = colors or [OUTLINE_COLORS["whole"], OUTLINE_COLORS["enhancing"]]
+    colors = colors or [OUTLINE_COLORS["whole"], OUTLINE_COLORS["core"]]
     body = rgb[int(0.12 * height) : int(0.85 * height), : int(0.88 * width)]
     for color in colors:
         near = np.abs(body - 255 * np.array(to_rgb(color))).max(-1) < 40

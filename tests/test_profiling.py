@@ -1,64 +1,88 @@
-"""Seconds by stage."""
+"""Wall and processor time by stage."""
 
 import threading
-from types import ModuleType
+import time
 
 import pytest
 
-from tumortwin.profiling import StageProfile
-
-SOURCE = """
-import time
-def busy(seconds):
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-def calling(work, *arguments):
-    work(*arguments)
-"""
+from tumortwin import profiling
+from tumortwin.profiling import StageProfile, stage
 
 
-def module(name: str) -> ModuleType:
-    made = ModuleType(name)
-    exec(SOURCE, made.__dict__)
-    return made
+@pytest.fixture
+def clock(monkeypatch):
+    """Wall and processor seconds that only pass when the test says so."""
+    now = {"wall": 100.0, "cpu": 40.0}
+    monkeypatch.setattr(profiling.time, "perf_counter", lambda: now["wall"])
+    monkeypatch.setattr(profiling.time, "process_time", lambda: now["cpu"])
+
+    def work(wall: float, cpu: float) -> None:
+        now["wall"] += wall
+        now["cpu"] += cpu
+
+    return work
 
 
-def test_time_is_booked_on_the_innermost_stage():
-    low, first, second = module("pack.low"), module("pack.first"), module("pack.second.inner")
-    profile = StageProfile({"pack": "other", "pack.first": "first", "pack.second": "second", "pack.low": ""})
+def test_stages_add_up_and_inner_ones_do_not_count_for_outer_ones(clock):
+    profile = StageProfile()
     with profile.watching():
-        first.busy(0.2)
-        second.calling(low.busy, 0.4)
-        low.busy(0.1)  # nobody's
-        first.calling(second.busy, 0.2)
-    assert profile.seconds["second"] / profile.seconds["first"] == pytest.approx(3, rel=0.35)
-    assert set(profile.seconds) == {"first", "second"}
-    assert profile.wall_s > 0.85
-    text = str(profile)
-    assert text.index("second") < text.index("first")
-    assert "MiB" in text
+        clock(1, 1)
+        with stage("read"):
+            clock(2, 1.5)
+        with stage("build"):
+            clock(3, 5)
+            with stage("register"):
+                clock(4, 8)
+                with stage("read"):
+                    clock(0.5, 0.25)
+            clock(1, 1)
+    assert {name: tuple(seconds) for name, seconds in profile.seconds.items()} == {
+        "read": (2.5, 1.75),
+        "build": (4, 6),
+        "register": (4, 8),
+    }
+    assert tuple(profile.total) == (11.5, 16.75)
+    rows = str(profile).splitlines()
+    assert [row.split("  ")[0] for row in rows[:-1]] == ["stage", "read", "build", "register", "all else", "in all"]
+    assert [row.split()[-4:] for row in rows[4:6]] == [["1.00", "s", "1.00", "s"], ["11.50", "s", "16.75", "s"]]
+    assert rows[-1].endswith("MiB of memory")
 
 
-def test_threads_that_wait_do_not_count():
-    work = module("pack.work")
-    profile = StageProfile({"pack.work": "work", __name__: "waiting"})
-    thread = threading.Thread(target=work.busy, args=(0.3,))
+def test_real_clocks_tell_work_from_waiting():
+    profile = StageProfile()
     with profile.watching():
-        thread.start()
-        thread.join()
-    assert profile.seconds["work"] > 0.15
-    assert profile.seconds["waiting"] < 0.5 * profile.seconds["work"]
+        with stage("wait"):
+            time.sleep(0.2)
+        with stage("work"):
+            end = time.process_time() + 0.1
+            while time.process_time() < end:
+                pass
+    assert profile.seconds["wait"][0] >= 0.2
+    assert profile.seconds["wait"][1] < 0.1
+    assert profile.seconds["work"][1] >= 0.1
 
 
-def test_an_error_ends_it():
-    profile = StageProfile({})
+def test_an_error_ends_a_stage_and_the_watching(clock):
+    profile = StageProfile()
 
     def fail():
-        with profile.watching():
+        with profile.watching(), stage("read"):
+            clock(2, 1)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert profile.wall_s > 0
-    assert "stage profile" not in {t.name for t in threading.enumerate()}
+    assert tuple(profile.seconds["read"]) == tuple(profile.total) == (2, 1)
+    with stage("read"):
+        clock(5, 5)
+    assert tuple(profile.seconds["read"]) == (2, 1)
+
+
+def test_nobody_watches_by_default_and_no_thread_is_started(clock):
+    before = threading.active_count()
+    with stage("read"):
+        assert threading.active_count() == before
+    profile = StageProfile()
+    with profile.watching(), stage("build"):
+        assert threading.active_count() == before
+    assert list(profile.seconds) == ["build"]

@@ -3,16 +3,18 @@
 import json
 import subprocess
 import sys
+import traceback
 
 import numpy as np
 import pydicom
 import pytest
 
-from tumortwin.errors import InputError
+from tumortwin.cli import main
+from tumortwin.errors import InputError, TumorTwinError
 from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.provenance import Log, hashes_of, verify
-from tumortwin.road import run
-from tumortwin.twin import build_twin
+from tumortwin.road import RunOptions, run
+from tumortwin.twin import BuildOptions, build_twin
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -74,12 +76,13 @@ def leaks(folder, *left_out):
     }
 
 
-def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
+def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path, recwarn):
     log, lines = Log(tmp_path / "log.jsonl", purpose="a study"), []
-    result = run(somebody, tmp_path / "out", log=log, dicom=True, announce=lines.append)
+    result = run(somebody, tmp_path / "out", RunOptions(dicom=True), log=log, announce=lines.append)
     assert {p.suffix for p in result.files} >= {".pdf", ".html", ".json", ".png", ".dcm"}
     assert any(p.name.startswith("board") and p.suffix == ".dcm" for p in result.files)
     assert leaks(tmp_path / "out", "stages") == set()
+    lines += [*result.left_out, *(str(warning.message) for warning in recwarn)]
     assert not [line for line in lines if any(secret in line for secret in SECRETS)]
     # a stage is a saved twin: as read, unless it was read de-identified
     assert ("twin.npz", "MRN-40718833") in leaks(tmp_path / "out")
@@ -89,7 +92,7 @@ def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
     assert not [secret for secret in SECRETS if secret in (tmp_path / "log.jsonl").read_text()]
     assert verify(tmp_path / "log.jsonl").whole
 
-    run(somebody, tmp_path / "out", identity="source", overwrite=True)
+    run(somebody, tmp_path / "out", RunOptions(identity="source"), overwrite=True)
     known = leaks(tmp_path / "out", "stages")
     assert {("board.html", "MRN-40718833"), ("board.pdf", "MRN-40718833"), ("twin.json", "Ottoline")} <= known
 
@@ -97,7 +100,7 @@ def test_results_say_nothing_of_whom_unless_asked(somebody, tmp_path):
 def test_with_a_key_or_a_passphrase_the_stages_say_nothing_either(somebody, tmp_path):
     key = bytes(range(32))
     lines = []
-    run(somebody, tmp_path / "keyed", key=key, deidentify=True, dicom=True, announce=lines.append)
+    run(somebody, tmp_path / "keyed", RunOptions(deidentify=True, dicom=True), key=key, announce=lines.append)
     assert any("head that was not defaced" in line for line in lines)
     assert list((tmp_path / "keyed" / "dicom").glob("board*"))
     assert leaks(tmp_path / "keyed") == set()
@@ -111,4 +114,44 @@ def test_with_a_key_or_a_passphrase_the_stages_say_nothing_either(somebody, tmp_
 
 def test_deidentify_needs_a_key(somebody, tmp_path):
     with pytest.raises(InputError, match="needs a key"):
-        run(somebody, tmp_path / "out", deidentify=True)
+        run(somebody, tmp_path / "out", RunOptions(deidentify=True))
+
+
+def test_a_failing_run_says_nothing_of_whom_unless_asked(somebody, tmp_path):
+    build, said = BuildOptions(organ="liver"), {}
+    for identity in ("removed", "source"):
+        with pytest.raises(TumorTwinError) as caught:
+            run(somebody, tmp_path / "out", RunOptions(build=build, identity=identity))
+        # what a traceback or a logger shows of an error includes its causes
+        said[identity] = "".join(traceback.format_exception(caught.value)).replace(str(somebody), "")
+    assert [secret for secret in SECRETS if secret in said["source"]]
+    assert not [secret for secret in SECRETS if secret in said["removed"]]
+    assert "--identity source" in said["removed"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_read_says_nothing_of_whom(somebody, tmp_path):
+    """Nobody knows yet whose it is: the files are asked."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    data = pydicom.dcmread(sorted(somebody.rglob("*.dcm"))[0])
+    data.save_as(folder / "Ottoline.dcm")
+    data.PatientID, data.PatientName = "MRN-99", "Featherstone"
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.123456"
+    data.save_as(folder / "Weatherby.dcm")
+    with pytest.raises(TumorTwinError) as caught:
+        run(folder, tmp_path / "out")
+    said = "".join(traceback.format_exception(caught.value)).replace(str(folder), "FOLDER")
+    assert "[removed]: 1 files, e.g. [file 1]" in said
+    assert not [secret for secret in (*SECRETS, "MRN-99", "Featherstone") if secret in said]
+    with pytest.raises(TumorTwinError, match="MRN-99: 1 files"):
+        run(folder, tmp_path / "out", RunOptions(identity="source"))
+
+
+def test_info_says_nothing_of_whom_if_asked(somebody, capfd):
+    assert main(["info", str(somebody), "--identity", "removed"]) == 0
+    said = capfd.readouterr()
+    assert "T1Gd" in said.out
+    assert not [secret for secret in SECRETS if secret in (said.out + said.err).replace(str(somebody), "")]
+    assert main(["info", str(somebody)]) == 0
+    assert "MRN-40718833" in capfd.readouterr().out

@@ -1,4 +1,4 @@
-"""Old names of renamed values: they work until version 0.3, with a warning that gives the new name."""
+"""Old names of renamed values: they work until version 0.3.0, with a warning that gives the new name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+REMOVED_IN = "0.3.0"
 
-def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+
+def renamed(module: str, names: Mapping[str, str], *, stacklevel: int = 2) -> Callable[[str], Any]:
     """Make the ``__getattr__`` of a module whose names were changed.
 
     Parameters
@@ -17,6 +19,8 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         The module's ``__name__``.
     names : mapping of str to str
         New name by old name; both belong to `module`.
+    stacklevel : int
+        Frames between the warning and the line that used the old name.
 
     Returns
     -------
@@ -31,16 +35,16 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     ...     warnings.simplefilter("always")
     ...     square_root = renamed("math", {"square_root": "sqrt"})("square_root")
     >>> square_root(9.0), str(caught[0].message)
-    (3.0, 'math.square_root is now math.sqrt; the old name goes in 0.3')
+    (3.0, 'math.square_root is now math.sqrt; the old name goes in version 0.3.0')
     """
 
     def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         warnings.warn(
-            f"{module}.{name} is now {module}.{names[name]}; the old name goes in 0.3",
+            f"{module}.{name} is now {module}.{names[name]}; the old name goes in version {REMOVED_IN}",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
         return getattr(importlib.import_module(module), names[name])
 

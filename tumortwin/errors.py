@@ -16,6 +16,10 @@ class ReadError(InputError):
     """A file or folder given by the caller cannot be used."""
 
 
+class LabelError(ReadError):
+    """The values of a label file are not named: by no table or scheme, or by one that does not know them."""
+
+
 class OutputExistsError(TumorTwinError, FileExistsError):
     """The output is there already and replacing it was not asked for."""
 

@@ -1,115 +1,81 @@
-"""What long work spends its time on, stage by stage: by looking at its threads, not by changing them."""
+"""How long the stages of the road take: wall and processor time."""
 
 from __future__ import annotations
 
 import resource
-import sys
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from contextvars import ContextVar
 
-EVERY_S = 0.005
-STAGES = {
-    "tumortwin.imaging": "read files",
-    "tumortwin.imaging.resampling": "",
-    "tumortwin.patient": "read files",
-    "tumortwin.geometry": "look at visits",
-    "tumortwin.geometry.registration.rigid": "register visits",
-    "tumortwin.geometry.registration.starts": "register visits",
-    "tumortwin.geometry.registration.small_motion": "register sequences",
-    "tumortwin.geometry.pose": "register sequences",
-    "tumortwin.geometry.registration.deformation": "deform",
-    "tumortwin.geometry.brain.atlas": "lay the atlas",
-    "tumortwin.geometry.brain.compartments": "lay the atlas",
-    "tumortwin.geometry.brain.tissue": "tell tissues",
-    "tumortwin.geometry.brain.bias": "correct bias",
-    "tumortwin.geometry.segmentation.tumor": "segment",
-    "tumortwin.geometry.segmentation.outline": "segment",
-    "tumortwin.geometry.segmentation.evidence": "segment",
-    "tumortwin.geometry.segmentation.consistency": "hold labels over visits",
-    "tumortwin.geometry.sampling": "",
-    "tumortwin.twin": "bring to the grid",
-    "tumortwin.calibration": "calibrate and forecast",
-    "tumortwin.planning": "compare schedules",
-    "tumortwin.board": "write pages",
-}
-"""The road's stages: what the work of a module is for; "" leaves it to who asked for it."""
+import numpy as np
+from numpy.typing import NDArray
+
+_watching: ContextVar[StageProfile | None] = ContextVar("_watching", default=None)
 
 
-class StageProfile:
-    """Seconds by stage, sampled.
-
-    A thread looks every 5 ms at what each thread is in, and books the time since its last look on the innermost stage.
-    Work in C (ITK, NumPy) counts for the line that called it. The sampler itself takes less than one per cent.
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time the block as a stage, if a profile watches.
 
     Parameters
     ----------
-    stages : mapping of str to str
-        Name of a module or package to the stage that its work belongs to; the longest name that fits wins, and ""
-        leaves it to the caller.
+    name : str
+        The stage's name in the table. Blocks of one name add up; a stage inside another does not count for the outer.
+    """
+    profile = _watching.get()
+    if profile is None:
+        yield
+    else:
+        with profile.timing(name):
+            yield
+
+
+class StageProfile:
+    """Wall and processor time by stage.
+
+    Processor time is that of all threads of this process, so that it exceeds wall time where several work at once.
     """
 
-    def __init__(self, stages: Mapping[str, str]) -> None:
-        self._stages = stages
-        self._known: dict[str, str] = {}
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.wall_s = self.cpu_s = 0.0
+    def __init__(self) -> None:
+        self.seconds: dict[str, NDArray[np.float64]] = {}
+        """Wall and processor seconds by stage, in the order in which the stages began."""
+        self.total = np.zeros(2)
+        """Wall and processor seconds of all that was watched."""
+        self._inside = [np.zeros(2)]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Sample while the block runs."""
-        stop = threading.Event()
-        sampler = threading.Thread(target=self._sample, args=(stop,), name="stage profile", daemon=True)
-        wall, cpu = time.perf_counter(), time.process_time()
-        sampler.start()
+        """Time every stage while the block runs."""
+        token = _watching.set(self)
+        begin = _now()
         try:
             yield
         finally:
-            stop.set()
-            sampler.join()
-            self.wall_s += time.perf_counter() - wall
-            self.cpu_s += time.process_time() - cpu
+            self.total += _now() - begin
+            _watching.reset(token)
 
-    def _sample(self, stop: threading.Event) -> None:
-        own = threading.get_ident()
-        last = time.perf_counter()
-        while not stop.wait(EVERY_S):
-            now = time.perf_counter()
-            for thread, frame in sys._current_frames().items():
-                if thread != own and (stage := self._stage_of(frame)):
-                    self.seconds[stage] += now - last
-            last = now
-
-    def _stage_of(self, frame: FrameType | None) -> str:
-        if frame is not None and frame.f_globals.get("__name__") == "threading":
-            return ""  # it waits for another
-        while frame is not None:
-            if stage := self._stage(frame.f_globals.get("__name__", "")):
-                return stage
-            frame = frame.f_back
-        return ""
-
-    def _stage(self, module: str) -> str:
-        if module not in self._known:
-            name = module
-            while name and name not in self._stages:
-                name = name.rpartition(".")[0]
-            self._known[module] = self._stages.get(name, "")
-        return self._known[module]
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Count the block for a stage, but not what stages inside it take."""
+        self.seconds.setdefault(name, np.zeros(2))
+        self._inside.append(np.zeros(2))
+        begin = _now()
+        try:
+            yield
+        finally:
+            took = _now() - begin
+            self.seconds[name] += took - self._inside.pop()
+            self._inside[-1] += took
 
     def __str__(self) -> str:
-        total = sum(self.seconds.values()) or 1.0
-        width = max(map(len, ["stage", *self.seconds]))
-        lines = [f"{'stage':<{width}}  thread time  share"]
-        lines += [
-            f"{stage:<{width}}  {seconds:9.2f} s  {seconds / total:5.1%}"
-            for stage, seconds in sorted(self.seconds.items(), key=lambda item: -item[1])
-        ]
+        rows = [*self.seconds.items(), ("all else", self.total - self._inside[0]), ("in all", self.total)]
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{'stage':<{width}}  wall time  processor time"]
+        lines += [f"{name:<{width}}  {wall:7.2f} s  {cpu:12.2f} s" for name, (wall, cpu) in rows]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        lines.append(
-            f"{self.wall_s:.1f} s by the clock, {self.cpu_s:.1f} s of processor time, at most {peak:.0f} MiB of memory"
-        )
-        return "\n".join(lines)
+        return "\n".join([*lines, f"at most {peak:.0f} MiB of memory"])
+
+
+def _now() -> NDArray[np.float64]:
+    return np.array([time.perf_counter(), time.process_time()])

@@ -108,7 +108,7 @@ class Log:
         return str(entry["hash"])
 
     def _end(self, file: IO[bytes]) -> tuple[int, str]:
-        """Number of the next line, and the hash of the last one."""
+        """Return the number of the next line and the hash of the last one, after checking the last one."""
         file.seek(0)
         last = b""
         count = 0

@@ -52,7 +52,7 @@ def encrypt(content: bytes, passphrase: str) -> bytes:
 
 
 def decrypt(content: bytes, passphrase: str, name: str = "the content") -> bytes:
-    """What :func:`encrypt` was given.
+    """Decrypt what :func:`encrypt` returned.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def new_key(path: str | os.PathLike[str], *, passphrase: str | None = None) -> P
 
 
 def read_key(path: str | os.PathLike[str], *, passphrase: str | None = None) -> bytes:
-    """The key that :func:`new_key` wrote.
+    """Read the key that :func:`new_key` wrote.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def read_key(path: str | os.PathLike[str], *, passphrase: str | None = None) -> 
 
 
 def read_passphrase(path: str | os.PathLike[str]) -> str:
-    """The first line of a file.
+    """Read a passphrase from the first line of a file.
 
     Raises
     ------

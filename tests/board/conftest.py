@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from tumortwin.board import BoardReport
-from tumortwin.board.slices import Plane, reslice_grid
+from tumortwin.board.cuts import Plane, reslice_grid
 from tumortwin.board.values import (
     Comparison,
     DvhCurve,
@@ -32,7 +32,7 @@ from tumortwin.planning.options import Interval
 START = datetime(2024, 1, 8, 9, 30)
 DAYS = (0, 21, 95, 150, 205, 260)
 WHOLE = (31.2, 42.7, 36.1, 33.4, 39.8, 52.3)
-ENHANCING = (11.4, 17.9, 9.8, 10.2, 14.1, 21.6)
+CORE = (11.4, 17.9, 9.8, 10.2, 14.1, 21.6)
 
 
 def date(day: float) -> datetime:
@@ -45,12 +45,12 @@ def role(day: float) -> Role:
 
 def volumes() -> tuple[tuple[Scan, ...], tuple[PredictedVolume, ...]]:
     scans = tuple(
-        Scan(date(d), d, role(d), {"whole": w, "enhancing": e, "necrosis": 0.1 * w})
-        for d, w, e in zip(DAYS, WHOLE, ENHANCING, strict=True)
+        Scan(date(d), d, role(d), {"whole": w, "core": e, "necrosis": 0.1 * w})
+        for d, w, e in zip(DAYS, WHOLE, CORE, strict=True)
     )
     days = np.linspace(0, 320, 81)
     bands = []
-    for quantity, values in (("whole", WHOLE), ("enhancing", ENHANCING)):
+    for quantity, values in (("whole", WHOLE), ("core", CORE)):
         median = np.interp(days, (*DAYS, 320), (*values, 1.3 * values[-1])) * (1 + 0.03 * np.sin(days / 17))
         width = 0.06 + 0.22 * np.clip((days - 150) / 170, 0, None)
         bands.append(PredictedVolume(quantity, days, median, median * (1 - width), median * (1 + 1.3 * width), 150.0))
@@ -73,7 +73,7 @@ def pictures() -> tuple[Panel, ...]:
     distance = np.hypot(x - 26, (y + 14) / 1.15) + 1.5 * fold
     for day, radius in zip(DAYS, (17, 21, 18, 17.5, 19, 23), strict=True):
         density = 1 / (1 + np.exp((distance - 0.7 * radius) / 3.0)) * (brain < 1)
-        share = {"whole": (density > 0.25).astype(np.float32), "enhancing": (density > 0.7).astype(np.float32)}
+        share = {"whole": (density > 0.25).astype(np.float32), "core": (density > 0.7).astype(np.float32)}
         image = anatomy + 150 * np.exp(-(((distance - 0.5 * radius) / 3) ** 2)) + 8 * rng.standard_normal(anatomy.shape)
         volume = Volume(image[None].astype(np.float32), grid, "a.u.", f"T1Gd of {date(day):%Y-%m-%d}")
         outlines = {name: value[None] for name, value in share.items()}
@@ -81,7 +81,7 @@ def pictures() -> tuple[Panel, ...]:
     last = panels[-1]
     predicted = 1 / (1 + np.exp((distance - 0.64 * 23 + 0.1 * x) / 3.0)) * (brain < 1)
     predicted = predicted[None].astype(np.float32)
-    regions = {name: (predicted > edge).astype(np.float32) for name, edge in (("whole", 0.25), ("enhancing", 0.7))}
+    regions = {name: (predicted > edge).astype(np.float32) for name, edge in (("whole", 0.25), ("core", 0.7))}
     panels[-1] = replace(last, predicted=regions)
     panels.append(replace(last, title="predicted", outlines={}, density=predicted, predicted=regions))
     return (panels[0], panels[2], panels[3], panels[4], panels[5], panels[6])
@@ -153,7 +153,7 @@ def make_report() -> BoardReport:
     comparisons = tuple(
         Comparison(s.date, s.day, s.role, q, s.volumes_ml[q], Interval(v, v * (1 - w), v * (1 + w)))
         for s in scans
-        for q in ("whole", "enhancing")
+        for q in ("whole", "core")
         for v, w in ((s.volumes_ml[q] * (0.91 if s.role is Role.HELD_OUT else 1.03), 0.2 if s.day > 150 else 0.07),)
     )
     scores = tuple(
@@ -175,7 +175,7 @@ def make_report() -> BoardReport:
                 (("tumortwin", 0.83, 48.1), ("last scan unchanged", 0.74, 33.4), ("exponential growth", None, 28.9)),
             ),
             (
-                "enhancing",
+                "core",
                 21.6,
                 (("tumortwin", 0.71, 18.7), ("last scan unchanged", 0.58, 10.2), ("exponential growth", None, 10.6)),
             ),
@@ -238,7 +238,7 @@ def make_report() -> BoardReport:
         comparisons=comparisons,
         scores=scores,
         options=options(),
-        outcome_names={"progression_days": "days to progression", "volume_ml": "enhancing mL, day 260"},
+        outcome_names={"progression_days": "days to progression", "volume_ml": "core mL, day 260"},
         horizon_days=180.0,
         dvh=dvh,
         dvh_limits=(

@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from matplotlib.text import Text
 
-from tumortwin.board import BoardReport, save_overlays, write_forecast, write_record
+from tumortwin.board import BoardReport, export_dicom, save_overlays, wording, write_forecast, write_record
+from tumortwin.board.pdf import board_figure
 from tumortwin.board.values import Role
 from tumortwin.calibration import Band, Calibration, Diagnostics, Forecast, ForecastField
 from tumortwin.calibration import unknowns as known
@@ -19,9 +22,12 @@ from tumortwin.errors import OutputExistsError
 from tumortwin.geometry.domain import Domain
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import MRSequence
-from tumortwin.imaging.volume import Grid, Volume
+from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.patient import Clinical, Patient, Visit
-from tumortwin.planning.constraints import QUANTEC
+from tumortwin.phantom.mr import write_series
+from tumortwin.phantom.synthetic import SyntheticSeries
+from tumortwin.planning.constraints import BURMAN, QUANTEC, ConstraintSet
 from tumortwin.planning.given_dose import given_dose
 from tumortwin.planning.options import Interval, Outcome, PlanFront, PlanOption, Source
 from tumortwin.therapy.events import DoseUnit
@@ -113,7 +119,7 @@ def stages() -> Stages:
         known.ALPHA,
         known.TEMOZOLOMIDE,
         known.WHOLE,
-        known.ENHANCING,
+        known.CORE,
         known.EARLY_GROWTH,
     )
     mean = np.array([u.mean for u in table])
@@ -143,32 +149,11 @@ def stages() -> Stages:
         findings=(Finding("two scans after radiotherapy", "calibration", "more would narrow the intervals"),),
     )
     curve = np.arange(0, 206.0, 5.0)
-    bands = {
-        q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v) for q, scale in (("whole", 8.0), ("enhancing", 2.0))
-    }
-    fields = tuple(ForecastField(d, ball(15), ball(14), {"whole": ball(15), "enhancing": ball(9)}) for d in DAYS[3:])
+    bands = {q: Band(v := scale * (1 + curve / 300), 0.8 * v, 1.3 * v) for q, scale in (("whole", 8.0), ("core", 2.0))}
+    fields = tuple(ForecastField(d, ball(15), ball(14), {"whole": ball(15), "core": ball(9)}) for d in DAYS[3:])
     forecast = Forecast(
-        "TT-9", DAY0, curve, bands, fields, {"whole": 0.25, "enhancing": 0.7}, grid, tuple(observations[:3]), 20
-    )
-    given = given_dose(twin, QUANTEC)
-    options = []
-    for i, schedule in enumerate((given.schedule, *(p.schedule(times[0]) for p in CLINICAL_SCHEDULES))):
-        outcome = Outcome(
-            curve, bands, Interval(100.0 + i, 80.0, np.inf), 0.2, Interval(3.0, 2.0, 4.0), np.array([100.0])
-        )
-        options.append(
-            PlanOption(
-                Source.CLINICAL if i else Source.DELIVERED,
-                schedule,
-                schedule.bed(8.0),
-                schedule.eqd2(8.0),
-                given.effects(schedule, QUANTEC),
-                outcome,
-            )
-        )
-    front = PlanFront(
-        fit, tuple(options), 28.0, 298.0, QUANTEC.name, 8.0, given.point, given.physical(given.schedule), 0.9
-    )
+        "TT-9", DAY0, curve, bands, fields, {"whole": 0.25, "core": 0.7}, grid, tuple(observations[:3]), 20
+    ).scored(observations)
     visits = []
     for o in observations:
         moved = np.linalg.inv(o.transform)
@@ -178,7 +163,20 @@ def stages() -> Stages:
         spot = np.linalg.norm(world - np.array(place), axis=-1) < 8
         image = Volume(np.where(spot, 500.0, 100.0).astype(np.float32), fine, "a.u.", "T1 GD")
         visits.append(Visit(o.date, {MRSequence.T1GD: image}))
-    return Stages(Patient("TT-9", tuple(visits)), twin, fit, forecast, front)
+    return Stages(Patient("TT-9", tuple(visits)), twin, fit, forecast, front_of(fit, forecast, QUANTEC))
+
+
+def front_of(fit: Calibration, forecast: Forecast, limits: ConstraintSet) -> PlanFront:
+    """The given course and the clinical schedules, with outcomes made up."""
+    given = given_dose(fit.twin, limits)
+    options = []
+    for i, schedule in enumerate((given.schedule, *(p.schedule(given.schedule.times[0]) for p in CLINICAL_SCHEDULES))):
+        progression, final = Interval(100.0 + i, 80.0, np.inf), Interval(3.0, 2.0, 4.0)
+        outcome = Outcome(forecast.days, forecast.volumes, progression, 0.2, final, np.array([100.0]))
+        source, effects = Source.CLINICAL if i else Source.DELIVERED, given.effects(schedule)
+        options.append(PlanOption(source, schedule, schedule.bed(8.0), schedule.eqd2(8.0), effects, outcome))
+    shown = limits.name, 8.0, given.point, given.delivered, 0.9
+    return PlanFront(fit, tuple(options), 28.0, 298.0, *shown, given=given)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +188,7 @@ def test_numbers_are_those_of_the_stages(stages: Stages, whole_page: BoardReport
     r = whole_page
     assert [s.role for s in r.scans] == [Role.FITTED] * 3 + [Role.HELD_OUT] * 2
     volumes = stages.twin.observations[4].volumes_ml
-    assert r.scans[4].volumes_ml["enhancing"] == pytest.approx(volumes["enhancing"] + volumes["necrosis"])
+    assert r.scans[4].volumes_ml["core"] == pytest.approx(volumes["enhancing"] + volumes["necrosis"])
     assert r.bands[0].fitted_until == 95.0
     scores = stages.forecast.score(stages.twin.observations[4])
     ours = next(s for s in r.scores if s.day == 205 and s.method == "tumortwin" and s.quantity == "whole")
@@ -229,7 +227,8 @@ def test_schedules_are_those_of_the_front(stages: Stages, whole_page: BoardRepor
 def test_the_limit_is_marked_where_the_physical_dose_reaches_it(stages: Stages) -> None:
     twin = stages.twin
     half = replace(twin, irradiations=tuple(replace(i, dose=2 * i.dose) for i in twin.irradiations[::2]))
-    (mark,) = {limit.physical_limit for limit in BoardReport.from_twin(half).dvh_limits if limit.organ == "BrainStem"}
+    limits = BoardReport.from_twin(half, given=given_dose(half)).dvh_limits
+    (mark,) = {limit.physical_limit for limit in limits if limit.organ == "BrainStem"}
     assert mark / 15 * 15 * (mark / 15 + 2) / 4 == pytest.approx(54.0)  # EQD2, alpha/beta 2 Gy
 
 
@@ -264,6 +263,46 @@ def test_without_the_patient_the_reference_scan_is_named(stages: Stages) -> None
     assert {p.anatomy.name for p in report.panels} == {"reference visit's T1Gd"}
     assert "No plan options were compared." in report.left_out
     assert report.options == ()
+
+
+def test_without_a_forecast_the_page_says_that_none_was_given(stages: Stages, tmp_path: Path) -> None:
+    report = BoardReport.from_plan(stages.front)
+    assert [s.role for s in report.scans].count(Role.HELD_OUT) == 2
+    assert "made without a forecast" in wording.headline(report)
+    assert any("forecast=fit.forecast(until=...) adds it" in line for line in report.left_out)
+    html = report.save(tmp_path / "board.html").read_text(encoding="utf-8")
+    drawn = {text.get_text() for text in board_figure(report).findobj(Text)}
+    assert "No held-out scan" not in html + "".join(drawn)
+    assert "This page was made without a forecast." in drawn
+
+
+def test_why_a_forecast_is_not_scored(stages: Stages) -> None:
+    def said(forecast: Forecast, fit: Calibration = stages.fit) -> tuple[str, str]:
+        report = BoardReport.from_calibration(fit, forecast=forecast, given=stages.front.given)
+        return report.left_out[0], wording.unscored(report)
+
+    bare = replace(stages.forecast, scores=())
+    short = replace(bare, days=bare.days[:25], volumes={q: Band(*(v[:25],) * 3) for q, v in [("whole", bare.days)]})
+    seen = replace(stages.fit, twin=replace(stages.twin, observations=stages.twin.observations[:3]))
+    assert "has no score of the held-out scans" in said(bare)[0]
+    assert said(bare)[1] == "The forecast is not scored."
+    assert said(short)[0] == "The forecast ends on day 120, before the held-out scans: it is not scored."
+    assert said(bare, seen) == ("No held-out scan: the forecast is not scored.",) * 2
+
+
+def test_the_given_dose_is_shown_if_it_is_given(stages: Stages) -> None:
+    without = BoardReport.from_calibration(stages.fit, forecast=stages.forecast)
+    assert (without.dvh, without.dvh_limits, without.limit_set) == ((), (), "")
+    assert any("given=given_dose(twin), of tumortwin.planning, adds it" in line for line in without.left_out)
+    assert "This page was made without the given dose." in {t.get_text() for t in board_figure(without).findobj(Text)}
+    given = given_dose(stages.twin, BURMAN)
+    shown = BoardReport.from_twin(stages.twin, given=given)
+    assert {curve.structure for curve in shown.dvh} == {"GTV", "PTV", "Brain", "BrainStem"}
+    assert shown.limit_set == BURMAN.name
+    assert shown.courses[0].detail == f"{given.schedule.total:.1f} Gy / 30"
+    assert not any("dose-volume" in line for line in shown.left_out)
+    old = BoardReport.from_plan(replace(stages.front, given=None))
+    assert any("version that did not keep the given dose" in line for line in old.left_out)
 
 
 def test_a_twin_of_one_visit(stages: Stages, tmp_path: Path) -> None:
@@ -324,3 +363,56 @@ def test_overlays(stages: Stages, tmp_path: Path) -> None:
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths)
     with pytest.raises(OutputExistsError):
         save_overlays(stages.twin, stages.fit, stages.forecast, tmp_path / "overlays")
+
+
+def scanned(stages: Stages, folder: Path) -> Patient:
+    """The patient with a DICOM series of the first visit, in the twin's frame of reference, and a contoured target."""
+    uid, (first, *others) = hashed_uid("series"), stages.patient.visits
+    study = item(PatientName="TT-9^", PatientID="TT-9", StudyInstanceUID=hashed_uid("study"), PatientSex="")
+    stamp(study, first.date, "Study")
+    grid = replace(first.images[MRSequence.T1GD].grid, frame="1.2.3")
+    image = replace(first.images[MRSequence.T1GD], grid=grid, source=(str(uid),))
+    write_series(SyntheticSeries(MRSequence.T1GD, image, "t1"), study, uid, 1, first.date, 500.0, folder)
+    target = Mask(stages.twin.structures["PTV"] > 0.5, stages.twin.domain.grid, name="PTV")
+    visits = (replace(first, images={MRSequence.T1GD: image}), *others)
+    return replace(stages.patient, visits=visits, structures={"PTV": target})
+
+
+def test_other_limits_are_named_and_shown_everywhere(stages: Stages, tmp_path: Path) -> None:
+    front = front_of(stages.fit, stages.forecast, BURMAN)
+    found = replace(front.options[2], source=Source.SEARCH)
+    front = replace(front, options=(*front.options, found))
+    checks = [(e.structure, c) for e in front.delivered.organs for c in e.checks]
+    rows = [(name, "NTCP %", 100 * c.value, 5.0, c.met) for name, c in checks]
+    assert len(rows) == 2
+    assert all(c.constraint in BURMAN.constraints for _, c in checks)
+
+    page = BoardReport.from_plan(front, forecast=stages.forecast)
+    assert page.limit_set == "Burman 1991"
+    for organs in (page.dvh_limits, page.options[0].organs):
+        assert sorted((o.organ, o.metric, o.value, pytest.approx(o.limit), o.met) for o in organs) == sorted(rows)
+        assert all("Burman 1991" in o.source for o in organs)
+    drawn = "".join(text.get_text() for text in board_figure(page).findobj(Text))
+    html = page.save(tmp_path / "board.html").read_text(encoding="utf-8")
+
+    record = write_record(tmp_path / "twin.json", stages.twin, stages.fit, stages.forecast, front).read_text("utf-8")
+    data = json.loads(record)
+    assert data["limit_set"] == "Burman 1991"
+    for organs in (data["given_dose"], data["schedules"][0]["organs"]):
+        assert sorted((o["organ"], o["metric"], o["value"], pytest.approx(o["limit"]), o["met"]) for o in organs) == (
+            sorted(rows)
+        )
+
+    patient = scanned(stages, tmp_path / "images")
+    shown = {"front": front, "report": page, "identity": "source"}
+    export = export_dicom(patient, stages.twin, tmp_path / "images", tmp_path / "dicom", **shown)
+    assert not [line for line in export.left_out if not line.startswith("the scan of")]
+    plan, dose, board = (pydicom.dcmread(next((tmp_path / "dicom").glob(f"{n}*"))) for n in ("plan", "dose", "board"))
+    document = board.EncapsulatedDocument[: board.EncapsulatedDocumentLength]
+    assert document == page.save(tmp_path / "board.pdf").read_bytes()
+    scale = front.given.shape.max() * found.schedule.total
+    assert dose.pixel_array.max() * float(dose.DoseGridScaling) == pytest.approx(scale, rel=1e-4)
+
+    for text in (drawn, html, record, plan.RTPlanDescription):
+        assert "Burman 1991" in text
+        assert not [word for word in ("QUANTEC", "Mayo", "Lawrence", "EQD2 Gy of") if word in text]

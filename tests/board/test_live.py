@@ -7,11 +7,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.live import DensityPicture, FrontPicture
-from tumortwin.board.slices import cut_at
 from tumortwin.imaging.volume import Grid, Volume
 
-EDGES = {"whole": 0.25, "enhancing": 0.7}
+EDGES = {"whole": 0.25, "core": 0.7}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_faint_densities_are_not_drawn(anatomy):
 def test_the_front_picture_shows_what_it_is_given():
     days = np.arange(0.0, 101, 5)
     picture = FrontPicture(days, 50.0, EDGES)
-    radii = {"whole": 5 + 0.2 * days, "enhancing": 0.2 * days}
+    radii = {"whole": 5 + 0.2 * days, "core": 0.2 * days}
     plain = picture.show(radii, {}, 0.2, 50.0, None, None)
     assert pixels(plain).shape == (550, 550, 3)
     # only where a curve meets the axes' lines, another may be on top

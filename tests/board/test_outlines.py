@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tumortwin.board.export import TYPES, outline
+from tumortwin.board.export import TYPES
+from tumortwin.board.outlines import outline
 from tumortwin.geometry.sampling import average
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import MRSequence

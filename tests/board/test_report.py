@@ -17,6 +17,7 @@ from pydicom.uid import MRImageStorage
 
 from tumortwin.board import BoardReport, wording
 from tumortwin.board.pdf import board_figure
+from tumortwin.board.values import OrganDose
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.planning.options import Interval
 
@@ -193,7 +194,7 @@ BARE = {
 
 def test_less_than_everything_still_makes_a_page(report: BoardReport, tmp_path: Path) -> None:
     one = replace(report, **BARE, scans=report.scans[:1], panels=report.panels[:1], courses=())
-    assert "no forecast was scored" in wording.headline(one)
+    assert "This page was made without a forecast." in wording.headline(one)
     nothing = replace(one, scans=(), panels=(), findings=())
     for name, less in (("one", one), ("nothing", nothing)):
         assert less.save(tmp_path / f"{name}.pdf").stat().st_size > 5000
@@ -249,6 +250,11 @@ def test_a_broken_limit_is_seen_without_color(report: BoardReport) -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     assert wording.number(value) == text
+
+
+def test_small_probabilities_are_rounded() -> None:
+    said = [wording.organ(OrganDose("chiasm", "NTCP %", value, 5.0, True)) for value in (0.0, 2.1e-10, 0.0945)]
+    assert said == ["0 / 5", "<0.01 / 5", "0.0945 / 5"]
 
 
 def test_spans_of_negative_numbers_have_no_two_dashes() -> None:

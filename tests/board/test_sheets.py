@@ -5,9 +5,9 @@ from datetime import datetime
 import numpy as np
 import pytest
 
+from tumortwin.board.cuts import Plane
 from tumortwin.board.live import MaskPicture
 from tumortwin.board.sheets import Sheet, sheets_of
-from tumortwin.board.slices import Plane
 from tumortwin.errors import InputError
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Grid, Mask, Volume

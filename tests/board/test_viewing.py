@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tumortwin.board.slices import cut_at
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.viewing import isodoses_of, view_slice
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume

@@ -22,7 +22,7 @@ TRUTH = {
     "alpha": 0.04,
     "clearance": 25.0,
     "threshold_whole": 0.25,
-    "threshold_enhancing": 0.7,
+    "threshold_core": 0.7,
 }
 
 
@@ -68,7 +68,7 @@ def observed(visible, day, index, rng, spacing=SPACING):
     fine = spacing / 2
     noisy = visible + 0.04 * correlated_noise(rng, visible.shape, 3.0 / fine) * (visible > 0.02)
     whole = noisy > TRUTH["threshold_whole"]
-    core = noisy > TRUTH["threshold_enhancing"]
+    core = noisy > TRUTH["threshold_core"]
     necrosis = core & (ndimage.distance_transform_edt(core) * fine > 6)
 
     def coarse(a):

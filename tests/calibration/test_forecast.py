@@ -29,11 +29,11 @@ def test_forecasts_a_scan_better_than_no_change(forecast, twin):
 
 def test_score_by_hand(forecast, twin):
     o = twin.observations[4]
-    s = forecast.score(o)["enhancing"]
+    s = forecast.score(o)["core"]
     observed = o.enhancing + o.necrosis
-    predicted = forecast.field(o.day).probability["enhancing"] > 0.5
+    predicted = forecast.field(o.day).probability["core"] > 0.5
     assert s.dice == pytest.approx(2 * observed[predicted].sum() / (observed.sum() + predicted.sum()), rel=1e-5)
-    band = forecast.volumes["enhancing"]
+    band = forecast.volumes["core"]
     ml = o.volumes_ml["enhancing"] + o.volumes_ml["necrosis"]
     assert s.observed_ml == pytest.approx(ml)
     assert s.volume_error_percent == pytest.approx(100 * (band.median[-1] / ml - 1))
@@ -53,14 +53,21 @@ def test_fields(forecast, twin):
     for p in field.probability.values():
         assert p.min() >= 0
         assert p.max() <= 1
-    # what enhances is inside the whole tumor
-    assert (field.probability["enhancing"] <= field.probability["whole"] + 1e-6).all()
+    # the core is inside the whole tumor
+    assert (field.probability["core"] <= field.probability["whole"] + 1e-6).all()
 
 
 def test_treatment_is_seen(fit):
     treated = fit.forecast(155.0, samples=4)
     untreated = fit.forecast(155.0, samples=4, irradiations=iter(()))
     assert untreated.volumes["whole"].p05[-1] > 2 * treated.volumes["whole"].p95[-1]
+
+
+def test_it_carries_the_scores_of_held_out_scans(fit, forecast, twin):
+    assert forecast.scores == tuple(forecast.score(twin.observations[4]).values())
+    assert fit.forecast(155.0, samples=2).scores == ()
+    # what was observed under one treatment says nothing of a forecast of another
+    assert fit.forecast(twin.observations[4].day, samples=2, irradiations=()).scores == ()
 
 
 def test_refuses_what_it_cannot_answer(fit, forecast, twin):
@@ -83,6 +90,7 @@ def test_equal_seeds_equal_bands(fit):
 def test_round_trip_and_rows(forecast, tmp_path, twin):
     again = Forecast.load(forecast.save(tmp_path / "forecast.npz"))
     assert again.score(twin.observations[4]) == forecast.score(twin.observations[4])
+    assert again.scores == forecast.scores
     rows = forecast.rows()
     out = io.StringIO()
     writer = csv.DictWriter(out, rows[0])

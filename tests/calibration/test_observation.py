@@ -74,8 +74,7 @@ def test_reweighting_finds_the_standard_deviation(twin):
 def test_necrosis_tells_only_before_treatment(twin):
     o = twin.observations[4]
     before, after = (
-        next(c for c in channels([o], twin.domain.mask, (3.0,) * 3, days) if c.kind == "enhancing")
-        for days in ((), (28.0,))
+        next(c for c in channels([o], twin.domain.mask, (3.0,) * 3, days) if c.kind == "core") for days in ((), (28.0,))
     )
     assert (before.where & (o.necrosis > 0.5)).any()
     assert not (after.where & (o.necrosis > 0.5)).any()

@@ -1,9 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from tumortwin.calibration.observation import Channel
-from tumortwin.calibration.uncertainty import correlation_lengths, covariance, covariance_upper_bound, voxels_per_sample
+from tumortwin.calibration.uncertainty import (
+    correlation_lengths,
+    covariance,
+    covariance_upper_bound,
+    repetition,
+    voxels_per_sample,
+)
 
 SHAPE = (24, 26, 28)
 
@@ -29,6 +37,20 @@ def test_white_noise_counts_voxel_by_voxel():
     rng = np.random.default_rng(4)
     lengths = correlation_lengths([channel()], [rng.standard_normal(SHAPE).ravel()])
     assert voxels_per_sample(lengths) < 1.3
+
+
+def test_contours_that_err_together_count_as_fewer():
+    """The sum of their correlations over their number; voxels that one does not tell of count as 0, densities not."""
+    rng = np.random.default_rng(8)
+    part = rng.random(SHAPE) < 0.7
+    contours = [replace(channel(where), kind="whole") for where in (None, part)]
+    fields = noise(rng, 2.0), noise(rng, 2.0)
+    residuals = [fields[0].ravel(), (fields[0] + 0.5 * fields[1])[part]]
+    whole = np.zeros(SHAPE)
+    whole[part] = residuals[1]
+    correlation = (fields[0] * whole).sum() / np.sqrt((fields[0] ** 2).sum() * (whole**2).sum())
+    assert repetition([*contours, channel()], [*residuals, fields[1].ravel()]) == pytest.approx(1 + correlation)
+    assert repetition([channel()], [fields[1].ravel()]) == 1
 
 
 def test_covers_where_plain_errors_do_not():

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from tumortwin.errors import InputError
 from tumortwin.geometry import Domain, Tissue, brain_domain, organ_domain, resolution_findings
 from tumortwin.geometry.brain.compartments import Compartments, Part
-from tumortwin.geometry.domain import cubic_grid
+from tumortwin.geometry.domain_building import cubic_grid
 from tumortwin.growth import GrowthParameters, Model, ellipsoid_seed, simulate
 from tumortwin.imaging.volume import Grid, Mask
 

@@ -12,8 +12,10 @@ from shutil import which
 
 import pytest
 
+import tumortwin.growth
+
 HERE = Path(__file__).parent
-HEADERS = HERE.parents[1] / "tumortwin" / "growth"
+HEADERS = Path(tumortwin.growth.__file__).parent
 X86, ARM = "x86_64-linux-gnu-gcc", "aarch64-linux-gnu-gcc"
 PACKAGES = "apt install gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 

@@ -69,6 +69,7 @@ def test_sessions_are_visits(dataset: Path, where: str) -> None:
         assert set(visit.images) == {MRSequence.T1, MRSequence.T1GD, MRSequence.T2, MRSequence.FLAIR, MRSequence.ADC}
         assert set(visit.masks) == {"enhancing", "brain"}
         assert visit.images[MRSequence.T1GD].name.endswith(f"ses-{session}_ce-gadolinium_T1w.nii.gz")
+        assert visit.aligned is None
         adc = visit.images[MRSequence.ADC]
         assert adc.unit == "mm^2/s"
         assert np.median(adc.array) == pytest.approx(1.1e-3, rel=0.05)
@@ -88,6 +89,44 @@ def test_info_shows_every_file(dataset: Path, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     for word in ("Patient 01", "sub-01_ses-pre_dwi.nii.gz", "not used: dwi", "2024-03-05 11:30", "T1Gd"):
         assert word in shown
+
+
+def test_a_segmentation_that_a_converter_made_4d_is_left_out(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """dcm2niix makes one file of a DICOM segmentation, its segments along the fourth axis."""
+    folder = dataset / "derivatives/ours/sub-01/ses-pre/anat"
+    for name in ("dseg", "label-core_mask"):
+        save(
+            folder / f"sub-01_ses-pre_{name}.nii.gz", np.stack([labels() == k for k in (1, 2, 4)], -1).astype(np.uint8)
+        )
+    table(dataset / "dseg.tsv", ("index", "name"), (1, "core"))
+    assert main(["info", str(dataset)]) == 0
+    shown = capsys.readouterr().out
+    patient = read_patient(dataset)
+    assert set(patient.visits[0].masks) == {"enhancing", "brain"}
+    assert len(patient.visits) == 2
+    for name in ("dseg", "label-core_mask"):
+        said = [
+            f"[left out] derivatives/ours/sub-01/ses-pre/anat/sub-01_ses-pre_{name}.nii.gz",
+            "12 x 10 x 6 x 3 voxels",
+        ]
+        assert [line for line in shown.splitlines() if all(word in line for word in said)]
+        assert [f for f in map(str, patient.findings) if all(word in f for word in said)]
+
+
+def test_no_single_file_ends_info(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(dataset / "derivatives/ours/sub-01/ses-pre/anat/sub-01_ses-pre_dseg.nii.gz", labels())
+    table(dataset / "dseg.tsv", ("index", "name"), (1, "core"), (2, "rim"), (4, "far"))
+    for session in ("pre", "post"):
+        table(dataset / f"sub-01/ses-{session}/sub-01_ses-{session}_scans.tsv", ("filename", "acq_time"))
+    (dataset / "clinical.json").write_text("{}")
+    files = sorted(p for p in dataset.rglob("*") if p.is_file() and p.name != "dataset_description.json")
+    assert len(files) > 15
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(b"\xff\x00 no image, no table\n" * 40)
+        assert main(["info", str(dataset)]) == 0, path
+        assert path.name in capsys.readouterr().out
+        path.write_bytes(content)
 
 
 def test_label_files_need_a_table_or_a_scheme(dataset: Path) -> None:
@@ -149,9 +188,9 @@ def test_an_adc_map_without_a_stated_unit(dataset: Path) -> None:
     patient = read_patient(dataset)
     assert np.median(patient.visits[0].images[MRSequence.ADC].array) == pytest.approx(1.1e-3, rel=0.05)
     assert [f.severity for f in patient.findings if "no ADC unit" in f.what] == [Severity.ASSUMED] * 2
-    left = read_patient(dataset, adc_unit=1.0)
-    assert MRSequence.ADC not in left.visits[0].images
-    assert any("makes the median ADC" in f.what for f in left.findings)
+    kept = read_patient(dataset, adc_unit=1.0)
+    assert kept.visits[0].images[MRSequence.ADC].unit == "1"
+    assert any("makes the median ADC" in f.what and "give adc_unit=0.001" in f.what for f in kept.findings)
 
 
 def test_several_subjects_are_never_mixed(dataset: Path) -> None:

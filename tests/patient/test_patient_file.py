@@ -1,6 +1,7 @@
 """Patient files: JSON that lists NIfTI and NRRD images, with all that is seen to be wrong in them."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -229,6 +230,22 @@ def test_times_with_offsets(folder: Path) -> None:
         read_patient(folder)
 
 
+def test_no_single_image_ends_info(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = sorted((folder / "images").iterdir())
+    for path in images:
+        content = path.read_bytes()
+        four = np.stack([box(2, 3, 2)] * 3, -1)
+        for spoiled in (b"no image", nibabel.Nifti1Image(four, RAS).to_bytes(), None):
+            path.unlink() if spoiled is None else path.write_bytes(spoiled)
+            assert main(["info", str(folder)]) == 0, path
+            shown = capsys.readouterr().out
+            assert f"[left out] images/{path.name}: " in shown
+            assert all(other.name in shown for other in images)
+            with pytest.raises(ReadError, match=path.name):
+                read_patient(folder)
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -240,7 +257,6 @@ def test_times_with_offsets(folder: Path) -> None:
         ({"radiotherapy": [{"time": "2024-01-15", "dose": 200, "units": "cGy"}]}, r"radiotherapy\[0\].dose is 200"),
         ({"radiotherapy": [{"time": "2024-01-15", "dose": 2, "units": "cGy"}]}, 'units is "cGy": give one of Gy'),
         ({"chemotherapy": [{"time": "2024-01-15", "dose": 2, "units": "g"}]}, "give one of mg, mg/m2, mg/kg"),
-        ({"adc_unit": 1e-3}, "makes the median ADC 0.899"),
         ({"visits": [{"time": "2024-01-15", "images": {"T3": "{$image_dir}/pre.nii.gz"}}]}, "give one of T1, T1Gd"),
         ({"visits": [{"time": "2024-01-15", "roi_enhance": "{$image_dir}/pre.nii.gz"}]}, "no whole numbers"),
     ],
@@ -249,6 +265,57 @@ def test_impossible_fields_name_file_field_and_value(folder: Path, changes: dict
     change(folder, **changes)
     with pytest.raises(ReadError, match=message):
         read_patient(folder)
+
+
+@pytest.mark.parametrize("middle", [0.9, 0.02, 12.0, 35.0, 30_000.0, 2e7])
+def test_a_map_without_a_possible_unit_costs_its_visit_the_density_and_the_remedy_works(
+    folder: Path, middle: float
+) -> None:
+    values = np.random.default_rng(3).normal(middle, 0.05 * middle, SHAPE).astype(np.float32)
+    save(folder / "images/adc0.nii.gz", values)
+    patient = read_patient(folder)
+    assert patient.visits[1].images[MRSequence.ADC].unit == "mm^2/s"
+    kept = patient.visits[0].images[MRSequence.ADC]
+    assert kept.unit == "1"
+    assert {"enhancing", "edema"} <= set(patient.visits[0].masks)
+    (finding,) = [f for f in patient.findings if f.severity is Severity.LEFT_OUT]
+    assert finding.where == "images/adc0.nii.gz"
+    assert f"median ADC {np.median(values) * 1e-6:.3g} mm^2/s" in finding.what
+    assert "5e-05 to 0.006 mm^2/s" in finding.what
+    assert "no cell density at this visit" in finding.action
+    remedy = float(re.search(r"give adc_unit=(\S+)", finding.what)[1])
+    for again in (read_patient(folder, adc_unit=remedy), read_patient(change(folder, adc_unit=remedy))):
+        believed = again.visits[0].images[MRSequence.ADC]
+        assert believed.unit == "mm^2/s"
+        np.testing.assert_allclose(believed.array, remedy * values.T, rtol=1e-5)
+
+
+def test_a_given_unit_is_obeyed_where_a_map_is_slow_and_not_where_it_is_faster_than_water(folder: Path) -> None:
+    patient = read_patient(folder, adc_unit=1e-8)
+    assert patient.visits[0].images[MRSequence.ADC].unit == "mm^2/s"
+    assert severities(patient, "by your adc_unit") == [Severity.ASSUMED] * 2
+    change(folder, adc_unit=1e-3)
+    patient = read_patient(folder)
+    assert {v.images[MRSequence.ADC].unit for v in patient.visits} == {"1"}
+    assert severities(patient, "adc_unit in patient.json makes the median ADC 0.") == [Severity.LEFT_OUT] * 2
+
+
+def test_a_map_that_is_mostly_dark_background_is_one(folder: Path) -> None:
+    values = np.random.default_rng(3).uniform(1, 9, SHAPE).astype(np.float32)
+    values[2:8, 3:9, 2:6] = 900
+    save(folder / "images/adc0.nii.gz", values)
+    patient = read_patient(folder)
+    assert {v.images[MRSequence.ADC].unit for v in patient.visits} == {"mm^2/s"}
+    assert not [f for f in patient.findings if f.severity is Severity.LEFT_OUT]
+
+
+def test_a_relative_file_with_a_relative_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """{$image_dir} stands for the folder: what begins with it is not looked for within it again."""
+    monkeypatch.chdir(tmp_path.parent)
+    relative = Path(tmp_path.name) / "patient.json"
+    assert len(read_patient(relative).visits) == 2
+    change(folder, image_dir=None)
+    assert len(read_patient(relative, image_dir=Path(tmp_path.name) / "images").visits) == 2
 
 
 def nrrd(path: Path, array: np.ndarray) -> None:
@@ -342,14 +409,18 @@ def test_clinical_json_lies_beside_a_patient_file(folder: Path) -> None:
     assert patient.clinical.weight_kg == 70
     assert len(patient.treatments) == 4
     (folder / "clinical.json").write_text(json.dumps({**clinical, "patient_id": "P-9"}))
-    with pytest.raises(ReadError, match="P-9"):
+    with pytest.raises(ReadError, match="patient_id is not that of the images") as refused:
         read_patient(folder)
+    said = [str(refused.value), *map(str, patient.findings), *(str(v.frame) for v in patient.visits[0].images.values())]
+    assert not any("P-7" in text or "P-9" in text for text in said)
 
 
 def test_visits_of_unlike_frames(folder: Path) -> None:
+    assert [v.aligned for v in read_patient(folder).visits] == [True, True]
     change(folder, aligned=False, structures={"PTV": "{$image_dir}/enh0.nii.gz"})
     change_visit(folder, 0, planning=True)
     patient = read_patient(folder)
+    assert [v.aligned for v in patient.visits] == [None, None]
     frames = [v.images[MRSequence.ADC].frame for v in patient.visits]
     assert frames[0] != frames[1]
     assert patient.structures["PTV"].frame == frames[1]

@@ -75,6 +75,7 @@ def test_the_whole_patient(folder: Path) -> None:
     assert [v.date for v in patient.visits] == [v.date for v in truth.visits]
     for visit in patient.visits:
         assert set(visit.images) == {MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC}
+        assert visit.aligned is False
         assert visit.images[MRSequence.T1GD].grid.spacing == pytest.approx((4, 2, 2))
         assert visit.images[MRSequence.ADC].unit == "mm^2/s"
     assert set(patient.visits[0].masks) == {"enhancing"}
@@ -110,8 +111,9 @@ def test_strict_passes_a_sound_folder_and_refuses_an_unsound_one(folder: Path, t
     with pytest.raises(StrictError, match="hair"):
         read_patient(copy, strict=True)
     (copy / "clinical.json").write_text(json.dumps({**content, "patient_id": "TT-OTHER"}))
-    with pytest.raises(ReadError, match="TT-OTHER"):
+    with pytest.raises(ReadError, match="patient_id is not that of the images") as refused:
         read_patient(copy)
+    assert "TT-" not in str(refused.value).replace(str(copy), "")
     (copy / "clinical.json").unlink()
     assert read_patient(copy).clinical.height_m is None
 

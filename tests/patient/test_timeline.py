@@ -98,6 +98,26 @@ def test_finest_of_two_is_used_and_said(study: Study) -> None:
     assert "thick" in finding.action
 
 
+@pytest.mark.parametrize(
+    ("drawn", "used", "said"),
+    [
+        (("", ""), 1, "the latest is used"),
+        (("MANUAL", "MANUAL"), 1, "the latest is used"),
+        (("MANUAL", "AUTOMATIC"), 0, "used: manual; left out: automatic"),
+        (("", "AUTOMATIC"), 0, "used: not stated how; left out: automatic"),
+        (("SEMIAUTOMATIC", "", "AUTOMATIC"), 0, "used: semiautomatic; left out: not stated how, automatic"),
+        (("MANUAL", "AUTOMATIC", "MANUAL"), 2, "used: manual; left out: manual, automatic"),
+    ],
+)
+def test_of_masks_with_one_name_what_was_drawn_by_hand_is_used(
+    study: Study, drawn: tuple[str, ...], used: int, said: str
+) -> None:
+    masks = tuple(replace(mask("tumor", "f0", "a", days=k), algorithm=algorithm) for k, algorithm in enumerate(drawn))
+    patient = patient_of(replace(study, segmentations=masks))
+    assert patient.visits[0].masks["tumor"] is masks[used].mask
+    assert [(f.what, f.action) for f in patient.findings] == [(f"{len(drawn)} masks are called 'tumor'", said)]
+
+
 def test_two_b_values_are_no_rivals(study: Study) -> None:
     b0, b1000 = (replace(image(MRSequence.DWI, 0.03, "f0", u), b_value=b) for u, b in (("g", 0.0), ("g", 1000.0)))
     patient = patient_of(replace(study, images=(*study.images, b0, b1000)))
@@ -235,7 +255,7 @@ def test_an_empty_clinical_file_is_fine(tmp_path: Path) -> None:
 
 def test_another_patients_clinical_file_is_refused(study: Study, tmp_path: Path) -> None:
     file = read_clinical(written(tmp_path, {**CLINICAL, "patient_id": "TT-2"}))
-    with pytest.raises(ReadError, match="TT-2"):
+    with pytest.raises(ReadError, match="patient_id is not that of the images"):
         patient_of(study, file)
 
 

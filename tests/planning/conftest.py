@@ -71,7 +71,7 @@ def fit() -> Calibration:
         known.EARLY_GROWTH,
         *known.seed_unknowns(RADIUS, SPACING),
         known.WHOLE,
-        known.ENHANCING,
+        known.CORE,
         known.ADC_OFFSET,
         known.ADC_SCALE,
         known.CLEARANCE,
@@ -80,7 +80,7 @@ def fit() -> Calibration:
         "diffusivity": 0.3,
         "proliferation_rate": 0.06,
         "alpha": 0.05,
-        "threshold_enhancing": 0.6,
+        "threshold_core": 0.6,
         "clearance": 20.0,
     }
     mean = np.array([u.scale.forward(chosen.get(u.name, u.median)) for u in table])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tumortwin.apps import DoseApp
 from tumortwin.board.scenarios import scenario_png
 from tumortwin.errors import InputError
-from tumortwin.planning import Prescription
+from tumortwin.planning import BURMAN, Prescription, given_dose, scenario
 from tumortwin.planning.scenario import ScenarioMaker
 
 
@@ -25,16 +26,24 @@ def test_more_dose_leaves_less_tumor(maker):
 
 
 def test_the_curve_begins_at_the_first_scan_and_ends_at_the_horizon(maker, fit):
-    scenario = maker.simulate(maker.delivered)
+    course = maker.simulate(maker.delivered)
     start = fit.twin.day(maker.delivered.times[0])
-    assert scenario.days[0] == fit.start
-    assert scenario.days[-1] == pytest.approx(start + 90.0)
-    assert (np.diff(scenario.days) > 0).all()
+    assert course.days[0] == fit.start
+    assert course.days[-1] == pytest.approx(start + 90.0)
+    assert (np.diff(course.days) > 0).all()
 
 
 def test_the_dose_has_a_biological_size(maker):
-    scenario = maker.prescribed(Prescription("60 Gy / 30", 2.0, 30))
-    assert scenario.tumor_eqd2 == pytest.approx(60.0)
+    course = maker.prescribed(Prescription("60 Gy / 30", 2.0, 30))
+    assert course.tumor_eqd2 == pytest.approx(60.0)
+
+
+def test_the_given_dose_of_a_front_is_used_as_it_is(fit, monkeypatch):
+    given = given_dose(fit.twin, BURMAN)
+    monkeypatch.setattr(scenario, "given_dose", None)
+    app = DoseApp(fit, horizon_days=30.0, given=given)
+    assert app.scenario.organs == given.effects(app.scenario.schedule)
+    assert {str(c.constraint.quantity) for organ in app.scenario.organs for c in organ.checks} == {"NTCP"}
 
 
 def test_a_horizon_behind_us_is_refused(fit):

@@ -1,11 +1,13 @@
 """build_twin against the truth of a coarse phantom, and on patients that lack things."""
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tumortwin.errors import InputError, OutputExistsError, ReadError
+from tumortwin.errors import Cancelled, InputError, OutputExistsError, ReadError
 from tumortwin.geometry import average
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.sequence import MRSequence
@@ -126,9 +128,36 @@ def test_clock_and_therapy(twin, patient):
     assert {a.drug for a in twin.administrations} == {"temozolomide"}
 
 
-def test_progress_counts_visits(twin, reports):
-    assert reports[0] == (0, 3, "geometry")
-    assert reports[-1] == (3, 3, "geometry")
+def test_progress_names_every_visit_and_step(twin, reports):
+    done, totals, what = zip(*reports, strict=True)
+    assert len(set(totals)) == 1
+    assert done[0] == 0
+    assert reports[-1] == (totals[0], totals[0], "geometry")
+    assert list(done) == sorted(done)
+    assert all(text.startswith("geometry") for text in what)
+    for text in ("atlas, rigid", "atlas, free-form", "tissue", "tumor"):
+        assert f"geometry: visit 2 of 3: {text}" in what
+    for visit in (1, 3):
+        assert f"geometry: visit {visit} of 3: registration" in what
+    for text in ("all visits together", "tumor and cell density on the grid"):
+        assert f"geometry: {text}" in what
+
+
+def test_cancelling_geometry_returns_at_once(patient):
+    asked, within = [], "visit 2 of 3: atlas, free-form"
+
+    def progress(done, total, what):
+        if within in what:
+            asked.append(time.monotonic())
+            raise Cancelled(what)
+
+    with pytest.raises(Cancelled, match=within):
+        build_twin(patient, spacing=4.0, threads=2, progress=progress)
+    assert time.monotonic() - asked[0] < 0.5
+    # what had begun in other threads ends by itself, long before the whole would have
+    while any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
+        assert time.monotonic() - asked[0] < 60
+        time.sleep(0.1)
 
 
 def test_save_and_load(twin, tmp_path):

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from tumortwin.geometry import one_frame
+from tumortwin.geometry import average, one_frame
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask
@@ -102,3 +103,58 @@ def test_another_frame_is_registered(images, places):
     assert "another frame of reference" in aligned.findings[0].what
     off = np.linalg.inv(aligned.motions[MRSequence.FLAIR]) @ true
     assert np.linalg.norm(places @ off[:3, :3].T + off[:3, 3] - places, axis=1).mean() < 1.0
+
+
+def moved_within(image, motion):
+    """The same voxels, in which the head lies where a motion took it: as of an image that was resampled there."""
+    return image.with_array(average(image, image.grid, np.linalg.inv(motion)))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "aligned", "moves"),
+    [
+        (MRSequence.T1, None, False),
+        (MRSequence.T1, True, False),
+        (MRSequence.T1, False, True),  # two series of one prescription, as a scanner acquires them
+        (MRSequence.ADC, None, False),
+        (MRSequence.ADC, False, False),  # no scanner acquires a diffusion map on a T1's voxels
+    ],
+)
+def test_images_on_one_grid_are_not_moved(images, places, sequence, aligned, moves):
+    true = motion_of(5.0, 2.0, places.mean(0))
+    other = moved_within(images[sequence], true)
+    found = one_frame({**images, sequence: other}, "visit 1", aligned=aligned)
+    (finding,) = found.findings
+    assert f"{sequence} lies" in finding.what
+    if moves:
+        off = np.linalg.inv(found.motions[sequence]) @ true
+        assert np.linalg.norm(places @ off[:3, :3].T + off[:3, 3] - places, axis=1).mean() < 0.6
+    else:
+        np.testing.assert_array_equal(found.motions[sequence], np.eye(4))
+        assert found.images[sequence] is other
+        assert finding.severity is Severity.ASSUMED
+        assert "the files have both in one space; not moved" in str(finding)
+
+
+def test_images_of_a_declared_space_are_not_moved_whatever_their_voxels(images, places):
+    true = motion_of(5.0, 2.0, places.mean(0))
+    other = after(true, images[MRSequence.FLAIR])
+    found = one_frame({**images, MRSequence.FLAIR: other}, "visit 1", aligned=True)
+    assert found.images[MRSequence.FLAIR] is other
+    assert "not moved" in found.findings[0].action
+
+
+@pytest.mark.parametrize("margin_mm", [0, 8, 16])
+@pytest.mark.parametrize("own_voxels", [False, True])
+def test_a_map_of_the_tumor_alone_is_not_moved(images, synthetic, margin_mm, own_voxels):
+    """Its edges are those of the region it was cut to: an estimate from them went 7 to 30 mm astray."""
+    tumor = synthetic.truth_arrays["day 0/mask whole"]
+    adc = images[MRSequence.ADC]
+    near = ndimage.distance_transform_edt(~(average(tumor, adc.grid) > 0.5), sampling=adc.grid.spacing) <= margin_mm
+    cut = adc.with_array(np.where(near, adc.array, 0))
+    if own_voxels:
+        cut = cut.cropped((slice(1, -1), slice(None), slice(None)))
+    found = one_frame({**images, MRSequence.ADC: cut}, "visit 1")
+    np.testing.assert_array_equal(found.motions[MRSequence.ADC], np.eye(4))
+    assert all("hardly agree better" in f.what and "not moved" in f.action for f in found.findings)
+    assert own_voxels or not found.findings

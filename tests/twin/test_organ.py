@@ -145,3 +145,49 @@ def test_a_visit_without_drawing_shows_no_tumor(patient):
     text = " ".join(f"{f.what} {f.action}" for f in twin.findings)
     assert "nothing is segmented outside of heads" in text
     assert "taken as aligned" in text
+
+
+def with_adc(patient: Patient, index: int, factor: float, unit: str = "mm^2/s") -> Patient:
+    visits = list(patient.visits)
+    adc = visits[index].images[MRSequence.ADC]
+    other = replace(adc, array=adc.array * np.float32(factor), unit=unit, name="adc of visit 2")
+    visits[index] = replace(visits[index], images={**visits[index].images, MRSequence.ADC: other})
+    return replace(patient, visits=tuple(visits))
+
+
+def test_a_map_without_a_unit_costs_its_visit_the_density_alone(patient, twin):
+    built = build_twin(with_adc(patient, 1, 30e3, "1"), organ="breast", spacing=2.0)
+    np.testing.assert_allclose(built.observations[0].density, twin.observations[0].density, rtol=0.01)
+    assert np.isnan(built.observations[1].density).all()
+    np.testing.assert_array_equal(built.observations[1].enhancing, twin.observations[1].enhancing)
+    (finding,) = [f for f in built.findings if "no cell density at this visit" in f.action]
+    assert "'adc of visit 2'" in finding.what
+    assert "adc_unit=" in finding.action
+
+
+def test_a_map_that_is_too_slow_does_not_scale_the_others(patient, twin):
+    built = build_twin(with_adc(patient, 1, 0.03), organ="breast", spacing=2.0)
+    (finding,) = [f for f in built.findings if "median of 3" in f.what]
+    assert "tumors have 0.0003 to 0.003 mm^2/s" in finding.what
+    assert "adc_unit=" in finding.action
+    alone = build_twin(replace(patient, visits=patient.visits[:1]), organ="breast", spacing=2.0)
+    np.testing.assert_array_equal(built.observations[0].density, alone.observations[0].density)
+
+
+def test_maps_without_a_value_in_the_tumor_are_no_error(patient):
+    emptied = with_adc(with_adc(patient, 0, -1.0), 1, -1.0)
+    built = build_twin(emptied, organ="breast", spacing=2.0)
+    assert all(np.isnan(o.density).all() for o in built.observations)
+    assert any("no visit has both an ADC map and enhancing tumor" in f.what for f in built.findings)
+
+
+def test_no_message_says_who_the_patient_is(patient, twin):
+    named = replace(patient, id="DOE^JANE")
+    texts = [str(f) for f in build_twin(replace(named, visits=patient.visits[:1]), spacing=3.0).findings]
+    nothing = replace(patient.visits[0], images={}, masks={})
+    for visits, organ in ((patient.visits, "liver"), ((), None), ((nothing,), None)):
+        with pytest.raises(InputError) as refused:
+            build_twin(replace(named, visits=visits), organ=organ)
+        texts.append(str(refused.value))
+    assert len(texts) > 4
+    assert not any("DOE" in text for text in texts)

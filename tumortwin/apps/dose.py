@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from tumortwin.board.scenarios import scenario_png
 from tumortwin.board.wording import name_of
 from tumortwin.calibration import Calibration
+from tumortwin.planning.given_dose import GivenDose
 from tumortwin.planning.scenario import Scenario, ScenarioMaker
 from tumortwin.therapy.schedule import Prescription
 
@@ -22,6 +23,9 @@ class DoseApp:
         The calibrated twin; it needs a given radiotherapy course, whose dose is scaled.
     horizon_days : float
         How far to look, from the first fraction.
+    given : GivenDose, optional
+        The given dose with the limits of organs at risk, as a `PlanFront` carries it; without it, the twin's with
+        QUANTEC's limits.
 
     Attributes
     ----------
@@ -33,8 +37,8 @@ class DoseApp:
         What is shown.
     """
 
-    def __init__(self, fit: Calibration, horizon_days: float = 270.0) -> None:
-        self._maker = ScenarioMaker(fit, horizon_days=horizon_days)
+    def __init__(self, fit: Calibration, horizon_days: float = 270.0, given: GivenDose | None = None) -> None:
+        self._maker = ScenarioMaker(fit, given, horizon_days)
         self._given = self._maker.simulate(self._maker.delivered)
         delivered = self._maker.delivered
         wide = {"description_width": "9em"}
@@ -82,7 +86,7 @@ class DoseApp:
 
 
 def summary_html(scenario: Scenario) -> str:
-    """A scenario's numbers for people: dose to the tumor, limits of organs, volume at the end."""
+    """Format a scenario's results as HTML: dose to the tumor, limits of organs, volumes at the end."""
     when = "beyond the horizon" if isinf(scenario.progression) else f"day {scenario.progression:.0f} of treatment"
     broken = [str(check) for organ in scenario.organs for check in organ.checks if not check.met]
     volumes = ", ".join(f"{name_of(q)} <b>{v[-1]:.1f} mL</b>" for q, v in scenario.volumes_ml.items())

@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from pydicom.sr.coding import Code
 
 from tumortwin.apps.viewer import value_range
-from tumortwin.board.export import series_source
+from tumortwin.board.cuts import Plane, best_slice
+from tumortwin.board.image_series import series_source
 from tumortwin.board.live import MaskPicture
 from tumortwin.board.sheets import Sheet, sheets_of
-from tumortwin.board.slices import OUTLINE_COLORS, Plane, best_slice
+from tumortwin.board.slices import OUTLINE_COLORS
 from tumortwin.errors import InputError, OutputExistsError, TumorTwinError
 from tumortwin.geometry import measure
 from tumortwin.geometry.editing import strokes
 from tumortwin.geometry.editing.hints import Hinted, deep_box, segment_from_box, segment_from_click
+from tumortwin.geometry.editing.history import Edited
 from tumortwin.geometry.editing.refinement import Refinement, refine
-from tumortwin.geometry.editing.strokes import Edited, Stroke
+from tumortwin.geometry.editing.strokes import Stroke
 from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.imaging.writing.segmentation import SEGMENT_TYPES, write_segmentation
@@ -352,7 +354,7 @@ class EditorApp:
         self._draw()
 
     def _hold(self, _change: object = None) -> None:
-        """What the hand holds."""
+        """Set the canvas's tool, brush radius and color from the controls, and show what the tool does."""
         self.canvas.tool = self.tool.value
         self.canvas.brush = 0.5 * self.brush.value / self._picture.cut.extent[1]
         self.canvas.color = (OUTLINE_COLORS | COLORS)[self.region.value]

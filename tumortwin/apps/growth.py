@@ -11,10 +11,10 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.board.cuts import Cut, Plane, cut_at
 from tumortwin.board.live import DensityPicture, FrontPicture
-from tumortwin.board.slices import Cut, Plane, cut_at
 from tumortwin.board.wording import name_of, number
-from tumortwin.calibration.unknowns import ALPHA, ENHANCING, WHOLE
+from tumortwin.calibration.unknowns import ALPHA, CORE, WHOLE
 from tumortwin.errors import InputError
 from tumortwin.geometry import Domain
 from tumortwin.growth import (
@@ -30,7 +30,7 @@ from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
 from tumortwin.planning import StandardCare, with_care
 
-EDGES = {"whole": WHOLE.median, "enhancing": ENHANCING.median}
+EDGES = {"whole": WHOLE.median, "core": CORE.median}
 """Density at the edges that scans show, outermost first."""
 
 DIFFUSIVITIES, RATES = (0.01, 1.0), (0.005, 0.1)
@@ -50,7 +50,7 @@ _LIVING, _SEEN = "living", "living + dead"
 class GrowthApp:
     """Change diffusivity and proliferation, see the tumor. Research use only, not for clinical decisions.
 
-    A resection takes out what enhances on its day; radiotherapy aims at what enhances on its first
+    A resection takes out the core as it is on its day; radiotherapy aims at the core as it is on its first
     (:class:`~tumortwin.planning.StandardCare`). What is shown while a slider moves is a whole solve.
 
     Parameters
@@ -234,7 +234,7 @@ class GrowthApp:
 
 
 def numbers_html(title: str, model: Model, radii: Mapping[str, float], speed: float, error: float) -> str:
-    """A slice's numbers on one day for people: areas, and the front's speed beside theory's."""
+    """Format the numbers of a slice on one day as HTML: areas, and the front's speed beside the theoretical one."""
     p, grid = model.parameters, model.domain.grid
     white = front_of(p.diffusivity, p.proliferation_rate)
     widest = max(h for h, n in zip(grid.spacing, grid.shape, strict=True) if n > 1)
@@ -258,7 +258,7 @@ def numbers_html(title: str, model: Model, radii: Mapping[str, float], speed: fl
 
 
 def findings_html(findings: Iterable[Finding]) -> str:
-    """What to know before believing what is shown."""
+    """Format as HTML the findings that limit how far the results can be trusted."""
     notes = "".join(f"<div style='color:#9a5b00'>{escape(f.what)}; {escape(f.action)}</div>" for f in findings)
     return f"<div style='line-height:1.35'>{notes}<i>Research use only, not for clinical decisions.</i></div>"
 
@@ -268,12 +268,12 @@ def _signed(speed: float) -> str:
 
 
 def _part(children: list[widgets.Widget], flex: str, **layout: str) -> widgets.Box:
-    """A part of a row that wraps: on a narrow page the parts come below each other."""
+    """Build a box for a row that wraps: on a narrow page the boxes of the row are placed below each other."""
     return widgets.VBox(children, layout=widgets.Layout(flex=flex, min_width="0", **layout))
 
 
 def _checked(domain: Domain, anatomy: Volume, parameters: GrowthParameters, care: StandardCare, days: int) -> Cut:
-    """The one slice, if all can be shown."""
+    """Return the domain's only slice after checking that the app can show the domain, parameters and treatment."""
     shape = domain.grid.shape
     if sorted(shape)[0] != 1 or sorted(shape)[1] < 2:
         raise InputError(

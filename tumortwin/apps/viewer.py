@@ -18,10 +18,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from tumortwin.board.charts import page_style
-from tumortwin.board.slices import OUTLINE_COLORS, Cut, Plane, cut_at
+from tumortwin.board.cuts import Cut, Plane, cut_at
+from tumortwin.board.slices import OUTLINE_COLORS
 from tumortwin.board.viewing import Overlays, isodoses_of, view_slice
 from tumortwin.errors import InputError
-from tumortwin.imaging.findings import Severity
+from tumortwin.imaging.findings import Severity, grouped
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
 
@@ -239,9 +240,8 @@ def about_html(image: Volume, cut: Cut, overlays: Overlays) -> str:
 
 
 def findings_html(patient: Patient) -> str:
-    """What was found in the patient's files, the gravest first."""
-    order = list(_TONES)[::-1]
-    found = sorted(patient.findings, key=lambda finding: order.index(finding.severity))
+    """Format the findings of reading the patient's files as an HTML table, the most severe first."""
+    found = grouped(patient.findings)
     rows = "".join(
         f"<tr><td style='color:{_TONES[f.severity]};padding-right:1em;white-space:nowrap'>{f.severity}</td>"
         f"<td style='padding-right:1em'>{escape(f.where)}</td><td>{escape(f.what)}; {escape(f.action)}</td></tr>"

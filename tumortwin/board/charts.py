@@ -31,8 +31,8 @@ from tumortwin.board.values import (
 from tumortwin.board.wording import name_of
 
 # the same hues as over images (slices.OUTLINE_COLORS), dark enough for white paper; Okabe & Ito (2008)
-QUANTITY_COLORS = {"whole": "#0072b2", "enhancing": "#d55e00"}
-QUANTITY_MARKERS = {"whole": "o", "enhancing": "s"}
+QUANTITY_COLORS = {"whole": "#0072b2", "core": "#d55e00"}
+QUANTITY_MARKERS = {"whole": "o", "core": "s"}
 COURSE_COLORS = {"radiotherapy": "#7a5195", "drug": "#009e73", "surgery": "#222222"}
 STRUCTURE_COLORS = ("#d55e00", "#e69f00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#222222", "#8a6d00")
 INK, QUIET, FAINT = "#1a1a1a", "#5f6368", "#e8eaed"
@@ -145,7 +145,7 @@ def show_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[PredictedVolum
 
 
 def explain_volumes(ax: Axes, scans: Sequence[Scan], bands: Sequence[PredictedVolume] = (), **legend: Any) -> Legend:
-    """The legend of :func:`show_volumes`; further arguments go to ``ax.legend``."""
+    """Draw the legend of :func:`show_volumes`; further arguments go to ``ax.legend``."""
     handles = [
         Line2D(
             [],
@@ -384,7 +384,7 @@ def show_parameters(
 
 
 def page_style() -> dict[Any, Any]:
-    """matplotlib settings of the board page: small type, text kept as text, nothing from the user's own settings."""
+    """Matplotlib's settings for the board page: small type, text kept as text, nothing from the user's settings."""
     return {
         **mpl.rcParamsDefault,
         "font.size": 7.0,

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import tumortwin
+from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import Plane, best_slice, reslice_grid
 from tumortwin.board.planned import dose_fields, plan_fields
-from tumortwin.board.report import BoardReport
-from tumortwin.board.slices import Plane, best_slice, reslice_grid
 from tumortwin.board.values import (
     Comparison,
     Measure,
@@ -27,23 +26,20 @@ from tumortwin.board.values import (
 )
 from tumortwin.board.wording import OWN_METHOD
 from tumortwin.calibration.observation import contour_ml, contour_share
-from tumortwin.errors import InputError
-from tumortwin.growth.parameters import SOURCES, UNITS
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import MRSequence as MrSequence
 from tumortwin.imaging.volume import Grid, Volume
-from tumortwin.planning.constraints import QUANTEC
-from tumortwin.planning.given_dose import GivenDose, given_dose
 from tumortwin.planning.options import Interval
+from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Calibration, Forecast
     from tumortwin.patient import Clinical, Patient
-    from tumortwin.planning import PlanFront
+    from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Observation, Twin
 
-QUANTITIES = ("whole", "enhancing")
+QUANTITIES = ("whole", "core")
 PANELS = 6
 MARGIN_MM = 10.0
 ASPECT = 0.94
@@ -61,8 +57,9 @@ def compose(
     forecast: Forecast | None = None,
     front: PlanFront | None = None,
     *,
+    given: GivenDose | None = None,
     patient: Patient | None = None,
-) -> BoardReport:
+) -> BoardContent:
     """Gather the page.
 
     Parameters
@@ -74,13 +71,15 @@ def compose(
     forecast : Forecast, optional
         Adds bands, the predicted picture and the comparison with held-out scans.
     front : PlanFront, optional
-        Adds the schedules.
+        Adds the schedules, and the given dose that they scale.
+    given : GivenDose, optional
+        Adds the given dose where there is no front.
     patient : Patient, optional
         Shows each visit's own image instead of the reference visit's.
 
     Returns
     -------
-    BoardReport
+    BoardContent
     """
     used = set() if fit is None else set(fit.visits)
     roles = [
@@ -90,13 +89,14 @@ def compose(
     findings: tuple[Finding, ...] = twin.findings
     for stage in (fit, forecast, front):
         findings += tuple(f for f in getattr(stage, "findings", ()) if f not in findings)
-    given, unusable = _given(twin)
-    planned = plan_fields(front)
-    scored = _scores(twin, forecast)
-    return BoardReport(
+    if front is not None:
+        given = front.given
+    shown = {**dose_fields(given), **plan_fields(front)}
+    scores = () if forecast is None else _scores(twin, forecast)
+    return BoardContent(
         patient_id=twin.patient_id,
         reference_time=twin.reference_time,
-        version=tumortwin.__version__,
+        version=__version__,
         input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
         clinical=_clinical(twin.clinical),
         scans=tuple(
@@ -112,27 +112,16 @@ def compose(
         ),
         panels=_panels(twin, roles, forecast, patient),
         comparisons=_comparisons(twin, roles, forecast),
-        scores=scored,
+        scores=scores,
         parameters=() if fit is None else _parameters(fit),
         quality=() if fit is None else _quality(fit),
         limits=_limits(twin, fit),
         findings=findings,
-        left_out=(*_left_out(twin, fit, scored, front), *unusable),
+        left_out=_left_out(twin, fit, forecast, front, given),
         sources=twin.sources,
         identity_removed=twin.identity_removed,
-        **dose_fields(given),
-        **{**planned, "definitions": (*DEFINITIONS, *planned.get("definitions", ()))},
+        **{**shown, "definitions": (*DEFINITIONS, *shown.get("definitions", ()))},
     )
-
-
-def _given(twin: Twin) -> tuple[GivenDose | None, tuple[str, ...]]:
-    """The given dose, or why there is none to show."""
-    if not twin.irradiations:
-        return None, ()
-    try:
-        return given_dose(twin, QUANTEC), ()
-    except InputError as error:
-        return None, (f"No dose-volume histograms: {error}",)
 
 
 def _clinical(clinical: Clinical) -> tuple[str, ...]:
@@ -176,45 +165,21 @@ def _spans(days: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple(spans)
 
 
-def _scores(twin: Twin, forecast: Forecast | None) -> tuple[MethodScore, ...]:
-    if forecast is None:
-        return ()
+def _scores(twin: Twin, forecast: Forecast) -> tuple[MethodScore, ...]:
+    dates = {o.day: o.date for o in twin.observations}
     rows = []
-    for o in twin.observations:
-        if not any(abs(f.day - o.day) < 1e-6 for f in forecast.fields) or o.day <= forecast.start:
-            continue
-        for quantity, s in forecast.score(o).items():
-            rows.append(
-                MethodScore(
-                    o.date,
-                    o.day,
-                    OWN_METHOD,
-                    quantity,
-                    s.dice,
-                    s.forecast_ml,
-                    s.forecast_ml - s.observed_ml,
-                    s.volume_error_percent if s.observed_ml > 0 else None,
-                    s.low_ml,
-                    s.high_ml,
-                )
-            )
-            for method, dice, error in (
-                ("last scan unchanged", s.last_scan_dice, s.last_scan_volume_error_percent),
-                ("exponential growth", None, s.exponential_volume_error_percent),
-            ):
-                if np.isfinite(error):  # it is not where nothing was observed
-                    rows.append(
-                        MethodScore(
-                            o.date,
-                            o.day,
-                            method,
-                            quantity,
-                            dice,
-                            s.observed_ml * (1 + error / 100),
-                            s.observed_ml * error / 100,
-                            error,
-                        )
-                    )
+    for s in forecast.scores:
+        when = dates.get(s.day, forecast.date(s.day)), s.day
+        error = s.volume_error_percent if s.observed_ml > 0 else None
+        off = s.forecast_ml - s.observed_ml
+        rows.append(MethodScore(*when, OWN_METHOD, s.quantity, s.dice, s.forecast_ml, off, error, s.low_ml, s.high_ml))
+        for method, overlap, error in (
+            ("last scan unchanged", s.last_scan_dice, s.last_scan_volume_error_percent),
+            ("exponential growth", None, s.exponential_volume_error_percent),
+        ):
+            if np.isfinite(error):  # it is not where nothing was observed
+                off = s.observed_ml * error / 100
+                rows.append(MethodScore(*when, method, s.quantity, overlap, s.observed_ml + off, off, error))
     return tuple(rows)
 
 
@@ -243,15 +208,15 @@ def _parameters(fit: Calibration) -> tuple[Parameter, ...]:
         rows.append(Parameter(e.name, e.unit, e.value, e.low, e.high, *unknown.interval(), e.source, known))
     for name in ("alpha_beta", "grey_ratio"):
         if all(row.name != name for row in rows):
-            value = float(getattr(fit.parameters, name))
-            rows.append(Parameter(name, UNITS[name], value, None, None, None, None, SOURCES[name], "fixed"))
+            p, value = fit.parameters, float(getattr(fit.parameters, name))
+            rows.append(Parameter(name, p.unit(name), value, None, None, None, None, p.source(name), "fixed"))
     return tuple(rows)
 
 
 def _quality(fit: Calibration) -> tuple[Measure, ...]:
     d = fit.diagnostics
     rows = [Measure("Search", float(d.solves), "solutions", "converged" if d.converged else "NOT converged")]
-    names = {"whole": "Misfit to FLAIR contours", "enhancing": "Misfit to T1Gd contours", "density": "Misfit to ADC"}
+    names = {"whole": "Misfit to FLAIR contours", "core": "Misfit to T1Gd contours", "density": "Misfit to ADC"}
     rows += [Measure(names.get(kind, kind), sigma, "SD of a voxel", "") for kind, sigma in d.sigma.items()]
     rows.append(Measure("Draws that agree with the scans", 100 * d.accepted, "%", ""))
     rows.append(Measure("Effective voxels per sample", d.voxels_per_sample, "1", "noise is correlated"))
@@ -273,21 +238,44 @@ def _limits(twin: Twin, fit: Calibration | None) -> tuple[str, ...]:
 
 
 def _left_out(
-    twin: Twin, fit: Calibration | None, scores: tuple[MethodScore, ...], front: PlanFront | None
+    twin: Twin, fit: Calibration | None, forecast: Forecast | None, front: PlanFront | None, given: GivenDose | None
 ) -> tuple[str, ...]:
+    """State what is left out of the page, why, and how to add it."""
     said = []
     if fit is None:
         few = f": {len(twin.observations)} visit(s) with a visible tumor, two are needed"
         said.append(f"Not calibrated{few if len(twin.observations) < 2 else ''}.")
-    if fit is not None and not scores:
-        said.append("No held-out scan: the forecast is not scored.")
+    elif forecast is None:
+        said.append("No forecast: this page was made without one; forecast=fit.forecast(until=...) adds it.")
+    elif not forecast.scores:
+        said.append(_unscored(twin, forecast))
     if front is None:
         said.append(
             "No plan options were compared."
             if twin.irradiations
             else "No plan options: no radiotherapy plan, dose or delivered fraction is known."
         )
+    if twin.irradiations and given is None:
+        said.append(
+            "No dose-volume histograms: this page was made without the given dose; "
+            "given=given_dose(twin), of tumortwin.planning, adds it."
+            if front is None
+            else "No dose-volume histograms: the schedules were saved by a version that did not keep the given dose; "
+            "compare them again."
+        )
     return tuple(said)
+
+
+def _unscored(twin: Twin, forecast: Forecast) -> str:
+    later = [o.day for o in twin.observations if o.day > forecast.start]
+    if not later:
+        return "No held-out scan: the forecast is not scored."
+    if min(later) > forecast.days[-1]:
+        return f"The forecast ends on day {forecast.days[-1]:.0f}, before the held-out scans: it is not scored."
+    return (
+        "The forecast has no score of the held-out scans: it is of another treatment than the one given, or was saved "
+        "by a version that did not keep scores."
+    )
 
 
 def _panels(twin: Twin, roles: Sequence[Role], forecast: Forecast | None, patient: Patient | None) -> tuple[Panel, ...]:
@@ -344,7 +332,7 @@ def _flat(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid) -> dic
 
 
 def _anatomy(twin: Twin, observation: Observation, patient: Patient | None, grid: Grid) -> Volume:
-    """The visit's own contrast-enhanced (or best other) image, else the reference visit's."""
+    """Resample the visit's own contrast-enhanced (or best other) image to a grid, else the reference visit's image."""
     if patient is not None:
         visit = patient.visits[observation.visit]
         for sequence in (MrSequence.T1GD, MrSequence.FLAIR, MrSequence.T2, MrSequence.T1):
@@ -356,7 +344,7 @@ def _anatomy(twin: Twin, observation: Observation, patient: Patient | None, grid
 
 
 def _window(twin: Twin, regions: Iterable[NDArray[np.floating]], position: float) -> Grid:
-    """A 1 mm axial slice over the brain, cut above and below the tumor to the page's aspect."""
+    """Build the grid of a 1 mm axial slice over the brain, cropped above and below the tumor to fit the page."""
     grid = reslice_grid(twin.domain.grid, Plane.AXIAL, position)
     brain = _flat({"brain": twin.domain.mask}, twin.domain.grid, grid)["brain"][0] >= 0.5
     tumor = np.sum(list(_flat({str(i): r for i, r in enumerate(regions)}, twin.domain.grid, grid).values()), axis=0)[0]

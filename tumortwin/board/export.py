@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from highdicom import AlgorithmIdentificationSequence
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from tumortwin import __version__
+from tumortwin.arguments import require, require_path
 from tumortwin.board.identity import for_export
+from tumortwin.board.image_series import ImageSeries
+from tumortwin.board.outlines import outline
+from tumortwin.board.overlays import picture
 from tumortwin.board.report import BoardReport
 from tumortwin.calibration.observation import contour_share
 from tumortwin.errors import InputError
 from tumortwin.geometry import measure
-from tumortwin.imaging.reading.headers import read_headers
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import POSE_ORDER, first_of
 from tumortwin.imaging.volume import Grid, Mask, TotalDose, Volume
@@ -38,17 +39,17 @@ from tumortwin.imaging.writing.segmentation import SEGMENT_TYPES, write_segmenta
 from tumortwin.imaging.writing.source import DicomSource, Identity
 from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.imaging.writing.structured_report import Measured, write_measurements
-from tumortwin.planning import QUANTEC, Schedule, Source
-from tumortwin.planning.given_dose import TARGETS, given_dose
+from tumortwin.planning import Schedule, Source
+from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Forecast
     from tumortwin.patient import Patient
-    from tumortwin.planning import PlanFront
+    from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Observation, Twin
 
 NEOPLASM = SEGMENT_TYPES["whole tumor"]
-SEGMENTS: Mapping[str, str] = {"whole": "whole tumor", "enhancing": "tumor core"}
+SEGMENTS: Mapping[str, str] = {"whole": "whole tumor", "core": "tumor core"}
 """Contours by what the twin calls them, and their segments. The core is inside the T1Gd contour, necrosis included."""
 TYPES: Mapping[str, Code] = dict.fromkeys(SEGMENTS.values(), NEOPLASM)
 LEAST_PROBABILITY = 0.5
@@ -137,12 +138,19 @@ def export_dicom(
     OutputExistsError
         If a file exists and `overwrite` is false.
     """
+    from tumortwin.patient import Patient
+    from tumortwin.twin import Twin
+
+    require(patient, Patient, "export_dicom takes a Patient, which read_patient makes")
+    require(twin, Twin, "export_dicom takes a Twin, which build_twin makes")
+    require_path(images, "images takes the folder that the patient was read from")
+    require_path(out, "out takes a folder to write to")
     if patient.id != twin.patient_id:
         raise InputError(
             f"the twin is of {twin.patient_id!r}, the patient is {patient.id!r}: give those that belong together"
         )
     secret = key or hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).digest()
-    export = _Export(patient, twin, _Series(Path(images), Identity(identity), secret), Path(out), overwrite)
+    export = _Export(patient, twin, ImageSeries(Path(images), Identity(identity), secret), Path(out), overwrite)
     for observation in twin.observations:
         export.attempt(f"the scan of {observation.date:%Y-%m-%d}", partial(export.scan, observation))
     if forecast is not None:
@@ -155,73 +163,12 @@ def export_dicom(
 
 
 @dataclass
-class _Series:
-    """The image series of a folder, as sources of results."""
-
-    folder: Path
-    identity: Identity
-    key: bytes
-    _paths: dict[str, list[Path]] = field(default_factory=dict)
-    _sources: dict[str, DicomSource] = field(default_factory=dict)
-
-    def source(self, image: Volume) -> DicomSource:
-        """The images that a volume was read from.
-
-        Raises
-        ------
-        InputError
-            If the folder does not hold them.
-        """
-        if not self._paths:
-            for instance in read_headers(self.folder)[0]:
-                self._paths.setdefault(instance.text("SeriesInstanceUID"), []).append(instance.path)
-        series = image.source[0] if image.source else ""
-        if series not in self._paths:
-            raise InputError(
-                f"{self.folder} holds no series {series} ({image.name}): give the folder that the patient "
-                "was read from; of a patient who was de-identified on reading, a de-identified copy of it"
-            )
-        if series not in self._sources:
-            rows = image.grid.shape[1:]
-            headers = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in self._paths[series]]
-            shown = [header for header in headers if (header.get("Rows"), header.get("Columns")) == rows]
-            self._sources[series] = DicomSource.of(shown, self.identity, self.key)
-        return self._sources[series]
-
-
-def series_source(
-    image: Volume, folder: str | os.PathLike[str], identity: Identity | str = Identity.SOURCE, key: bytes | None = None
-) -> DicomSource:
-    """The files of a folder that an image was read from, as the source of what is drawn on it.
-
-    Parameters
-    ----------
-    image : Volume
-        As :func:`~tumortwin.read_patient` gave it.
-    folder : path-like
-        The folder it was read from.
-    identity : Identity
-        "source" (the default) stays with the images: what is drawn is of use beside them only.
-    key : bytes, optional
-        Of the pseudonym; see :meth:`DicomSource.of`. Needed to remove the identity.
-
-    Raises
-    ------
-    InputError
-        If the folder does not hold the image's series.
-    """
-    if Identity(identity) is Identity.REMOVED and key is None:
-        raise InputError("identity='removed' needs a key: tumortwin.vault.read_key(FILE)")
-    return _Series(Path(folder), Identity(identity), key or b"").source(image)
-
-
-@dataclass
 class _Export:
     """One run of :func:`export_dicom`."""
 
     patient: Patient
     twin: Twin
-    series: _Series
+    series: ImageSeries
     out: Path
     overwrite: bool
     files: list[Path] = field(default_factory=list)
@@ -235,7 +182,7 @@ class _Export:
             self.left_out.append(f"{what}: {error}")
 
     def scan(self, observation: Observation) -> None:
-        """What was seen: segments, and how large they are."""
+        """Write what is observed at a visit: the segments and their size measurements."""
         image, source = self._image(observation.visit)
         inverse = np.asarray(np.linalg.inv(observation.transform), np.float64)
         shares = {SEGMENTS[q]: Volume(contour_share(observation, q), self.twin.domain.grid) for q in SEGMENTS}
@@ -273,7 +220,7 @@ class _Export:
         ]
 
     def forecast(self, forecast: Forecast) -> None:
-        """What is predicted: the density on the twin's grid, and the contours on the image's."""
+        """Write the predictions: the density on the twin's grid, and the contours on the image's grid."""
         image, source = self._image(self._reference)
         known = forecast.history[-1].date
         for predicted in forecast.fields:
@@ -339,25 +286,23 @@ class _Export:
             overwrite=self.overwrite,
         )
         self.files.append(structures)
-        found = [option for option in front.options if option.source is Source.SEARCH] if front is not None else []
-        target = next(
-            (
-                source.exported_name(name)
-                for kind in TARGETS
-                for name in self.patient.structures
-                if name.lower().startswith(kind) and source.exported_name(name) in masks
-            ),
-            None,
-        )
-        if found and target is None:
+        found = () if front is None else [o.schedule for o in front.options if o.source is Source.SEARCH]
+        if front is None or not found:
+            return
+        if front.given is None:
+            raise InputError(
+                "the schedules were saved by a version that did not keep the given dose: compare them again"
+            )
+        target = source.exported_name(front.given.target)
+        if target not in masks:
             raise InputError("no target volume (PTV, CTV, GTV) is contoured that a plan could prescribe to")
-        if target is not None:
-            for option in found:
-                self._plan(option.schedule, replace(masks[target], name=target), source.followed_by(structures))
+        for schedule in found:
+            self._plan(schedule, front.given, replace(masks[target], name=target), source.followed_by(structures))
 
-    def _plan(self, schedule: Schedule, target: Mask, structures: DicomSource) -> None:
+    def _plan(self, schedule: Schedule, given: GivenDose, target: Mask, structures: DicomSource) -> None:
         name = f"{schedule.total:g} Gy / {len(schedule.doses)}"
-        chosen = "Found by search among schedules of the given dose's shape, within the limits of its organs"
+        limits = f"the limits of its organs ({given.limits.name})"
+        chosen = f"Found by search among schedules of the given dose's shape, within {limits}"
         middle = target.grid.to_world(np.argwhere(target.array).mean(axis=0))
         plan = write_plan(
             schedule.total,
@@ -371,8 +316,7 @@ class _Export:
             derivation=f"{chosen}; prescribed as the dose of the given course was",
             overwrite=self.overwrite,
         )
-        shape = given_dose(self.twin, QUANTEC).shape
-        total = TotalDose(np.float32(schedule.total) * shape, self.twin.domain.grid, name=name)
+        total = TotalDose(np.float32(schedule.total) * given.shape, self.twin.domain.grid, name=name)
         self.files += [
             plan,
             write_dose(
@@ -387,9 +331,7 @@ class _Export:
         ]
 
     def page(self, report: BoardReport) -> None:
-        """The page that people decide from, and its pictures."""
-        from tumortwin.board.overlays import picture
-
+        """Write the board page and its pictures."""
         # what the page says of dates is as it is shown: nothing to shift
         source = self._image(self._reference)[1]
         report = for_export(report, self.series.identity, source.pseudonym)
@@ -420,7 +362,7 @@ class _Export:
         raise InputError(f"no visit of {self.patient.id} has the twin's frame of reference {frame}")
 
     def _image(self, visit: int) -> tuple[Volume, DicomSource]:
-        """The image that stands for a visit's pose, and where it comes from."""
+        """Return the image in the pose of a visit, and the DICOM series that it comes from."""
         images = self.patient.visits[visit].images
         key = first_of(POSE_ORDER, images)
         if key is None:
@@ -428,7 +370,7 @@ class _Export:
         return images[key], self.series.source(images[key])
 
     def _predicted(self, probability: Mapping[str, NDArray[np.float32]], grid: Grid) -> dict[str, Mask]:
-        """What is more likely inside than not, on the grid of an image."""
+        """Build masks, on the grid of an image, of the voxels more likely inside a region than not."""
         likely = {SEGMENTS[q]: resample(Volume(p, self.twin.domain.grid), grid) for q, p in probability.items()}
         masks = {name: Mask(volume.array > LEAST_PROBABILITY, grid) for name, volume in likely.items()}
         return {name: mask for name, mask in masks.items() if mask.array.any()}
@@ -436,28 +378,6 @@ class _Export:
     def _path(self, what: str, which: str = "") -> Path:
         plain = "-".join("".join(c if c.isalnum() or c in "-." else " " for c in which).split())
         return self.out / f"{what}{'-' + plain if plain else ''}.dcm"
-
-
-def outline(share: Volume, grid: Grid, transform: NDArray[np.float64] | None = None) -> Mask:
-    """What was drawn, from how much of each coarser voxel lies inside it; as large as it was.
-
-    Shares are blurred by their voxels: cut at one half, a ball of 5 mm would lose an eighth of its volume on a grid of
-    2 mm, and one of 3 mm a third. So they are cut where the volume is that of the shares.
-
-    Parameters
-    ----------
-    share : Volume
-        0..1.
-    grid : Grid
-        Where to.
-    transform : (4, 4) array, optional
-        World of `grid` to world of `share`.
-    """
-    values = resample(share, grid, transform).array
-    count = round(float(values.sum(dtype=np.float64)))
-    if count == 0:
-        return Mask(np.zeros(grid.shape, bool), grid)
-    return Mask(values >= np.partition(values, -count, axis=None)[-count], grid)
 
 
 def _day(source: DicomSource, when: datetime) -> str:

@@ -14,13 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tumortwin.board import charts, wording
-from tumortwin.board.report import BoardReport
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import cut_at
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.values import Panel
 
 
-def render(report: BoardReport) -> bytes:
-    """The HTML file's bytes: the same for the same report."""
+def render(report: BoardContent) -> bytes:
+    """Render the report as the bytes of an HTML file, which are the same for the same report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tumortwin.board"),
         autoescape=True,
@@ -40,8 +41,8 @@ def render(report: BoardReport) -> bytes:
     return page.encode()
 
 
-def _figures(report: BoardReport) -> dict[str, str]:
-    """Data URIs of the charts that this report has."""
+def _figures(report: BoardContent) -> dict[str, str]:
+    """Draw the charts that this report has, as data URIs."""
     figures = {}
     if report.scans:
         figures["volumes"] = _drawn(7.6, 3.2, lambda figure: _volumes(figure, report))
@@ -65,7 +66,7 @@ def _figures(report: BoardReport) -> dict[str, str]:
     return figures
 
 
-def _volumes(figure: Figure, report: BoardReport) -> None:
+def _volumes(figure: Figure, report: BoardContent) -> None:
     rows = len(report.courses) + 1
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(rows, 12))
     charts.show_timeline(top, report.courses, report.scans)
@@ -77,7 +78,7 @@ def _volumes(figure: Figure, report: BoardReport) -> None:
 
 
 def _rows(width: float, names: list[str], draw: Callable[[Axes], Any]) -> str:
-    """A chart of one named row each."""
+    """Draw a chart with a row for each name."""
 
     def rows(figure: Figure) -> None:
         ax = figure.add_subplot()

@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from tumortwin.board.report import BoardReport
+from tumortwin.board.content import BoardContent
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.identity.pseudonym import Pseudonym
 from tumortwin.imaging.identity.words import clean_text
 from tumortwin.imaging.writing.source import Identity
+
+Content = TypeVar("Content", bound=BoardContent)
 
 NOBODY = "de-identified"
 MONDAY = datetime(2000, 1, 3)
@@ -26,13 +29,13 @@ NOTE = "Dates are moved by whole weeks; intervals are exact."
 
 
 def for_export(
-    report: BoardReport, identity: Identity | str = Identity.REMOVED, pseudonym: Pseudonym | None = None
-) -> BoardReport:
-    """The report as it may be written.
+    report: Content, identity: Identity | str = Identity.REMOVED, pseudonym: Pseudonym | None = None
+) -> Content:
+    """Remove the patient's identity from a report, unless it is to be kept.
 
     Parameters
     ----------
-    report : BoardReport
+    report : BoardContent or BoardReport
         As composed.
     identity : Identity
         "removed", or "source" to keep patient ID, dates and names as given.
@@ -56,11 +59,11 @@ def for_export(
 
 
 def shift_of(start: datetime) -> timedelta:
-    """What moves day 0 into the first week of 2000, on the same day of the week."""
+    """Compute the shift of dates that moves day 0 into the first week of 2000, on the same day of the week."""
     return timedelta(days=(MONDAY.date() - start.date()).days + start.weekday())
 
 
-def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
+def _removed(report: Content, name: str, shift: timedelta) -> Content:
     organs = {organ.organ for option in report.options for organ in option.organs}
     organs |= {organ.organ for organ in report.dvh_limits} | {curve.structure for curve in report.dvh}
     structures = _names(organs, "structure")
@@ -68,7 +71,7 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
     files = {name: f"file {i}" for i, name in enumerate(sorted(report.sources), 1)}
 
     def ours(text: str) -> str:
-        """A sentence of our own that may quote what was given."""
+        """Replace the names in a sentence written by tumortwin, and shift its dates."""
         for given, new in sorted(
             {**files, **structures, **treatments, report.patient_id: name}.items(), key=lambda pair: -len(pair[0])
         ):
@@ -113,7 +116,7 @@ def _removed(report: BoardReport, name: str, shift: timedelta) -> BoardReport:
 
 
 def _clinical(text: str) -> str:
-    """A diagnosis or marker, cleaned; an age up to 90 years."""
+    """Clean the text of a diagnosis or marker, and limit an age to 90 years."""
     age = re.fullmatch(r"(\d{1,3}) years", text)
     return f"{min(int(age[1]), 90)} years" if age else clean_text(text)
 
@@ -133,7 +136,7 @@ def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _names(given: Iterable[str], kind: str) -> dict[str, str]:
-    """Cleaned names, unlike where the given ones are."""
+    """Clean names so that different names stay different."""
     cleaned = {name: clean_text(name) for name in sorted(given)}
     count = Counter(cleaned.values())
     return {
@@ -143,7 +146,7 @@ def _names(given: Iterable[str], kind: str) -> dict[str, str]:
 
 
 def _dates(text: str, shift: timedelta, rest: Callable[[str], str]) -> str:
-    """A text with its ISO dates moved, and `rest` done to all else."""
+    """Shift the ISO dates of a text, and apply `rest` to all other parts."""
 
     def moved(part: str) -> str:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", part):

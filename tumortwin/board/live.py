@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from tumortwin.board.charts import COURSE_COLORS, INK, QUANTITY_COLORS, QUIET, page_style, plain
-from tumortwin.board.slices import OUTLINE_COLORS, Cut, Plane, cut_at, show_slice
+from tumortwin.board.cuts import Cut, Plane, cut_at
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.viewing import brought
 from tumortwin.board.wording import name_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
@@ -52,7 +53,7 @@ class LivePicture:
             artist.set_visible(visible)
 
     def png(self) -> bytes:
-        """The picture as it is now."""
+        """Render the picture in its present state as PNG."""
         self._canvas.restore_region(self._still)
         for artist in self._moving:
             artist.draw(self._canvas.get_renderer())
@@ -74,7 +75,7 @@ class DensityPicture(LivePicture):
     cut : Cut
         Of its grid.
     edges : mapping of str to float
-        Density at the edge of "whole" and "enhancing".
+        Density at the edge of "whole" and "core".
     faintest : float
         Densities from here on are drawn.
     """
@@ -106,7 +107,7 @@ class DensityPicture(LivePicture):
             super().__init__(figure, [self._density, *self._lines.values(), *written, self._title])
 
     def show(self, density: NDArray[np.floating], title: str) -> bytes:
-        """The picture of a (z, y, x) density as PNG."""
+        """Draw a (z, y, x) density as PNG."""
         values = self._cut.picture(density)
         self._density.set_data(np.ma.masked_less(values, self._faintest))
         left, right, bottom, top = self._cut.extent
@@ -119,8 +120,9 @@ class DensityPicture(LivePicture):
 
 
 class MaskPicture(LivePicture):
-    """One slice of an image and the masks that are drawn on it, from edge to edge: a place in the picture is a place
-    in the slice.
+    """One slice of an image and the masks that are drawn on it, from edge to edge.
+
+    A place in the picture is a place in the slice.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ class MaskPicture(LivePicture):
     def show(
         self, image: Volume, index: int, window: tuple[float, float], masks: Mapping[str, Mask], chosen: str
     ) -> bytes:
-        """A slice as PNG.
+        """Draw a slice as PNG.
 
         Parameters
         ----------
@@ -261,7 +263,7 @@ class FrontPicture(LivePicture):
         radiotherapy: tuple[float, float] | None,
         resection: float | None,
     ) -> bytes:
-        """The picture as PNG.
+        """Draw the radii over time as PNG.
 
         Parameters
         ----------
@@ -297,7 +299,7 @@ def _style() -> dict[Any, Any]:
 
 
 def _key(figure: Figure, artists: Mapping[str, Artist]) -> None:
-    """What is what, along the bottom, in rows of three."""
+    """Draw the legend along the bottom of the figure, in rows of three."""
     figure.legend(
         list(artists.values()),
         list(artists),

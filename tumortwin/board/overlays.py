@@ -15,12 +15,15 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from tumortwin.board import charts, wording
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.composing import compose
+from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import cut_at
+from tumortwin.board.identity import for_export
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.values import Panel
 from tumortwin.outputs import new_file
 
 if TYPE_CHECKING:
-    from tumortwin.board.report import BoardReport
     from tumortwin.calibration import Calibration, Forecast
     from tumortwin.patient import Patient
     from tumortwin.twin import Twin
@@ -63,9 +66,6 @@ def save_overlays(
     OutputExistsError
         If a file exists and `overwrite` is false.
     """
-    from tumortwin.board.composing import compose
-    from tumortwin.board.identity import for_export
-
     report = for_export(compose(twin, fit, forecast, patient=patient), identity)
     paths = []
     for i, panel in enumerate(report.panels, 1):
@@ -80,7 +80,7 @@ def _style() -> dict[Any, Any]:
     return {**charts.page_style(), "font.size": 9.0}
 
 
-def picture(report: BoardReport, panel: Panel) -> NDArray[np.uint8]:
+def picture(report: BoardContent, panel: Panel) -> NDArray[np.uint8]:
     """One picture as red, green and blue, (rows, columns, 3)."""
     with mpl.rc_context(_style()):
         canvas = FigureCanvasAgg(overlay_figure(report, panel))
@@ -88,7 +88,7 @@ def picture(report: BoardReport, panel: Panel) -> NDArray[np.uint8]:
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def overlay_figure(report: BoardReport, panel: Panel) -> Figure:
+def overlay_figure(report: BoardContent, panel: Panel) -> Figure:
     """One picture with its caption, the key of its outlines, and the research-use notice."""
     cut = cut_at(panel.anatomy.grid)
     _, w, h, _ = cut.extent

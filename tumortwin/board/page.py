@@ -35,6 +35,7 @@ class Page:
         self.figure = figure
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes whose top left corner is at (x, y); all in inches."""
         return self.figure.add_axes((x / WIDTH, 1 - (y + height) / HEIGHT, width / WIDTH, height / HEIGHT))
 
     def text(
@@ -48,6 +49,7 @@ class Page:
         align: str = "left",
         bold: bool = False,
     ) -> None:
+        """Write a line of text on the baseline y, aligned at x; inches, and points for its size."""
         self.figure.text(
             x / WIDTH,
             1 - y / HEIGHT,
@@ -60,21 +62,22 @@ class Page:
         )
 
     def rule(self, x0: float, x1: float, y: float, *, color: str = charts.QUIET, width: float = 0.5) -> None:
+        """Draw a horizontal line from x0 to x1; inches, and points for its width."""
         self.figure.add_artist(Line2D([x0 / WIDTH, x1 / WIDTH], [1 - y / HEIGHT] * 2, color=color, linewidth=width))
 
     def title(self, x0: float, x1: float, y: float, text: str, aside: str = "") -> None:
-        """A section's title over a thin rule."""
+        """Draw a section's title over a thin rule."""
         self.text(x0, y, text, TITLE, bold=True)
         if aside:
             self.text(x1, y, aside, SMALL, color=charts.QUIET, align="right")
         self.rule(x0, x1, y + 0.05)
 
     def width(self, text: str, size: float) -> float:
-        """A text's width in inches."""
+        """Measure the width of a text in inches."""
         return _width(text, size)
 
     def wrap(self, text: str, width: float, size: float = SMALL) -> list[str]:
-        """The text in lines no wider than `width` inches; a word that is wider is broken."""
+        """Wrap the text into lines no wider than `width` inches; a word that is wider is broken."""
         lines: list[str] = []
         parts = [part for word in text.split() for part in self._parts(word, width, size)]
         for word in parts:
@@ -86,7 +89,7 @@ class Page:
         return lines
 
     def _parts(self, word: str, width: float, size: float) -> list[str]:
-        """A word, or pieces of it no wider than `width` inches."""
+        """Split a word into pieces no wider than `width` inches; return it whole where it fits."""
         if self.width(word, size) <= width:
             return [word]
         fit, over = 1, len(word)  # the first fits, or nothing does; the second does not
@@ -96,7 +99,7 @@ class Page:
         return [word[:fit], *self._parts(word[fit:], width, size)]
 
     def fit(self, text: str, width: float, size: float = SMALL) -> str:
-        """The text, cut at a word and ended by an ellipsis where it is wider than `width` inches."""
+        """Shorten the text at a word and end it with an ellipsis where it is wider than `width` inches."""
         words = text.split()
         kept = len(words)
         while kept > 1 and self.width(" ".join(words[:kept]) + " …", size) > width:
@@ -106,18 +109,18 @@ class Page:
     def cells(
         self, texts: Sequence[str], xs: Sequence[float], y: float, size: float = TEXT, color: str = charts.INK
     ) -> None:
-        """A table's row: each text starts at its x, or ends there where x is negative."""
+        """Draw a row of a table: each text starts at its x, or ends there where x is negative."""
         for text, x in zip(texts, xs, strict=True):
             self.text(abs(x), y, text, size, color=color, align="right" if x < 0 else "left")
 
     def table(self, table: Table, columns: Sequence[int], xs: Sequence[float], y: float, pitch: float = PITCH) -> None:
-        """Some columns of a table, from the header's baseline down."""
+        """Draw some columns of a table, from the header's baseline down."""
         self.cells([table.columns[c] for c in columns], xs, y, SMALL, charts.QUIET)
         for row, texts in enumerate(table.rows):
             self.cells([texts[c] for c in columns], xs, y + (row + 1) * pitch)
 
     def badge(self) -> None:
-        """What the page is for, in the top right corner."""
+        """Draw the research-use notice in the top right corner."""
         width = self.width(RESEARCH_USE, 9) * 1.12 + 0.3
         box = Rectangle(
             ((RIGHT - width) / WIDTH, 1 - 0.53 / HEIGHT),

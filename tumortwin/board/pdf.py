@@ -12,16 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tumortwin.board import charts, wording
+from tumortwin.board.content import BoardContent
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.page import HEIGHT, LEFT, PITCH, RIGHT, SMALL, TEXT, WIDTH, Page
-from tumortwin.board.report import BoardReport
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.wording import RESEARCH_USE
 
 ORGANS = 2  # columns of the schedules' table
 
 
-def render(report: BoardReport) -> bytes:
-    """The PDF's bytes."""
+def render(report: BoardContent) -> bytes:
+    """Render the report as the bytes of a PDF file."""
     buffer = io.BytesIO()
     with mpl.rc_context(charts.page_style()):
         metadata = {"Title": f"tumortwin board page. {RESEARCH_USE}.", "CreationDate": None}
@@ -30,8 +31,8 @@ def render(report: BoardReport) -> bytes:
     return buffer.getvalue()
 
 
-def board_figure(report: BoardReport) -> Figure:
-    """The page as a matplotlib figure, for a notebook or another format."""
+def board_figure(report: BoardContent) -> Figure:
+    """Draw the page as a matplotlib figure, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
         page = Page(Figure(figsize=(WIDTH, HEIGHT)))
         _header(page, report)
@@ -47,7 +48,7 @@ def board_figure(report: BoardReport) -> Figure:
         return page.figure
 
 
-def _header(page: Page, report: BoardReport) -> None:
+def _header(page: Page, report: BoardContent) -> None:
     page.text(LEFT, 0.47, f"Tumor board   {report.patient_id}", 14, bold=True)
     page.badge()
     for row, (label, text) in enumerate(wording.identity(report)):
@@ -62,7 +63,7 @@ def _absent(page: Page, x: float, y: float, text: str) -> None:
     page.text(x, y + 0.2, text, TEXT, color=charts.QUIET)
 
 
-def _timeline(page: Page, report: BoardReport, y: float) -> None:
+def _timeline(page: Page, report: BoardContent, y: float) -> None:
     right = 6.55
     page.title(LEFT, right, y, "Course and tumor volume", "median and 90 % interval" if report.bands else "")
     if not report.scans:
@@ -85,7 +86,7 @@ def _timeline(page: Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _forecast(page: Page, report: BoardReport, y: float) -> None:
+def _forecast(page: Page, report: BoardContent, y: float) -> None:
     left = 6.85
     scores = wording.last_scores(report)
     page.title(
@@ -100,7 +101,7 @@ def _forecast(page: Page, report: BoardReport, y: float) -> None:
         charts.show_agreement(page.axes(left + 0.3, y + 0.13, 1.42, 1.42), report.comparisons)
         x = left + 1.8
     if not scores:
-        return _absent(page, x, y, "No held-out scan: no forecast was scored.")
+        return _absent(page, x, y, wording.unscored(report))
     xs = (x, -(RIGHT - 1.22), -(RIGHT - 0.42), -RIGHT)
     page.cells(("", "Dice", "mL", "error"), xs, y + 0.2, SMALL, charts.QUIET)
     y += 0.2
@@ -117,7 +118,7 @@ def _forecast(page: Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _pictures(page: Page, report: BoardReport, y: float) -> None:
+def _pictures(page: Page, report: BoardContent, y: float) -> None:
     if not report.panels:
         page.title(LEFT, RIGHT, y, "One slice over time")
         return _absent(page, LEFT, y, "No image of this patient can be shown.")
@@ -152,7 +153,7 @@ def _pictures(page: Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _legend(page: Page, report: BoardReport, y: float) -> None:
+def _legend(page: Page, report: BoardContent, y: float) -> None:
     """Explain the outlines, at the right end of the title's line."""
     x = RIGHT
     for name, style, text in reversed(wording.outline_key(report.panels)):
@@ -170,7 +171,7 @@ def _legend(page: Page, report: BoardReport, y: float) -> None:
         x -= 0.15
 
 
-def _options(page: Page, report: BoardReport, y: float) -> None:
+def _options(page: Page, report: BoardContent, y: float) -> None:
     right = 7.75
     table = wording.plan_table(report, ORGANS)
     organs = len(table.columns) - 5 - len(report.outcome_names)
@@ -192,12 +193,12 @@ def _options(page: Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _dose(page: Page, report: BoardReport, y: float) -> None:
+def _dose(page: Page, report: BoardContent, y: float) -> None:
     left = 8.0
     metrics = dict.fromkeys(limit.metric for limit in report.dvh_limits)
     page.title(left, RIGHT, y, "Given dose", f"{', '.join(metrics)} / limit" if metrics else "")
     if not report.dvh:
-        return _absent(page, left, y, "No dose.")
+        return _absent(page, left, y, wording.no_dose(report))
     ax = page.axes(left + 0.33, y + 0.16, 1.25, 1.05)
     charts.show_dvh(ax, report.dvh, report.dvh_limits, legend=False)
     limits = {limit.organ: wording.organ(limit) for limit in report.dvh_limits}
@@ -215,7 +216,7 @@ def _dose(page: Page, report: BoardReport, y: float) -> None:
     return None
 
 
-def _parameters(page: Page, report: BoardReport, y: float) -> None:
+def _parameters(page: Page, report: BoardContent, y: float) -> None:
     right, chart, pitch = 6.97, LEFT + 3.42, 0.118
     table = wording.parameter_table(report, main=True)
     page.title(
@@ -243,7 +244,7 @@ def _notes(
     bottom: float = 8.0,
     leading: float = 0.102,
 ) -> None:
-    """Wrapped notes, as many as there is room for, and how many more there are."""
+    """Draw wrapped notes, as many as there is room for, and state how many more there are."""
     page.title(left, right, y, title)
     y += 0.17
     for i, note in enumerate(lines):
@@ -259,7 +260,7 @@ def _notes(
         y += 0.015
 
 
-def _footer(page: Page, report: BoardReport) -> None:
+def _footer(page: Page, report: BoardContent) -> None:
     page.text(LEFT, HEIGHT - 0.12, RESEARCH_USE + ".", SMALL, color=charts.BROKEN, bold=True)
     said = ""
     for definition in report.definitions:  # the HTML page has all of them

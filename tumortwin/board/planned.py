@@ -8,41 +8,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tumortwin.board.values import DvhCurve, OptionRow, OrganDose
-from tumortwin.planning.constraints import QUANTEC, Constraint, Quantity, organ_named
-from tumortwin.planning.given_dose import GivenDose
+from tumortwin.planning.constraints import TARGETS, Constraint, Quantity, organ_named
 from tumortwin.planning.options import DEFINITIONS
 from tumortwin.therapy.linear_quadratic import bed, dose_per_fraction_of_bed
 
 if TYPE_CHECKING:
-    from tumortwin.planning import PlanFront
-    from tumortwin.planning.options import OrganEffect
+    from tumortwin.planning import GivenDose, OrganEffect, PlanFront
 
 CURVES = 7
 """More curves than this cannot be told apart."""
-_TARGETS = ("ptv", "ctv", "gtv")
 
 
 def dose_fields(given: GivenDose | None) -> dict[str, Any]:
-    """The report's fields of the given dose: histograms of the physical dose, organs against the QUANTEC limits.
+    """Compute the report's fields of the given dose: histograms of the physical dose, organs against their limits.
 
     Targets come first, then organs with a limit, then the rest; no more than :data:`CURVES`.
     """
     if given is None:
         return {}
-    histograms = sorted(given.physical(given.schedule), key=lambda h: _rank(h.structure))[:CURVES]
+    histograms = sorted(given.delivered, key=lambda h: _rank(h.structure))[:CURVES]
     doses = np.linspace(0, 1.02 * max(h.maximum for h in histograms), 200)
     shown = {h.structure for h in histograms}
-    limits = _organs(given.effects(given.schedule, QUANTEC), len(given.schedule.doses))
+    limits = _organs(given.organs, len(given.schedule.doses))
     return {
         "dvh": tuple(DvhCurve(h.structure, doses, h.curve(doses)) for h in histograms),
         "dvh_limits": tuple(limit for limit in limits if limit.organ in shown),
+        "limit_set": given.limits.name,
     }
 
 
 def plan_fields(front: PlanFront | None) -> dict[str, Any]:
-    """The report's fields of the compared schedules; none without a front."""
+    """Compute the report's fields of the compared schedules; none without a front."""
     if front is None:
-        return {"limit_set": QUANTEC.name}
+        return {}
     horizon = front.calibration.twin.date(front.horizon)
     return {
         "options": tuple(
@@ -91,7 +89,7 @@ def _organs(effects: Iterable[OrganEffect], fractions: int) -> tuple[OrganDose, 
 
 
 def _physical(constraint: Constraint, fractions: int) -> float | None:
-    """The limit's EQD2 as the physical dose of a course in so many fractions, Gy."""
+    """Convert the limit's EQD2 to the physical dose in Gy of a course with a given number of fractions."""
     if not fractions:
         return None
     effective = bed(2.0, constraint.limit / 2.0, constraint.alpha_beta)
@@ -100,7 +98,7 @@ def _physical(constraint: Constraint, fractions: int) -> float | None:
 
 def _rank(name: str) -> tuple[int, str]:
     plain = name.lower()
-    target = next((i for i, t in enumerate(_TARGETS) if plain.startswith(t)), None)
+    target = next((i for i, t in enumerate(TARGETS) if plain.startswith(t)), None)
     if target is not None:
         return target, plain
     return (4 if organ_named(name) is None or plain.startswith("brain (") else 3), plain

@@ -3,12 +3,13 @@
 ``twin.json`` is strict JSON (no NaN or infinity; what has no value is null) with these keys:
 
 ==================  ===================================================================================================
-schema              "tumortwin-record-1"
+schema              "tumortwin-record-2"
 research_use        "Research use only, not for clinical decisions"
 patient_id          as given
 reference_time      day 0, ISO 8601; every "day" counts from here
 clinical            diagnosis, age, markers, as text
 versions            of tumortwin and of what it computes with
+options             what the run was told, by section: every option that the numbers depend on
 inputs              "sha256" over all files' names and hashes; "files": path to SHA-256
 parameters          a list of "name", "label", "unit", "value", "low" and "high" (90 % interval, null if fixed),
                     "prior_low", "prior_high", "source", "known_from" ("scans and prior", "prior only", "fixed", ...)
@@ -25,7 +26,7 @@ given_dose          the given course's doses to organs (EQD2, Gy) against limits
 quality, limits     of the calibration; what must not be read into it
 findings            "severity", "where", "what", "action"
 left_out            what could not be built, and why
-definitions         what terms mean ("enhancing" volumes are those inside the T1Gd contour, necrosis included)
+definitions         what terms mean ("core": inside the T1Gd contour, enhancing tumor and necrosis)
 ==================  ===================================================================================================
 """
 
@@ -43,16 +44,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tumortwin.board.report import BoardReport
+from tumortwin.board.composing import compose
+from tumortwin.board.content import BoardContent
+from tumortwin.board.identity import for_export, shift_of
 from tumortwin.board.wording import RESEARCH_USE, name_of
 from tumortwin.outputs import new_file
 
 if TYPE_CHECKING:
     from tumortwin.calibration import Calibration, Forecast
-    from tumortwin.planning import PlanFront
+    from tumortwin.planning import GivenDose, PlanFront
     from tumortwin.twin import Twin
 
-SCHEMA = "tumortwin-record-1"
+SCHEMA = "tumortwin-record-2"
 _COMPUTES_WITH = ("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "highdicom", "lmfit", "matplotlib")
 
 
@@ -63,6 +66,8 @@ def write_record(
     forecast: Forecast | None = None,
     front: PlanFront | None = None,
     *,
+    given: GivenDose | None = None,
+    options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     identity: str = "removed",
 ) -> Path:
@@ -74,6 +79,10 @@ def write_record(
         Where to.
     twin, fit, forecast, front
         What there is; missing stages leave empty lists.
+    given : GivenDose, optional
+        The given dose, where there is no front.
+    options : mapping, optional
+        What the stages were told, as plain JSON values: :meth:`tumortwin.road.RunOptions.record`. Written as it is.
     overwrite : bool
         Replace a file that is there already.
     identity : str
@@ -84,19 +93,16 @@ def write_record(
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
-    from tumortwin.board.composing import compose
-    from tumortwin.board.identity import for_export
-
-    report = for_export(compose(twin, fit, forecast, front), identity)
-    text = json.dumps(record_of(report), indent=1, allow_nan=False, ensure_ascii=False)
+    report = for_export(compose(twin, fit, forecast, front, given=given), identity)
+    text = json.dumps(record_of(report, options), indent=1, allow_nan=False, ensure_ascii=False)
     target = Path(path)
     with new_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return target
 
 
-def record_of(report: BoardReport) -> dict[str, Any]:
-    """The numbers of a report as plain JSON values."""
+def record_of(report: BoardContent, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Convert the numbers of a report, and the options of the stages, to plain JSON values."""
     return {
         "schema": SCHEMA,
         "research_use": RESEARCH_USE,
@@ -108,6 +114,7 @@ def record_of(report: BoardReport) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _COMPUTES_WITH},
         },
+        "options": options,
         "inputs": {"sha256": report.input_hash, "files": dict(report.sources)},
         "parameters": [{"label": name_of(p.name), **_plain(p)} for p in report.parameters],
         "scans": _plain(report.scans),
@@ -148,8 +155,6 @@ def write_forecast(
     OutputExistsError
         If the file exists and `overwrite` is false.
     """
-    from tumortwin.board.identity import shift_of
-
     known = identity == "source" or forecast.identity_removed
     shift = timedelta() if known else shift_of(forecast.date(0.0))
     target = Path(path)

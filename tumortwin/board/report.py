@@ -1,159 +1,95 @@
-"""The one value behind every board page: all it shows, and nothing else."""
+"""The board page as a value that can be made from a twin, written in several formats, saved and read again."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import NoneType
+from typing import Self
 
 from tumortwin import archive
-from tumortwin.board.values import (
-    Comparison,
-    DvhCurve,
-    Measure,
-    MethodScore,
-    OptionRow,
-    OrganDose,
-    Panel,
-    Parameter,
-    PredictedVolume,
-    Scan,
-    TimelineCourse,
-)
+from tumortwin.arguments import require
+from tumortwin.board import html, pdf
+from tumortwin.board.composing import compose
+from tumortwin.board.content import BoardContent
+from tumortwin.board.identity import for_export
+from tumortwin.calibration import Calibration, Forecast
 from tumortwin.errors import InputError
-from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.writing.encapsulated_pdf import write_pdf
 from tumortwin.imaging.writing.header import hashed_uid, item, stamp
 from tumortwin.imaging.writing.source import REQUIRED, DicomSource, Source
 from tumortwin.outputs import new_file
-
-if TYPE_CHECKING:
-    from tumortwin.calibration import Calibration, Forecast
-    from tumortwin.patient import Patient
-    from tumortwin.planning import PlanFront
-    from tumortwin.twin import Twin
+from tumortwin.patient import Patient
+from tumortwin.planning import GivenDose, PlanFront
+from tumortwin.twin import Twin
 
 
 @dataclass(frozen=True, eq=False)
-class BoardReport:
-    """What a tumor board is shown of one patient's twin.
+class BoardReport(BoardContent):
+    """What a tumor board is shown of one patient's twin, and the files that show it.
 
-    Make it with :meth:`from_plan`, :meth:`from_calibration` or :meth:`from_twin`; write it with :meth:`save`.
-
-    Parameters
-    ----------
-    patient_id : str
-        As given (de-identified by whoever gave it).
-    reference_time : datetime
-        Day 0.
-    version : str
-        Of tumortwin.
-    input_hash : str
-        SHA-256 over the names and hashes of all input files.
-    clinical : tuple of str
-        Diagnosis, age, markers, as text.
-    scans, courses, bands : tuples
-        The timeline.
-    panels : tuple of Panel
-        The pictures, all of one slice.
-    comparisons, scores : tuples
-        Predicted against observed.
-    options : tuple of OptionRow
-        Schedules.
-    outcome_names : mapping of str to str
-        Outcomes of the options: key, and label with unit; the first is charted.
-    horizon_days : float or None
-        How far outcomes are looked at, in the outcomes' own clock.
-    dvh, dvh_limits : tuples
-        Of the given dose.
-    parameters : tuple of Parameter
-        All of the model's.
-    quality : tuple of Measure
-        Of the calibration.
-    limits : tuple of str
-        What must not be read into this page.
-    findings : tuple of Finding
-        What was repaired, assumed or left out.
-    left_out : tuple of str
-        What is not on the page, and why.
-    sources : mapping of str to str
-        Input files and their SHA-256.
-    definitions : tuple of str
-        What the page's terms mean.
-    limit_set : str
-        Whose limits the organs' doses are held against.
-    identity_removed : bool
-        Nothing here says who it is; else :meth:`save` takes out what does.
+    Make it with :meth:`from_plan`, :meth:`from_calibration` or :meth:`from_twin`; write it with :meth:`save`. What it
+    holds is listed in :class:`~tumortwin.board.content.BoardContent`.
     """
 
-    patient_id: str
-    reference_time: datetime
-    version: str
-    input_hash: str
-    clinical: tuple[str, ...] = ()
-    scans: tuple[Scan, ...] = ()
-    courses: tuple[TimelineCourse, ...] = ()
-    bands: tuple[PredictedVolume, ...] = ()
-    panels: tuple[Panel, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    scores: tuple[MethodScore, ...] = ()
-    options: tuple[OptionRow, ...] = ()
-    outcome_names: Mapping[str, str] = field(default_factory=dict)
-    horizon_days: float | None = None
-    dvh: tuple[DvhCurve, ...] = ()
-    dvh_limits: tuple[OrganDose, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    quality: tuple[Measure, ...] = ()
-    limits: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    left_out: tuple[str, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
-    definitions: tuple[str, ...] = ()
-    limit_set: str = ""
-    identity_removed: bool = False
-
     @classmethod
-    def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> BoardReport:
-        """The page of a twin that was not calibrated; see :func:`tumortwin.board.composing.compose`."""
-        from tumortwin.board.composing import compose
+    def from_twin(cls, twin: Twin, *, given: GivenDose | None = None, patient: Patient | None = None) -> Self:
+        """Build the page of a twin that was not calibrated.
 
-        return compose(twin, patient=patient)
+        Parameters
+        ----------
+        twin : Twin
+            What is shown.
+        given : GivenDose, optional
+            Adds the given dose: :func:`tumortwin.planning.given_dose` of the twin.
+        patient : Patient, optional
+            Shows each visit's own image, at its own resolution, instead of the reference visit's.
+        """
+        require(twin, Twin, "from_twin takes a Twin, which build_twin makes")
+        _check_beside(None, patient)
+        return cls(**vars(compose(twin, given=given, patient=patient)))
 
     @classmethod
     def from_calibration(
-        cls, fit: Calibration, *, forecast: Forecast | None = None, patient: Patient | None = None
-    ) -> BoardReport:
-        """The page of a calibrated twin, with its forecast if given."""
-        from tumortwin.board.composing import compose
+        cls,
+        fit: Calibration,
+        *,
+        forecast: Forecast | None = None,
+        given: GivenDose | None = None,
+        patient: Patient | None = None,
+    ) -> Self:
+        """Build the page of a calibrated twin.
 
-        return compose(fit.twin, fit, forecast, patient=patient)
+        Parameters
+        ----------
+        fit : Calibration
+            Its twin is shown with it.
+        forecast : Forecast, optional
+            Adds the predicted band and the held-out comparison.
+        given, patient
+            As in :meth:`from_twin`.
+        """
+        require(fit, Calibration, "from_calibration takes a Calibration, which calibrate makes")
+        _check_beside(forecast, patient)
+        return cls(**vars(compose(fit.twin, fit, forecast, given=given, patient=patient)))
 
     @classmethod
-    def from_plan(
-        cls, front: PlanFront, *, forecast: Forecast | None = None, patient: Patient | None = None
-    ) -> BoardReport:
-        """The whole page.
+    def from_plan(cls, front: PlanFront, *, forecast: Forecast | None = None, patient: Patient | None = None) -> Self:
+        """Build the complete page of a calibrated twin with compared schedules.
 
         Parameters
         ----------
         front : PlanFront
-            The compared schedules; its calibration and twin are shown with it.
+            The compared schedules; its calibration, twin and given dose are shown with it.
         forecast : Forecast, optional
-            Adds the predicted band and the held-out comparison.
+            Adds the predicted band and the held-out comparison; without it the page says that it was not given.
         patient : Patient, optional
-            Shows each visit's own image, at its own resolution, instead of the reference visit's.
+            As in :meth:`from_twin`.
         """
-        from tumortwin.board.composing import compose
-
-        return compose(front.calibration.twin, front.calibration, forecast, front, patient=patient)
-
-    @property
-    def last_date(self) -> datetime:
-        """Of the last scan: the page knows nothing later."""
-        return self.scans[-1].date if self.scans else self.reference_time
+        require(front, PlanFront, "from_plan takes a PlanFront, which optimize_dose makes")
+        _check_beside(forecast, patient)
+        return cls(**vars(compose(front.calibration.twin, front.calibration, forecast, front, patient=patient)))
 
     def save(
         self,
@@ -185,8 +121,6 @@ class BoardReport:
         OutputExistsError
             If the file exists and `overwrite` is false.
         """
-        from tumortwin.board.identity import for_export
-
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix == ".npz":
@@ -194,19 +128,13 @@ class BoardReport:
         if suffix == ".dcm":
             page = for_export(self, identity) if source is None else self  # a study says whose it is
             return page._encapsulated(target, source, overwrite)
-        if suffix == ".pdf":
-            from tumortwin.board.pdf import render
-        elif suffix == ".html":
-            from tumortwin.board.html import render
-        else:
+        if suffix not in (".pdf", ".html"):
             raise InputError(f"{target}: a board page is saved as .pdf, .html, .dcm or .npz, not {suffix or 'bare'}")
         with new_file(target, overwrite=overwrite) as temporary:
-            temporary.write_bytes(render(for_export(self, identity)))
+            temporary.write_bytes((pdf if suffix == ".pdf" else html).render(for_export(self, identity)))
         return target
 
     def _encapsulated(self, target: Path, source: DicomSource | Source | None, overwrite: bool) -> Path:
-        from tumortwin.board.pdf import render
-
         origin = self._study() if source is None else DicomSource.of(source)
         if origin.first.PatientID != self.patient_id:
             raise InputError(
@@ -214,11 +142,11 @@ class BoardReport:
                 f"{origin.first.PatientID!r}: a page goes into the study of the patient that it names"
             )
         return write_pdf(
-            render(self), origin, target, title="Tumor board page", when=self.last_date, overwrite=overwrite
+            pdf.render(self), origin, target, title="Tumor board page", when=self.last_date, overwrite=overwrite
         )
 
     def _study(self) -> DicomSource:
-        """A study of the page's own."""
+        """Create a DICOM study for the page alone."""
         header = item(
             **dict.fromkeys(REQUIRED, ""),
             SpecificCharacterSet="ISO_IR 192",
@@ -232,3 +160,8 @@ class BoardReport:
     def load(cls, path: str | os.PathLike[str]) -> BoardReport:
         """Read a report that was saved as ``.npz``."""
         return archive.load(path, cls)
+
+
+def _check_beside(forecast: Forecast | None, patient: Patient | None) -> None:
+    require(forecast, (Forecast, NoneType), "forecast takes a Forecast, which Calibration.forecast makes")
+    require(patient, (Patient, NoneType), "patient takes a Patient, which read_patient makes")

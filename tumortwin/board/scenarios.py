@@ -52,7 +52,7 @@ def show_scenario(ax: Axes, scenario: Scenario, given: Scenario) -> list[Artist]
 
 
 def scenario_png(scenario: Scenario, given: Scenario) -> bytes:
-    """The picture of :func:`show_scenario` as PNG."""
+    """Draw the picture of :func:`show_scenario` as PNG."""
     with mpl.rc_context(page_style()):
         figure = Figure(figsize=(6.4, 3.6), dpi=110, layout="constrained")
         show_scenario(figure.add_subplot(), scenario, given)

@@ -46,7 +46,7 @@ class Sheet:
         return self.images[self.own].grid
 
     def start(self, region: str) -> Mask:
-        """What is there already of a region, or nothing."""
+        """Return the mask already drawn of a region, or an empty one."""
         return self.drawn.get(region, Mask(np.zeros(self.grid.shape, bool), self.grid, name=region))
 
     @classmethod
@@ -99,7 +99,7 @@ class Sheet:
 def sheets_of(
     what: Patient | Visit | Volume | Mapping[str, Volume], masks: Mapping[str, Mask] | None = None
 ) -> list[Sheet]:
-    """A sheet for each visit with an image; `masks` stand in place of the visits' own.
+    """Build a sheet for each visit with an image; `masks` replace the visits' own.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Scan:
     role : Role
         Whether it was used to calibrate.
     volumes_ml : mapping of str to float
-        By quantity ("whole", "enhancing"), mL.
+        By quantity ("whole", "core"), mL.
     """
 
     date: datetime
@@ -51,7 +51,7 @@ class PredictedVolume:
     Parameters
     ----------
     quantity : str
-        "whole" or "enhancing".
+        "whole" or "core".
     days : (n,) array
         Days since the first scan.
     median, low, high : (n,) arrays
@@ -155,7 +155,7 @@ class MethodScore:
     method : str
         "tumortwin", "last scan unchanged", ...
     quantity : str
-        "whole" or "enhancing".
+        "whole" or "core".
     dice : float or None
         Overlap with the observed region, 0..1.
     volume_ml : float

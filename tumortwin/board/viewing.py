@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from tumortwin.board.slices import Cut, SliceArtists, show_slice
+from tumortwin.board.cuts import Cut
+from tumortwin.board.slices import SliceArtists, show_slice
 from tumortwin.imaging.resampling import AnyVolume, index_map, resample
 from tumortwin.imaging.volume import Dose, Grid, Mask, Volume
 
@@ -98,7 +99,7 @@ def view_slice(
 
 
 def brought(volume: AnyVolume, grid: Grid) -> AnyVolume:
-    """The volume on a grid; of a large one, only the part around it is looked at."""
+    """Resample the volume to a grid; of a large volume, only the part around the grid is used."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape])).reshape(3, -1)
     matrix = index_map(volume.grid, grid)
     there = matrix[:3, :3] @ corners + matrix[:3, 3:]

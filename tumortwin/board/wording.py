@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tumortwin.board.slices import cut_at
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.values import MethodScore, OptionRow, OrganDose, Panel, Parameter, Role
+from tumortwin.imaging.findings import grouped
 from tumortwin.planning.options import Interval
 
 if TYPE_CHECKING:
-    from tumortwin.board.report import BoardReport
+    from tumortwin.board.content import BoardContent
 
 Line = Literal["solid", "dashed"]
 
@@ -24,7 +25,7 @@ MAIN_PARAMETERS = ("diffusivity", "proliferation_rate", "alpha", "alpha_beta", "
 
 _NAMES = {
     "whole": "whole tumor (FLAIR)",
-    "enhancing": "core (T1Gd)",
+    "core": "core (T1Gd)",
     "diffusivity": "Diffusivity, white matter",
     "proliferation_rate": "Proliferation rate",
     "alpha": "Radiosensitivity α",
@@ -34,14 +35,14 @@ _NAMES = {
     "early_growth": "Early growth q",
     "clearance": "Clearance half-time",
     "threshold_whole": "Density at FLAIR edge",
-    "threshold_enhancing": "Density at T1Gd edge",
+    "threshold_core": "Density at T1Gd edge",
     "adc_offset": "ADC density offset",
     "adc_scale": "ADC density factor",
 }
 
 
 def name_of(name: str) -> str:
-    """A quantity's or parameter's name for people."""
+    """Return the readable name of a quantity or parameter."""
     return _NAMES.get(name, name.replace("_", " "))
 
 
@@ -75,22 +76,27 @@ def span(low: float, high: float) -> str:
 
 
 def parameter_value(p: Parameter) -> str:
-    """A parameter's value and interval, or that it is fixed."""
+    """Format a parameter's value and interval, or state that it is fixed."""
     if p.low is None or p.high is None:
         return f"{number(p.value)} (fixed)"
     return f"{number(p.value)} ({span(p.low, p.high)})"
 
 
 def unit_of(unit: str) -> str:
-    """A unit with its exponents raised; nothing for 1."""
+    """Format a unit with superscript exponents; empty for the unit 1."""
     return "" if unit == "1" else unit.replace("^2", "²").replace("^3", "³")
 
 
 def organ(dose: OrganDose) -> str:
-    """A dose against its limit, ``48.2 / 54``; a broken limit says so in words too, for black-and-white prints."""
+    """Format a dose beside its limit, ``48.2 / 54``; an exclamation mark shows a broken limit, also in gray prints."""
     if dose.limit is None:
-        return number(dose.value)
-    return f"{number(dose.value)} / {number(dose.limit)}{'' if dose.met else ' !'}"
+        return organ_value(dose)
+    return f"{organ_value(dose)} / {number(dose.limit)}{'' if dose.met else ' !'}"
+
+
+def organ_value(dose: OrganDose) -> str:
+    """Format the value that is compared with the limit; probabilities below 0.01 % are all shown as ``<0.01``."""
+    return "<0.01" if "%" in dose.metric and 0 < dose.value < 0.01 else number(dose.value)
 
 
 def schedule(option: OptionRow) -> str:
@@ -107,7 +113,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def identity(report: BoardReport) -> tuple[tuple[str, str], ...]:
+def identity(report: BoardContent) -> tuple[tuple[str, str], ...]:
     """Who, which scans, which model: label and text."""
     dates = ", ".join(
         f"{scan.date:%Y-%m-%d}{' (held out)' if scan.role is Role.HELD_OUT else ''}" for scan in report.scans
@@ -120,7 +126,7 @@ def identity(report: BoardReport) -> tuple[tuple[str, str], ...]:
 
 
 def caption(panel: Panel) -> str:
-    """What a picture is: observed, held out or predicted."""
+    """Describe a picture as observed, held out or predicted."""
     return "held out" if (panel.role, panel.title) == (Role.HELD_OUT, "observed") else panel.title
 
 
@@ -135,7 +141,7 @@ def outline_key(panels: Iterable[Panel]) -> tuple[tuple[str, Line, str], ...]:
     )
 
 
-def picture_note(report: BoardReport) -> str:
+def picture_note(report: BoardContent) -> str:
     """Where the pictures are cut and what they are drawn over."""
     if not report.panels:
         return ""
@@ -144,8 +150,8 @@ def picture_note(report: BoardReport) -> str:
     return f"{cut_at(report.panels[0].anatomy.grid).position_text}, {over}"
 
 
-def headline(report: BoardReport) -> str:
-    """What the page says, in one or two sentences made of its numbers."""
+def headline(report: BoardContent) -> str:
+    """Summarize the report in one or two sentences that quote its numbers."""
     ours = [s for s in last_scores(report) if s.method == OWN_METHOD]
     if ours:
         first = next((s for s in ours if s.quantity == "whole"), ours[0])
@@ -163,36 +169,47 @@ def headline(report: BoardReport) -> str:
     if report.scans:
         last = report.scans[-1]
         volumes = ", ".join(f"{name_of(q)} {number(v)} mL" for q, v in last.volumes_ml.items() if q in _NAMES)
-        return (
-            f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. "
-            "No held-out scan: no forecast was scored."
-        )
+        return f"Last scan, {last.date:%Y-%m-%d} (day {last.day:.0f}): {volumes}. {unscored(report)}"
     return "No scan shows a tumor."
+
+
+def unscored(report: BoardContent) -> str:
+    """Why the page has no score of a forecast."""
+    roles = {scan.role for scan in report.scans}
+    if not report.bands:
+        return "Not calibrated: no forecast." if roles <= {Role.OBSERVED} else "This page was made without a forecast."
+    return "The forecast is not scored." if Role.HELD_OUT in roles else "No held-out scan: the forecast is not scored."
+
+
+def no_dose(report: BoardContent) -> str:
+    """Why the page has no dose-volume histogram."""
+    irradiated = any(course.kind == "radiotherapy" for course in report.courses)
+    return "This page was made without the given dose." if irradiated else "No radiotherapy is known."
 
 
 OWN_METHOD = "tumortwin"
 
 
 def observed_ml(score: MethodScore) -> float:
-    """What was observed, mL."""
+    """Compute the observed volume in mL from a score's prediction and error."""
     return score.volume_ml - score.error_ml
 
 
 def predicted_ml(score: MethodScore) -> str:
-    """The predicted volume, with its interval if it has one."""
+    """Format the predicted volume, with its interval if it has one."""
     if score.low_ml is None or score.high_ml is None:
         return number(score.volume_ml)
     return interval(Interval(score.volume_ml, score.low_ml, score.high_ml))
 
 
-def last_scores(report: BoardReport) -> tuple[MethodScore, ...]:
-    """The scores of the latest held-out scan."""
+def last_scores(report: BoardContent) -> tuple[MethodScore, ...]:
+    """Return the scores of the latest held-out scan."""
     last = max((s.day for s in report.scores), default=0.0)
     return tuple(s for s in report.scores if s.day == last)
 
 
 def score_cells(score: MethodScore) -> tuple[str, str, str, str]:
-    """Method, Dice, volume (with its interval) and relative error."""
+    """Format the method, Dice, volume (with its interval) and relative error of a score."""
     return (
         score.method,
         "–" if score.dice is None else f"{score.dice:.2f}",
@@ -205,7 +222,7 @@ def _error(percent: float) -> str:
     return "> +999 %" if percent > 999 else f"{percent:+.0f} %".replace("-", "−")
 
 
-def score_table(report: BoardReport) -> Table:
+def score_table(report: BoardContent) -> Table:
     """Every method's prediction of the held-out scans."""
     rows = tuple(
         (f"{s.date:%Y-%m-%d}", name_of(s.quantity), number(observed_ml(s)), *score_cells(s)) for s in report.scores
@@ -217,7 +234,7 @@ def score_table(report: BoardReport) -> Table:
     )
 
 
-def plan_table(report: BoardReport, most_organs: int | None = None) -> Table:
+def plan_table(report: BoardContent, most_organs: int | None = None) -> Table:
     """Every schedule: dose, BED, EQD2, organs against their limits (the tightest, if not all), outcomes, intervals."""
     organs = list(dict.fromkeys(o.organ for option in report.options for o in option.organs))
     if most_organs is not None and len(organs) > most_organs:
@@ -256,13 +273,13 @@ def plan_table(report: BoardReport, most_organs: int | None = None) -> Table:
     )
 
 
-def organ_note(report: BoardReport) -> str:
-    """What the organs' columns are."""
+def organ_note(report: BoardContent) -> str:
+    """Explain the columns of the organs' doses; empty if there are none."""
     metrics = dict.fromkeys(o.metric for option in report.options for o in option.organs)
     return f"organs: {', '.join(metrics)} / limit, {report.limit_set}; ! not met" if metrics else ""
 
 
-def parameter_table(report: BoardReport, *, main: bool = False) -> Table:
+def parameter_table(report: BoardContent, *, main: bool = False) -> Table:
     """Every parameter (or the main ones): value, interval, prior, source."""
     rows = tuple(
         (
@@ -280,17 +297,17 @@ def parameter_table(report: BoardReport, *, main: bool = False) -> Table:
 
 
 def short_source(source: str) -> str:
-    """A source without its DOI."""
+    """Remove the DOI from a source."""
     return re.sub(r"\s*\(doi:[^\s)]+\)|,?\s*doi:[^\s)]+", "", source)
 
 
-def main_parameters(report: BoardReport) -> tuple[Parameter, ...]:
-    """The parameters that the one page shows, in its order."""
+def main_parameters(report: BoardContent) -> tuple[Parameter, ...]:
+    """Return the parameters that the page shows, in the page's order."""
     by_name = {p.name: p for p in report.parameters}
     return tuple(by_name[name] for name in MAIN_PARAMETERS if name in by_name)
 
 
-def volume_table(report: BoardReport) -> Table:
+def volume_table(report: BoardContent) -> Table:
     """Every scan's date and measured volumes."""
     quantities = list(dict.fromkeys(q for scan in report.scans for q in scan.volumes_ml))
     rows = tuple(
@@ -305,13 +322,13 @@ def volume_table(report: BoardReport) -> Table:
     return Table("Scans", ("date", "day", "use", *(f"{name_of(q)} mL" for q in quantities)), rows)
 
 
-def limit_table(report: BoardReport) -> Table:
-    """The given dose against its constraints."""
+def limit_table(report: BoardContent) -> Table:
+    """Build a table of the given dose against its constraints."""
     rows = tuple(
         (
             o.organ,
             o.metric,
-            number(o.value),
+            organ_value(o),
             "–" if o.limit is None else number(o.limit),
             {True: "met", False: "not met", None: "no limit"}[o.met],
             o.source,
@@ -321,8 +338,8 @@ def limit_table(report: BoardReport) -> Table:
     return Table("Given dose against constraints", ("structure", "metric", "value", "limit", "", "source"), rows)
 
 
-def quality_lines(report: BoardReport) -> tuple[str, ...]:
-    """What must not be read into the page, and how good the calibration is, a line each."""
+def quality_lines(report: BoardContent) -> tuple[str, ...]:
+    """List the limits of what the page shows and the quality of the calibration, a line each."""
     return report.limits + tuple(
         f"{m.what}: {number(m.value)}{' ' + unit_of(m.unit) if unit_of(m.unit) else ''}"
         f"{' (' + m.meaning + ')' if m.meaning else ''}"
@@ -330,8 +347,7 @@ def quality_lines(report: BoardReport) -> tuple[str, ...]:
     )
 
 
-def finding_lines(report: BoardReport) -> tuple[str, ...]:
-    """What was left out, assumed or repaired, what matters more first."""
-    order = ("left out", "assumed", "repaired", "note")
-    ranked = sorted(report.findings, key=lambda f: order.index(f.severity))
-    return (*report.left_out, *(f"{f.severity.capitalize()}: {f.what} ({f.where}); {f.action}" for f in ranked))
+def finding_lines(report: BoardContent) -> tuple[str, ...]:
+    """List what was left out, assumed or repaired, the most severe findings first."""
+    facts = grouped(report.findings)
+    return (*report.left_out, *(f"{f.severity.capitalize()}: {f.what} ({f.where}); {f.action}" for f in facts))

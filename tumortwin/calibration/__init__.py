@@ -3,8 +3,10 @@
 from tumortwin.calibration.calibration import Calibration, Diagnostics, Estimate
 from tumortwin.calibration.fit import calibrate
 from tumortwin.calibration.forecast import Band, Forecast, ForecastField, Score
+from tumortwin.calibration.options import CalibrateOptions
 from tumortwin.calibration.unknowns import Unknown
 
 __all__ = [
-    "Band", "Calibration", "Diagnostics", "Estimate", "Forecast", "ForecastField", "Score", "Unknown", "calibrate",
+    "Band", "CalibrateOptions", "Calibration", "Diagnostics", "Estimate", "Forecast", "ForecastField", "Score",
+    "Unknown", "calibrate",
 ]  # fmt: skip

@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortwin import archive
+from tumortwin.arguments import require, require_date, require_rng
 from tumortwin.calibration.course import Box, GrowthCourse, Trajectory, cropped, growth_parameters, slices_of
+from tumortwin.calibration.ensemble import normal_draws
 from tumortwin.calibration.forecast import Band, Forecast, ForecastField
 from tumortwin.calibration.observation import QUANTITIES
 from tumortwin.calibration.unknowns import CLEARANCE, Unknown
 from tumortwin.errors import InputError
 from tumortwin.growth.parameters import GrowthParameters
 from tumortwin.imaging.findings import Finding
-from tumortwin.progress import Progress, silent
-from tumortwin.threads import pool_of
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
+from tumortwin.threads import one_blas_thread, pool_of
 from tumortwin.twin import Administration, Irradiation, Twin
 
 CURVE_DAYS = 5.0
@@ -78,7 +80,7 @@ class Diagnostics:
         Mean square residual of each kind of data, in units of `sigma`. As `sigma` was estimated from an earlier round,
         values near 1 say that the last round changed little, not that the model is right.
     sigma : mapping of str to float
-        Standard deviation of a voxel as estimated from the misfit: shares of a voxel for "whole" and "enhancing",
+        Standard deviation of a voxel as estimated from the misfit: shares of a voxel for "whole" and "core",
         density for "density". This is the measure of how well the model fits.
     correlation_mm : tuple of 3 float
         Correlation length of the residuals along z, y, x.
@@ -220,7 +222,7 @@ class Calibration:
         """
         generator = np.random.default_rng(self.seed if rng is None else rng)
         if self.ensemble is None:
-            draws = generator.multivariate_normal(self.mean, self.covariance, size=n, method="eigh")
+            draws = normal_draws(self.mean, self.covariance, n, generator)
             low, high = np.array([u.bounds for u in self.unknowns]).T
             return [self._values(t) for t in np.clip(draws, low, high)]
         rounds = [generator.permutation(len(self.ensemble)) for _ in range(-(-n // len(self.ensemble)))]
@@ -280,7 +282,7 @@ class Calibration:
         return self.trajectory(days, values=values, irradiations=irradiations, administrations=administrations)
 
     def embedded(self, part: NDArray[np.floating]) -> NDArray[np.float32]:
-        """A field of the box on the twin's whole grid; 0 outside the box."""
+        """Embed a field of the box in the twin's whole grid; 0 outside the box."""
         whole = np.zeros(self.twin.domain.grid.shape, np.float32)
         whole[slices_of(self.box)] = part
         return whole
@@ -288,12 +290,14 @@ class Calibration:
     def visible_ml(
         self, trajectory: Trajectory, values: Mapping[str, float] | None = None
     ) -> dict[str, NDArray[np.float64]]:
-        """Volumes in mL that scans on a trajectory's days would show, for "whole" and "enhancing"."""
+        """Volumes in mL that scans on a trajectory's days would show, for "whole" and "core"."""
         v = values or self.values
         voxel = self.twin.domain.grid.voxel_volume / 1000
         seen = [trajectory.visible(i, v[CLEARANCE.name]) for i in range(len(trajectory.days))]
         return {q: np.array([np.count_nonzero(s > v[u.name]) for s in seen]) * voxel for q, u in QUANTITIES.items()}
 
+    @bar_in_notebooks
+    @one_blas_thread()
     def forecast(
         self,
         until: datetime | float,
@@ -304,7 +308,7 @@ class Calibration:
         administrations: Iterable[Administration] | None = None,
         days: Iterable[float] = (),
         threads: int = 1,
-        progress: Progress = silent,
+        progress: Progress = automatic,
     ) -> Forecast:
         """Run samples of the posterior forward.
 
@@ -323,7 +327,7 @@ class Calibration:
         threads : int
             Samples that run at the same time.
         progress : Progress
-            Told after each sample; cancels by raising.
+            Told after each sample; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
         Returns
         -------
@@ -334,6 +338,12 @@ class Calibration:
         InputError
             If the end is not after the last scan used.
         """
+        require(until, (datetime, int, float, np.number), "until takes a datetime, or a day on the twin's clock")
+        require(samples, (int, np.integer), "samples takes a whole number")
+        if rng is not None:
+            require_rng(rng)
+        if isinstance(until, datetime):
+            require_date(until, "until")
         end = self.twin.day(until) if isinstance(until, datetime) else float(until)
         last = self.twin.observations[self.visits[-1]].day
         if not end > last:
@@ -369,7 +379,7 @@ class Calibration:
             )
             for i, day in enumerate(at)
         )
-        return Forecast(
+        forecast = Forecast(
             self.twin.patient_id,
             self.twin.reference_time,
             np.array(every),
@@ -382,6 +392,8 @@ class Calibration:
             self.findings,
             identity_removed=self.twin.identity_removed,
         )
+        # what was observed says nothing of another treatment
+        return forecast.scored(self.twin.observations) if fractions is None and drugs is None else forecast
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:
         """Write to one .npz file, twin included; a passphrase encrypts it (:mod:`tumortwin.vault`)."""

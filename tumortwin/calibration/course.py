@@ -7,6 +7,7 @@ the other half, so that R is the radius at the first scan whatever D and rho are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,12 +65,15 @@ class Trajectory:
     findings: tuple[Finding, ...] = ()
 
     def visible(self, i: int, clearance: float, window: Window = WHOLE_BOX) -> NDArray[np.float32]:
-        """What a scan on ``days[i]`` sees: living cells, and killed ones that clear with a half-time in days."""
+        """Compute what a scan on ``days[i]`` sees: living cells, and killed ones that clear by a half-time in days."""
         since = self.days[i] - self.killed_days
         left = np.where(since >= 0, 0.5 ** (np.maximum(since, 0) / clearance), 0.0).astype(np.float32)
-        if not left.any():
-            return self.living[i][window]
-        return self.living[i][window] + np.tensordot(left, self.killed[(slice(None), *window)], axes=1)
+        seen = self.living[i][window].copy()
+        # one fraction after the other: a product by BLAS adds in an order, and rounds, as the processor likes
+        for share, killed in zip(left, self.killed, strict=True):
+            if share > 0:
+                seen += share * killed[window]
+        return seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +120,8 @@ class GrowthCourse:
         q = values["early_growth"]
         early = replace(
             parameters,
-            diffusivity=parameters.diffusivity * np.exp(q),
-            proliferation_rate=parameters.proliferation_rate * np.exp(-q),
+            diffusivity=parameters.diffusivity * math.exp(q),
+            proliferation_rate=parameters.proliferation_rate * math.exp(-q),
         )
         begin = self.start - spin_up_days(values)
         untreated = model_of(replace(self.twin, removals=()), early, irradiations=(), administrations=())
@@ -153,7 +157,7 @@ class GrowthCourse:
         )
 
     def seed(self, values: Mapping[str, float]) -> NDArray[np.float64]:
-        """The ellipsoid that the tumor grows from: 1 inside, falling over the front width, 0 outside the domain."""
+        """Build the ellipsoid that the tumor grows from: 1 inside, falling over the front width, 0 off the domain."""
         grid = self.twin.domain.grid
         turn = grid.affine[:3, :3] / grid.spacing  # from the grid's own axes, in which the unknowns are, to the world's
         offset = np.array([values[f"seed_{axis}"] for axis in "zyx"])
@@ -164,7 +168,7 @@ class GrowthCourse:
 
 
 def growth_parameters(values: Mapping[str, float]) -> GrowthParameters:
-    """The growth equation's parameters for given unknowns; what is not unknown is at its default."""
+    """Build the growth equation's parameters for given unknowns; what is not unknown is at its default."""
     held = GrowthParameters()
     drugs = {**held.drug_sensitivity, "temozolomide": values["temozolomide"]}
     return replace(
@@ -183,13 +187,13 @@ def spin_up_days(values: Mapping[str, float]) -> float:
 
 
 def slices_of(box: Box) -> Window:
-    """The slices that cut a box from an array."""
+    """Return the slices that cut a box from an array."""
     z, y, x = (slice(*b) for b in box)
     return z, y, x
 
 
 def cropped(twin: Twin, box: Box) -> Twin:
-    """The part of a twin inside a box, at the same spacing and place; without its observations and structures."""
+    """Crop a twin to a box, at the same spacing and place; without its observations and structures."""
     slices = slices_of(box)
     domain = replace(
         twin.domain,

@@ -5,10 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from tumortwin.calibration.problem import Problem, Vector, cost
-from tumortwin.calibration.uncertainty import Matrix
+from tumortwin.calibration.uncertainty import Matrix, cholesky
 
 ENSEMBLE = 32
 """Draws that are kept for forecasts."""
+
+
+def normal_draws(mean: Vector, covariance: Matrix, size: int, rng: np.random.Generator) -> Vector:
+    """Draw from a normal distribution, (size, n): the mean plus the covariance's factor times standard normal numbers.
+
+    Eigenvectors would make a factor too, but their signs follow from the last bits of the covariance: equal fits would
+    give other draws on another processor.
+    """
+    return mean + (rng.standard_normal((size, 1, len(mean))) * cholesky(covariance)).sum(axis=2)
 
 
 def rejection_sampling(
@@ -22,7 +31,7 @@ def rejection_sampling(
     wanted, those missing are drawn closer and closer to the maximum.
     """
     lowest = cost(problem.residuals(theta), theta, problem, weight)
-    offsets = rng.multivariate_normal(np.zeros_like(theta), covariance, size=2 * ENSEMBLE, method="eigh")
+    offsets = normal_draws(np.zeros_like(theta), covariance, 2 * ENSEMBLE, rng)
     expected = 0.5 * np.einsum("ij,jk,ik->i", offsets, curvature, offsets)
     limit = lowest + float(np.quantile(expected, 0.99))
     low, high = np.array([u.bounds for u in problem.varied]).T

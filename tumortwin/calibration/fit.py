@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.arguments import described, require, require_rng
 from tumortwin.calibration import unknowns as known
 from tumortwin.calibration.calibration import Calibration, Diagnostics
 from tumortwin.calibration.course import GrowthCourse, cropped, slices_of
-from tumortwin.calibration.ensemble import ENSEMBLE, rejection_sampling
+from tumortwin.calibration.ensemble import ENSEMBLE, normal_draws, rejection_sampling
 from tumortwin.calibration.observation import (
     BLUR_MM,
     REACH_MM,
@@ -22,13 +23,22 @@ from tumortwin.calibration.observation import (
     informative,
     reweighted,
 )
+from tumortwin.calibration.options import CalibrateOptions
 from tumortwin.calibration.outline import ellipsoid_of, tumor_box
 from tumortwin.calibration.problem import Problem
 from tumortwin.calibration.search import Budget, best_start, descend
-from tumortwin.calibration.uncertainty import correlation_lengths, covariance, repetition, voxels_per_sample
+from tumortwin.calibration.uncertainty import (
+    cholesky,
+    correlation_lengths,
+    covariance,
+    repetition,
+    voxels_per_sample,
+)
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.progress import Progress, silent
+from tumortwin.options import chosen
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin import Observation, Twin
 
 MARGIN_MM = 24.0
@@ -44,14 +54,17 @@ WIDE_CORRELATION = 0.8
 """Correlation of two unknowns above which they are called confounded."""
 
 
+@bar_in_notebooks
+@one_blas_thread()
 def calibrate(
     twin: Twin,
     visits: slice | Sequence[int] | None = None,
     *,
+    options: CalibrateOptions | None = None,
+    max_solves: int = CalibrateOptions.max_solves,
     rng: int | np.random.Generator = 0,
-    max_solves: int = 300,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Calibration:
     """Fit the model to the scans of a twin.
 
@@ -66,14 +79,16 @@ def calibrate(
         The patient on one grid.
     visits : slice or sequence of int, optional
         Which of ``twin.observations`` to use, by day; all if not given. The rest stay unseen.
-    rng : int or numpy.random.Generator
-        Seed of the samples that the result draws by default. The fit itself is deterministic.
+    options : CalibrateOptions, optional
+        All options as one value, in place of `max_solves`.
     max_solves : int
         Solutions of the growth equation after which the best so far is taken.
+    rng : int or numpy.random.Generator
+        Seed of the samples that the result draws by default. The fit itself is deterministic.
     threads : int
         Solutions that run at the same time.
     progress : Progress
-        Told after each solution; cancels by raising.
+        Told after each solution; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------
@@ -89,6 +104,9 @@ def calibrate(
     Priors are weighted by the effective number of voxels per sample; it and the standard deviations are
     estimated from the residuals of a first fit, and the fit goes on with them.
     """
+    require(twin, Twin, "calibrate takes a Twin, which build_twin makes of a Patient")
+    require_rng(rng)
+    max_solves = chosen(options, CalibrateOptions(max_solves)).max_solves
     used = _chosen(twin.observations, visits)
     budget = Budget(max_solves, progress)
     problem, held, start = _problem(twin, used, threads, budget)
@@ -106,6 +124,8 @@ def calibrate(
     theta, converged = descend(problem, theta, weight, budget, tolerance=2e-3)
     residuals, jacobians = problem.residuals(theta), problem.jacobian(theta)
     spread, curvature = covariance(problem.channels, jacobians, problem.prior_precision, lengths, repeated)
+    factor = cholesky(spread)
+    spread = (factor[:, None] * factor).sum(axis=2)
 
     # what the scans cannot tell about keeps its prior
     table = problem.unknowns
@@ -115,7 +135,7 @@ def calibrate(
     mean[at], full[np.ix_(at, at)] = theta, spread
     seed = int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
     generator = np.random.default_rng(seed)
-    ensemble = generator.multivariate_normal(mean, full, size=ENSEMBLE, method="eigh")
+    ensemble = normal_draws(mean, full, ENSEMBLE, generator)
     ensemble[:, at], accepted = rejection_sampling(problem, theta, spread, curvature, weight, generator)
 
     kinds = sorted({c.kind for c in problem.channels})
@@ -159,7 +179,7 @@ def calibrate(
 def _problem(
     twin: Twin, used: Sequence[Observation], threads: int, budget: Budget
 ) -> tuple[Problem, dict[str, str], NDArray[np.float64]]:
-    """The inverse problem, the unknowns that are held and why, and where to begin."""
+    """Build the inverse problem; return it, the unknowns that are held and why, and the starting point."""
     grid = twin.domain.grid
     box, near = tumor_box(twin, used, MARGIN_MM), tumor_box(twin, used, REACH_MM + 2 * BLUR_MM)
     window = slices_of(near)
@@ -169,7 +189,7 @@ def _problem(
     ]
     given = [f.day for f in twin.irradiations if f.day < used[-1].day]
     compared = channels(here, twin.domain.mask[window], grid.spacing, given)
-    first = next(o for o in here if o.whole.any() or contour_share(o, "enhancing").any())
+    first = next(o for o in here if o.whole.any() or contour_share(o, "core").any())
     center, radius, shape = ellipsoid_of(first, min(grid.spacing))
     corner = np.array([inner[0] - outer[0] for inner, outer in zip(near, box, strict=True)])
     course = GrowthCourse(cropped(twin, box), used[0].day, center + corner)
@@ -181,9 +201,9 @@ def _problem(
         known.EARLY_GROWTH,
         *known.seed_unknowns(radius, min(grid.spacing)),
         known.WHOLE,
-        known.ENHANCING,
+        known.CORE,
         known.READER_WHOLE,
-        known.READER_ENHANCING,
+        known.READER_CORE,
         known.ADC_OFFSET,
         known.ADC_SCALE,
         known.CLEARANCE,
@@ -204,11 +224,18 @@ def _problem(
     for k, u in enumerate(problem.varied):
         if u.name in known.SHAPES:
             start[k] = np.clip(shape[known.SHAPES.index(u.name)], -2 * u.spread, 2 * u.spread)
-    return problem, held, start
+    return problem, held, known.rounded(start)
 
 
 def _chosen(observations: Sequence[Observation], visits: slice | Sequence[int] | None) -> tuple[Observation, ...]:
-    """The observations to use, by day."""
+    """Select the observations to use, by day."""
+    if not (visits is None or isinstance(visits, slice)) and (
+        not isinstance(visits, Iterable) or any(not isinstance(v, int | np.integer) for v in visits)
+    ):
+        raise InputError(
+            "visits takes a slice, as slice(0, 4) for the first four, or a list of indices from 0, "
+            f"not {described(visits)}"
+        )
     if visits is None or isinstance(visits, slice):
         used = tuple(observations[visits or slice(None)])
     else:
@@ -239,7 +266,7 @@ def _held(twin: Twin, used: Sequence[Observation], compared: Sequence[Channel]) 
             held[reader.name] = "all contours of this kind are by one reader"
     for kind, names in (
         ("whole", ("threshold_whole",)),
-        ("enhancing", ("threshold_enhancing",)),
+        ("core", ("threshold_core",)),
         ("density", ("adc_offset", "adc_scale")),
     ):
         if kind not in kinds:
@@ -255,7 +282,7 @@ def _findings(
     covariance: NDArray[np.float64],
     max_solves: int,
 ) -> tuple[Finding, ...]:
-    """What a reader of the estimates should know."""
+    """List the findings that a reader of the estimates should know."""
     found = [
         Finding(
             f"{name} cannot be told from these scans: {why}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class ForecastField:
     living : (z, y, x) float32 array
         Median over the samples of the density of living cells.
     probability : mapping of str to (z, y, x) float32 array
-        For "whole" and "enhancing": probability that a voxel is inside, over parameters and threshold.
+        For "whole" and "core": probability that a voxel is inside, over parameters and threshold.
     """
 
     day: float
@@ -64,7 +64,7 @@ class Score:
     Parameters
     ----------
     quantity : str
-        "whole" or "enhancing" (with the necrosis inside).
+        "whole" or "core" (enhancing tumor and necrosis).
     day : float
         Of the scan.
     observed_ml, forecast_ml, low_ml, high_ml : float
@@ -115,7 +115,7 @@ class Forecast:
     days : (n,) array
         Days of the curves, from the first scan used to the end of the forecast.
     volumes : mapping of str to Band
-        Visible volumes in mL on `days`, for "whole" and "enhancing" (with the necrosis inside). The bands hold what is
+        Visible volumes in mL on `days`, for "whole" and "core" (enhancing tumor and necrosis). The bands hold what is
         not known of the parameters, the seed and the thresholds, not the error of drawing a contour.
     fields : tuple of ForecastField
         In space, at the days of the twin's scans after the last one used, and at the end.
@@ -131,6 +131,9 @@ class Forecast:
         What a reader should know.
     identity_removed : bool
         Nothing here says who it is.
+    scores : tuple of Score
+        Against each of the twin's scans after the last one used, for each quantity; none if the forecast is of another
+        treatment than the one given.
     """
 
     patient_id: str
@@ -144,6 +147,7 @@ class Forecast:
     samples: int
     findings: tuple[Finding, ...] = ()
     identity_removed: bool = False
+    scores: tuple[Score, ...] = ()
 
     @property
     def start(self) -> float:
@@ -151,11 +155,11 @@ class Forecast:
         return self.history[-1].day
 
     def date(self, day: float) -> datetime:
-        """The date and time of a day."""
+        """Convert a day to its date and time."""
         return self.reference_time + timedelta(days=day)
 
     def field(self, day: float) -> ForecastField:
-        """The forecast in space at a day.
+        """Find the forecast in space at a day.
 
         Raises
         ------
@@ -205,8 +209,13 @@ class Forecast:
             )
         return scores
 
+    def scored(self, observations: Iterable[Observation]) -> Forecast:
+        """Return the forecast scored on each scan after its start for which it has a field on that day."""
+        held = [o for o in observations if o.day > self.start and any(abs(f.day - o.day) < 1e-6 for f in self.fields)]
+        return replace(self, scores=tuple(score for o in held for score in self.score(o).values()))
+
     def rows(self) -> list[dict[str, str | float]]:
-        """The curves as rows for a table: day, date, and for each quantity the median, 5 % and 95 % in mL."""
+        """Tabulate the curves: day, date, and for each quantity the median, 5 % and 95 % in mL."""
         return [
             {
                 "day": round(float(day), 4),

@@ -21,8 +21,8 @@ from scipy.special import logit
 from tumortwin.calibration.unknowns import (
     ADC_OFFSET,
     ADC_SCALE,
-    ENHANCING,
-    READER_ENHANCING,
+    CORE,
+    READER_CORE,
     READER_WHOLE,
     WHOLE,
 )
@@ -31,13 +31,16 @@ from tumortwin.twin import Observation
 BLUR_MM = 3.0
 """Standard deviation of the Gaussian that regions are compared through: about what two readers' contours differ by."""
 
-QUANTITIES = {"whole": WHOLE, "enhancing": ENHANCING}
-"""The contours, each with the unknown that is its threshold."""
+QUANTITIES = {"whole": WHOLE, "core": CORE}
+"""The contours, each with the unknown that is its threshold: FLAIR's, and T1Gd's with the necrosis inside."""
+
+_REGIONS = {"whole": "whole", "core": "enhancing"}
+"""The region of an observation that tells of a contour."""
 
 FLAT = 0.2
 """Slope of log-odds, per mm, below which a contour is soft: on a plateau, noise decides what is inside."""
 
-READERS = {"whole": READER_WHOLE, "enhancing": READER_ENHANCING}
+READERS = {"whole": READER_WHOLE, "core": READER_CORE}
 """How an algorithm's contours differ from a person's, each an unknown."""
 
 CONTOUR_SIGMA = 0.15
@@ -94,7 +97,7 @@ class Regions:
         return np.clip(0.5 + distance / min(self._spacing), 0, 1)
 
     def blurred(self, share: NDArray[np.floating], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """The part of a region inside the domain (and where a visit tells of it), blurred."""
+        """Blur the part of a region inside the domain (and where a visit's observation is valid)."""
         inside = (share * (self._mask if valid is None else self._mask & valid)).astype(np.float32)
         return ndimage.gaussian_filter(inside, self._sigma, truncate=3, mode="constant")
 
@@ -108,7 +111,7 @@ class Channel:
     visit : int
         Index among the observations used.
     kind : str
-        "whole", "enhancing" or "density".
+        "whole", "core" or "density".
     where : (z, y, x) bool array
         Voxels that are compared.
     data : (n,) float32 array
@@ -161,19 +164,19 @@ def residuals(
 
 
 def contour_share(observation: Observation, kind: str) -> NDArray[np.float32]:
-    """The observed share of each voxel inside a contour: necrosis counts with the enhancing rim that encloses it."""
+    """Compute the observed share of each voxel inside a contour; the core is enhancing rim and enclosed necrosis."""
     if kind == "whole":
         return observation.whole
     return np.clip(observation.enhancing + observation.necrosis, 0, 1)
 
 
 def segmented(observation: Observation, kind: str) -> bool:
-    """Whether an algorithm drew a contour: the whole tumor's, or the enhancing one's and so everything."""
+    """Whether an algorithm drew a contour: the whole tumor's, or the core's and so everything."""
     return "segmented" in observation.source if kind == "whole" else observation.source.startswith("segmented")
 
 
 def contour_ml(observation: Observation, kind: str) -> float:
-    """The observed volume inside a contour in mL."""
+    """Compute the observed volume inside a contour in mL."""
     volumes = observation.volumes_ml
     return volumes["whole"] if kind == "whole" else volumes["enhancing"] + volumes.get("necrosis", 0.0)
 
@@ -184,7 +187,7 @@ def channels(
     spacing: Sequence[float],
     fractions: Sequence[float] = (),
 ) -> tuple[Channel, ...]:
-    """What of the observations is compared with the model.
+    """Select what of the observations is compared with the model.
 
     Parameters
     ----------
@@ -217,9 +220,9 @@ def channels(
         for kind in QUANTITIES:
             share = contour_share(o, kind)
             # where anything was outlined, an empty region says "none"; where nothing was, nobody may have looked
-            if not share.any() and not (kind in o.volumes_ml and o.whole.any()):
+            if not share.any() and not (_REGIONS[kind] in o.volumes_ml and o.whole.any()):
                 continue
-            valid = o.necrosis < 0.25 if treated and kind == "enhancing" and o.necrosis.any() else None
+            valid = o.necrosis < 0.25 if treated and kind == "core" and o.necrosis.any() else None
             where = compared if valid is None else compared & valid
             if where.any():
                 machine = segmented(o, kind)
@@ -233,7 +236,7 @@ def channels(
 
 
 def reweighted(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float64]]) -> tuple[Channel, ...]:
-    """The channels with standard deviations estimated from the residuals of a fit, one factor for each kind.
+    """Scale the channels' standard deviations by the residuals of a fit, one factor for each kind.
 
     Only voxels that could tell count: far inside and far outside a contour every model is right.
     """

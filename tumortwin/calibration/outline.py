@@ -16,7 +16,7 @@ from tumortwin.twin import Observation, Twin
 
 
 def tumor_box(twin: Twin, used: Sequence[Observation], margin: float) -> Box:
-    """The part of a twin's grid within a margin (mm) of the tumor in every scan used.
+    """Find the part of a twin's grid within a margin (mm) of the tumor in the scans used.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def tumor_box(twin: Twin, used: Sequence[Observation], margin: float) -> Box:
 
 def ellipsoid_of(o: Observation, spacing: float) -> tuple[NDArray[np.float64], float, tuple[float, ...]]:
     """Centre (index), radius (mm) and shape numbers of a visit's whole tumor, from its moments."""
-    share = contour_share(o, "whole" if o.whole.any() else "enhancing").astype(float)
+    share = contour_share(o, "whole" if o.whole.any() else "core").astype(float)
     # the largest piece: satellites and false positives must not pull the centre
     labels, count = ndimage.label(share > 0.5)
     if count > 1:

@@ -74,7 +74,7 @@ class Problem:
         return found | {u.name: u.scale.back(t) for u, t in zip(self.varied, theta, strict=True)}
 
     def trajectory(self, theta: Vector) -> Trajectory:
-        """The tumor's course; the last few are remembered, because a fit asks for the same point more than once."""
+        """Compute the tumor's course; the last few are kept, because a fit asks for the same point more than once."""
         key = self._key(theta)
         if key not in self._solved:
             while len(self._solved) >= 4:
@@ -97,7 +97,7 @@ class Problem:
         return self._mapped(one, points, [True] * len(points))
 
     def jacobian(self, theta: Vector) -> list[Vector]:
-        """Derivative of each channel's residuals, (n, k): one-sided differences.
+        """Compute the derivative of each channel's residuals, (n, k), by one-sided differences.
 
         All columns take the time steps of the solution at `theta`, so that the differences see the equation and not
         the step control.
@@ -140,4 +140,4 @@ class Problem:
 def cost(parts: Sequence[Vector], theta: Vector, problem: Problem, weight: float) -> float:
     """Half the sum of squares of the residuals and of the priors' with their weight: what is minimised."""
     prior = weight * problem.prior_precision * (theta - problem.prior_mean) ** 2
-    return 0.5 * float(sum(r @ r for r in parts) + prior.sum())
+    return 0.5 * float(sum(np.square(r).sum() for r in parts) + prior.sum())

@@ -8,6 +8,7 @@ import numpy as np
 from lmfit import Minimizer, Parameters
 
 from tumortwin.calibration.problem import Problem, Vector, cost
+from tumortwin.calibration.unknowns import rounded
 from tumortwin.progress import Progress
 
 
@@ -20,16 +21,18 @@ class Budget:
     solves: int = 0
 
     def tick(self) -> None:
+        """Count one solution and report it."""
         self.solves += 1
         self.progress(min(self.solves, self.limit), self.limit, "calibrate")
 
     @property
     def spent(self) -> bool:
+        """Whether the limit is reached."""
         return self.solves >= self.limit
 
 
 def best_start(problem: Problem, start: Vector, weight: float) -> Vector:
-    """The best of a few starts: the rates and the radiosensitivity move the cost most, and over decades."""
+    """Find the best of a few starts: rates and radiosensitivity change the cost most, and range over decades."""
     at = {u.name: k for k, u in enumerate(problem.varied)}
     best, lowest = start, cost(problem.residuals(start), start, problem, weight)
     for name, steps in (
@@ -59,7 +62,7 @@ def descend(problem: Problem, start: Vector, weight: float, budget: Budget, tole
         parameters.add(unknown.name, value=float(np.clip(value, low, high)), min=low, max=high)
 
     def theta_of(p: Parameters) -> Vector:
-        return np.array([p[u.name].value for u in problem.varied])
+        return rounded(np.array([p[u.name].value for u in problem.varied]))
 
     def residual(p: Parameters) -> Vector:
         theta = theta_of(p)
@@ -72,7 +75,7 @@ def descend(problem: Problem, start: Vector, weight: float, budget: Budget, tole
 
     def watch(p: Parameters, iteration: int, residuals: Vector) -> bool:
         nonlocal lowest, best
-        value = float(residuals @ residuals)
+        value = float(np.square(residuals).sum())
         if value < lowest:
             lowest, best = value, theta_of(p)
         return budget.spent

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.calibration.observation import Channel
+from tumortwin.calibration.unknowns import rounded
 
 Matrix = NDArray[np.floating]
 
@@ -61,16 +62,13 @@ def repetition(channels: Sequence[Channel], residuals: Sequence[NDArray[np.float
     average that out.
     """
     contours = [(c.where, r) for c, r in zip(channels, residuals, strict=True) if c.kind != "density"]
-    fields = []
-    for where, residual in contours:
-        field = np.zeros(where.shape)
-        field[where] = residual
-        fields.append(field.ravel())
-    if not fields:
+    if not contours:
         return 1.0
-    norms = np.maximum([np.linalg.norm(f) for f in fields], 1e-300)
-    matrix = np.stack(fields) / norms[:, None]
-    return float(max(1.0, (matrix @ matrix.T).sum() / len(fields)))
+    # sum(R) is the square of the sum of the fields over their norms
+    total = np.zeros(contours[0][0].shape)
+    for where, residual in contours:
+        total[where] += residual / max(np.sqrt(np.square(residual).sum()), 1e-300)
+    return float(max(1.0, np.square(total).sum() / len(contours)))
 
 
 def correlated(channel: Channel, columns: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,8 +131,13 @@ def covariance(
     return covariance_upper_bound(factor * inverse, (sandwich + sandwich.T) / 2), curvature
 
 
+def cholesky(covariance: Matrix) -> Matrix:
+    """Compute the lower factor L with a positive diagonal, L L' = covariance, rounded to be equal on every machine."""
+    return rounded(np.linalg.cholesky(covariance).astype(np.float64))
+
+
 def covariance_upper_bound(a: Matrix, b: Matrix) -> Matrix:
-    """The smallest covariance of this family that is nowhere below a or b.
+    """Compute the smallest covariance of this family that is nowhere below a or b.
 
     In coordinates where a is the unit matrix, the eigenvalues of b below 1 are raised to 1.
     """

@@ -6,12 +6,26 @@ be positive, the log-odds of what lies between 0 and 1, the number itself otherw
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumortwin.growth.parameters import SOURCES, GrowthParameters
+
+DECIMALS = 7
+"""Decimals that are kept of the unknowns on their scales.
+
+The unknowns are known to 0.01 or worse on their scales, and what linear algebra rounds differently on another processor
+is in the twelfth decimal: rounding in between keeps it from growing in what is computed next.
+"""
+
+
+def rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unknowns on their scales, or their deviations, to :data:`DECIMALS` decimals."""
+    return np.round(numbers, DECIMALS)
 
 
 class Scale(StrEnum):
@@ -24,14 +38,14 @@ class Scale(StrEnum):
     def forward(self, value: float) -> float:
         """From the number itself to the transformed one."""
         if self is Scale.LOG:
-            return float(np.log(value))
-        return float(np.log(value / (1 - value))) if self is Scale.LOGIT else float(value)
+            return math.log(value)
+        return math.log(value / (1 - value)) if self is Scale.LOGIT else float(value)
 
     def back(self, transformed: float) -> float:
         """From the transformed number to the number itself."""
         if self is Scale.LOG:
-            return float(np.exp(transformed))
-        return float(1 / (1 + np.exp(-transformed))) if self is Scale.LOGIT else float(transformed)
+            return math.exp(transformed)
+        return 1 / (1 + math.exp(-transformed)) if self is Scale.LOGIT else float(transformed)
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ class Unknown:
         return self.mean - 4 * self.spread, self.mean + 4 * self.spread
 
     def interval(self, mean: float | None = None, spread: float | None = None) -> tuple[float, float]:
-        """The central 90 % of a normal distribution on `scale` (the prior's if not given), in `unit`."""
+        """Compute the central 90 % of a normal distribution on `scale` (the prior's if not given), in `unit`."""
         m, s = self.mean if mean is None else mean, self.spread if spread is None else spread
         return self.scale.back(m - Z90 * s), self.scale.back(m + Z90 * s)
 
@@ -148,8 +162,8 @@ WHOLE = Unknown(
     "density at the edge of the FLAIR abnormality, commonly quoted as 0.16 to 0.35; wider, because edema is in it too",
     solves=False,
 )
-ENHANCING = Unknown(
-    "threshold_enhancing",
+CORE = Unknown(
+    "threshold_core",
     "u_T1Gd",
     "1",
     Scale.LOGIT,
@@ -168,8 +182,8 @@ READER_WHOLE = Unknown(
     "an algorithm's FLAIR contour lies that far outside a person's; readers differ by 1 to 2 mm",
     solves=False,
 )
-READER_ENHANCING = Unknown(
-    "reader_enhancing",
+READER_CORE = Unknown(
+    "reader_core",
     "r_T1Gd",
     "mm",
     Scale.LINEAR,
@@ -211,7 +225,7 @@ CLEARANCE = Unknown(
 
 
 def seed_unknowns(radius: float, spacing: float) -> tuple[Unknown, ...]:
-    """The unknowns of the ellipsoid that the tumor grew from, in mm about the first scan's centre.
+    """Build the unknowns of the ellipsoid that the tumor grew from, in mm about the first scan's center.
 
     Parameters
     ----------

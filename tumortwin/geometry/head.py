@@ -14,6 +14,7 @@ from tumortwin.geometry.brain.atlas import AtlasOnHead, register_atlas
 from tumortwin.geometry.brain.bias import flatten
 from tumortwin.geometry.brain.check import check_brain
 from tumortwin.geometry.brain.tissue import Tissue, classify
+from tumortwin.geometry.measures.cellularity import LEAST_ADC
 from tumortwin.geometry.sampling import average, box_slices
 from tumortwin.geometry.segmentation.plausibility import check_drawn
 from tumortwin.geometry.segmentation.regions import Region, united
@@ -22,6 +23,7 @@ from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import NORMALIZED, POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.progress import step
 
 GUARD_MM = 3.0
 """The tumor and this much around it are kept out of what is fitted to normal tissue."""
@@ -123,10 +125,13 @@ def read_head(
     near = np.zeros(prior.grid.shape, bool) if known is None else _guard(known, prior.grid)
     # twice: a lesion that is not drawn disturbs the tissue it is told from
     for _ in range(1 if drawn.keys() & {Region.WHOLE, Region.EDEMA} else 2):
+        step("tissue")
         tissue = classify(image, prior, near, given)
+        step("tumor")
         tumor = find_tumor(normalized(images, tissue, near, prior=prior), drawn, where, after_resection=after_resection)
         # a cavity is kept out, too: there the tissue is that of the visits before the resection
         near = _guard(tumor.whole if tumor.cavity is None else united(tumor.whole, tumor.cavity), prior.grid)
+    step("tissue")
     tissue = classify(image, prior, near, given)
     findings += check_drawn(normalized(images, tissue, near), drawn, where) if drawn else []
     findings += check_brain(image, tissue, prior, near, where, t1=key in (MRSequence.T1, MRSequence.T1GD))
@@ -179,7 +184,7 @@ def normalized(
         raise InputError("; ".join(f.what for f in findings))
     if MRSequence.ADC in images and images[MRSequence.ADC].unit == "mm^2/s":
         adc = resample(images[MRSequence.ADC], grid).array
-        ready[MRSequence.ADC] = np.where(adc > 0, adc, np.float32(np.nan))
+        ready[MRSequence.ADC] = np.where(adc > LEAST_ADC, adc, np.float32(np.nan))
     back = np.asarray(np.linalg.inv(matrix), np.float64)
     brain, white, grey = (
         resample(Volume(a.astype(np.float32), tissue.grid), grid, back).array
@@ -192,7 +197,7 @@ def normalized(
 
 
 def _around_brain(grid: Grid, tissue: Tissue, transform: NDArray[np.float64]) -> Grid:
-    """The part of a visit's grid that shows the brain."""
+    """Crop a visit's grid to the part that shows the brain."""
     inside = np.argwhere(tissue.brain)
     low, high = inside.min(0), inside.max(0)
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
@@ -205,7 +210,7 @@ def _around_brain(grid: Grid, tissue: Tissue, transform: NDArray[np.float64]) ->
 
 
 def _guard(tumor: Mask, grid: Grid) -> NDArray[np.bool_]:
-    """The tumor and 3 mm around it on another grid of its frame."""
+    """Mark the tumor and 3 mm around it on another grid of its frame."""
     inside = average(tumor, grid) > 0.1
     if not inside.any():
         return inside

@@ -33,6 +33,9 @@ DOUBTFUL_MM = 3.0
 """A pose that leaves the edges farther apart than this is doubtful."""
 LARGE_MM, LARGE_DEGREES = 10.0, 5.0
 """A motion within a visit beyond these is doubtful."""
+GAIN_PER_MM = 0.05
+"""Undoing a true motion beyond :data:`DOUBTFUL_MM` raises the edges' similarity by more than this share for each
+millimeter (in the sample by 0.06 and more, docs/geometry/registration.md); one that gains less is not believed."""
 
 
 def pose_of(
@@ -84,7 +87,7 @@ def pose_of(
 
 
 def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, where: str) -> Registration:
-    """The last fraction of a millimeter from the edges, which a coil's shading does not move."""
+    """Refine a registration by a fraction of a millimeter from the edges, which a coil's shading does not move."""
     last = small_motion(fixed, placed(moving, found.transform, fixed.frame), mask)
     if not np.isfinite(last.residual_mm) or last.similarity <= last.before:
         return found
@@ -109,7 +112,7 @@ def _by_edges(found: Registration, fixed: Volume, moving: Volume, mask: Mask, wh
 def given_pose(
     head: Head, images: Mapping[MRSequence, Volume], matrix: NDArray[np.float64], source: str, where: str = ""
 ) -> Registration:
-    """A pose that was given, with the same measures of quality as one that was found.
+    """Assess a given pose with the same measures of quality as one found by registration.
 
     Parameters
     ----------
@@ -200,7 +203,7 @@ def bend(
 def compared_images(
     reference: Mapping[MRSequence, Volume], images: Mapping[MRSequence, Volume], where: str
 ) -> tuple[MRSequence, MRSequence]:
-    """The image of the reference and the visit's that are compared: the same sequence if there is one.
+    """Choose the reference's image and the visit's to compare: the same sequence if there is one.
 
     Raises
     ------
@@ -240,13 +243,13 @@ class Aligned:
     findings: tuple[Finding, ...] = ()
 
     def moved(self, mask: Mask, before: Mapping[MRSequence, Volume]) -> Mask:
-        """A mask along with the image on whose voxels it was drawn, as the visit was before; else as it is."""
+        """Move a mask along with the original image that has its grid; return it unchanged if there is none."""
         own = [s for s in POSE_ORDER if s in before and before[s].grid.matches(mask.grid)]
         return mask if not own else placed(mask, self.motions[own[0]], self.images[own[0]].frame)
 
 
 def placed(volume: AnyVolume, motion: NDArray[np.float64], frame: str | None) -> AnyVolume:
-    """The same voxels where the head was before a motion: nothing is interpolated.
+    """Place a volume where the head was before a motion, by its grid alone: nothing is interpolated.
 
     Parameters
     ----------
@@ -262,14 +265,15 @@ def placed(volume: AnyVolume, motion: NDArray[np.float64], frame: str | None) ->
     return replace(volume, grid=replace(volume.grid, affine=np.linalg.inv(motion) @ volume.affine, frame=frame))
 
 
-def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
+def one_frame(images: Mapping[MRSequence, Volume], where: str, *, aligned: bool | None = None) -> Aligned:
     """Bring a visit's images to where its pose image shows the head.
 
     Within one frame of reference the scanner's coordinates are nearly right, but people move by a millimeter or three
     between series. That motion is estimated
     (:func:`~tumortwin.geometry.registration.small_motion.small_motion`), and undone where it is clear:
     farther than half a millimeter and than twice the estimate's residual, and the images agree better with it.
-    All else stays where the file has it. Maps and weighted images on the same voxels move together. An image of another
+    All else stays where the file has it, and so do images that were brought to one space before: a motion that seems
+    clear is then said, but not undone. Maps and weighted images on the same voxels move together. An image of another
     frame of reference is registered from several starts.
 
     Parameters
@@ -278,6 +282,9 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
         The visit's.
     where : str
         The visit, for findings.
+    aligned : bool, optional
+        Whether the images of a frame of reference were brought to one space. By default those on the voxels of the pose
+        image were. Diffusion maps on its voxels were in any case, for no scanner acquires them there.
     """
     key = first_of(POSE_ORDER, images)
     motions = {sequence: np.eye(4) for sequence in images}
@@ -305,7 +312,9 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
             ]
         elif np.ptp(image.array) > 0 and np.ptp(still.array) > 0:
             head = upper_head(still) if head is None else head
-            motions[sequence], found_too = _within(still, image, head, f"{sequence} lies", key, where)
+            together = image.grid.matches(still.grid)
+            fixed = aligned or (together and (aligned is None or sequence in DIFFUSION))
+            motions[sequence], found_too = _within(still, image, head, f"{sequence} lies", key, where, fixed=fixed)
             findings += found_too
         done[sequence] = motions[sequence]
     moved = {s: placed(v, motions[s], still.frame) if s in POSE_ORDER else v for s, v in images.items()}
@@ -313,14 +322,20 @@ def one_frame(images: Mapping[MRSequence, Volume], where: str) -> Aligned:
 
 
 def _within(
-    still: Volume, image: Volume, head: Mask, what: str, key: MRSequence, where: str
+    still: Volume, image: Volume, head: Mask, what: str, key: MRSequence, where: str, *, fixed: bool
 ) -> tuple[NDArray[np.float64], list[Finding]]:
-    """The motion between two series of a visit, if it is clear, and a finding that says it."""
+    """Measure the motion between two series of a visit (the identity unless it is clear), with a finding about it."""
     found = small_motion(still, image, head, enough_mm=CLEAR_MM)
     clear = found.moved_mm > max(CLEAR_MM, CLEAR_TIMES * found.residual_mm) and found.similarity > found.before
-    if not clear:
+    true = found.moved_mm <= DOUBTFUL_MM or found.similarity > (1 + GAIN_PER_MM * found.moved_mm) * found.before
+    if not clear or (fixed and not true):
         return np.eye(4), []
     size = f"{what} {found.moved_mm:.1f} mm and {found.degrees:.1f} degrees off {key} (+- {found.residual_mm:.1f} mm)"
+    if fixed or not true:
+        but = "the files have both in one space" if true else "there the edges of both hardly agree better"
+        return np.eye(4), [
+            Finding(f"by its edges {size}, but {but}", where, "not moved: look at the overlay", Severity.ASSUMED)
+        ]
     if found.moved_mm > LARGE_MM or found.degrees > LARGE_DEGREES:
         return found.transform, [
             Finding(
@@ -334,7 +349,7 @@ def _within(
 
 
 def upper_head(volume: Volume) -> Mask:
-    """What shines in a head image, at most 170 mm below its top, on a grid of about 4 mm: no neck, little jaw."""
+    """Mask the bright voxels of a head image within 170 mm of its top, on a grid of about 4 mm: no neck, little jaw."""
     thin = isotropic(volume, 4.0)
     smooth = ndimage.gaussian_filter(thin.array, 0.5)
     bright = smooth > 0.25 * np.percentile(smooth, 90)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def to_itk(volume: Volume) -> sitk.Image:
-    """A SimpleITK image of the same values at the same place, float32 (uint8 for a mask)."""
+    """Convert a volume to a SimpleITK image of the same values and place, float32 (uint8 for a mask)."""
     image = sitk.GetImageFromArray(volume.array.astype(np.uint8 if volume.array.dtype == bool else np.float32))
     spacing = volume.grid.spacing
     image.SetSpacing(spacing[::-1])
@@ -92,7 +92,7 @@ def _share(mask: Volume, grid: Grid, matrix: NDArray[np.float64]) -> NDArray[np.
 
 
 def box_slices(start: ArrayLike, stop: ArrayLike) -> tuple[slice, slice, slice]:
-    """The slices from one corner of a box to the other."""
+    """Build the slices from one corner of a box to the other."""
     (a, b, c), (d, e, f) = np.asarray(start, int).tolist(), np.asarray(stop, int).tolist()
     return slice(a, d), slice(b, e), slice(c, f)
 
@@ -165,7 +165,7 @@ def covered(
 
 
 def isotropic(volume: Volume, spacing: float) -> Volume:
-    """A volume smoothed and thinned so that no axis is finer than about `spacing` mm: a level of a pyramid.
+    """Smooth and thin a volume so that no axis is finer than about `spacing` mm, for one level of an image pyramid.
 
     Each axis is thinned by a whole number; coarser axes stay as they are.
     """

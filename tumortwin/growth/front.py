@@ -44,7 +44,7 @@ class Front:
 
 
 def front_of(diffusivity: float, proliferation_rate: float, spacing: float = 0.0) -> Front:
-    """The front of du/dt = D u'' + rho u (1 - u), or of its finite volumes.
+    """Compute the front of du/dt = D u'' + rho u (1 - u), or of its finite-volume discretization.
 
     Where exp(-k x) ahead of the front moves at c(k), the front moves at the least c: (D k^2 + rho) / k in the
     continuum, ((2 D / h^2) (cosh(k h) - 1) + rho) / k along an axis of a grid.

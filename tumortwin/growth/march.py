@@ -180,7 +180,7 @@ class March:
             day = upto
 
     def _longest(self, day: float) -> float:
-        """The step whose error fits into what is still allowed per day."""
+        """Compute the longest step with an error within what is still allowed per day."""
         left = max(self._budget - self._spent, 0.1 * self._budget) / (self._stop - day)
         tau = math.sqrt(left / self._constant) if self._constant > 0 else math.inf
         tau = min(tau, self._growth_time)

@@ -115,7 +115,7 @@ class Model:
         return DrugKill(self.administrations, self.parameters.drug_sensitivity, self.decay_rates)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What a reader of this model's results should know."""
+        """List what a reader of this model's results should know."""
         found = []
         for drug in sorted({d.drug for d in self.administrations} - set(self.parameters.drug_sensitivity)):
             found.append(
@@ -140,8 +140,10 @@ class Model:
 
     @property
     def resolution(self) -> float:
-        """rho h^2 / D of white matter along the widest voxel edge: the grid's error in the speed of fronts is about
-        3.8 % of it. 0 without diffusion."""
+        """Rho h^2 / D of white matter along the widest voxel edge; 0 without diffusion.
+
+        The grid's error in the speed of fronts is about 3.8 % of it.
+        """
         grid, p = self.domain.grid, self.parameters
         edges = [h for h, n in zip(grid.spacing, grid.shape, strict=True) if n > 1]
         return p.proliferation_rate * max(edges, default=0.0) ** 2 / p.diffusivity if p.diffusivity > 0 else 0.0
@@ -157,7 +159,7 @@ def model_of(
     law: GrowthLaw | None = None,
     diffusion: DiffusionTerm | TensorDiffusion | None = None,
 ) -> Model:
-    """The growth equation of a twin with its own treatment, or another.
+    """Build the growth equation of a twin with its own treatment, or another.
 
     Parameters
     ----------

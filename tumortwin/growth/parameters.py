@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tumortwin.arguments import require
 from tumortwin.errors import InputError
 
 
@@ -80,6 +81,7 @@ class GrowthParameters:
             raise InputError(f"capacity is a finite density > 0, not {capacity}")
         object.__setattr__(self, "alpha_beta", ratio)
         object.__setattr__(self, "capacity", capacity)
+        require(self.drug_sensitivity, Mapping, "drug_sensitivity takes a table of drugs and their sensitivity")
         for drug, value in self.drug_sensitivity.items():
             if not math.isfinite(value) or value < 0:
                 raise InputError(f"the sensitivity to {drug} is a finite number >= 0, not {value}")
@@ -90,6 +92,16 @@ class GrowthParameters:
             return float(given)
         except (TypeError, ValueError):
             raise InputError(f"{name} is a number{_in(name)}, not {given!r}") from None
+
+    @staticmethod
+    def unit(name: str) -> str:
+        """Return the unit of a parameter."""
+        return UNITS[name]
+
+    @staticmethod
+    def source(name: str) -> str:
+        """Where a parameter's default comes from."""
+        return SOURCES[name]
 
     @property
     def beta(self) -> float:

@@ -42,7 +42,7 @@ def face_coefficients(diffusivity: NDArray[np.floating], spacing: tuple[float, f
 
 
 def quantized(faces: Faces) -> Faces:
-    """The coefficients that single precision keeps: each axis' whole multiples of 1/65535 of its largest."""
+    """Round each axis' coefficients, as in single precision, to whole multiples of 1/65535 of the largest."""
     units = [float(face.max()) / 65535 or 1.0 for face in faces]
     rounded = [np.floor(face / unit + 0.5) * unit for face, unit in zip(faces, units, strict=True)]
     return rounded[0], rounded[1], rounded[2]
@@ -123,7 +123,7 @@ class ReferenceStepper:
         self._u = np.where(self._mask, density, 0).astype(self._u.dtype)
 
     def field(self) -> NDArray[np.floating]:
-        """A copy of the density, (z, y, x)."""
+        """Copy the density, (z, y, x)."""
         return self._u.copy()
 
     def widen(self, stages: int) -> None:
@@ -137,7 +137,7 @@ class ReferenceStepper:
         self._u[...] = flow(self._u)
 
     def prepare(self, factor: NDArray[np.floating]) -> NDArray[np.floating]:
-        """A number or a (z, y, x) map in the form that :meth:`scale` takes."""
+        """Convert a number or a (z, y, x) map to the form that :meth:`scale` takes."""
         return factor.astype(self._u.dtype)
 
     def scale(self, prepared: NDArray[np.floating], both: bool = False) -> None:
@@ -158,7 +158,7 @@ class ReferenceStepper:
         return self._u, self._second
 
     def second(self) -> NDArray[np.floating]:
-        """A copy of the second field, (z, y, x)."""
+        """Copy the second field, (z, y, x)."""
         return self._second.copy()
 
     def keep(self) -> None:
@@ -177,5 +177,5 @@ class ReferenceStepper:
         return float(np.linalg.norm(u - self._kept)), float(np.linalg.norm(u))
 
     def lowest(self) -> float:
-        """The smallest density, or 0."""
+        """Return the smallest density, or 0."""
         return min(float(self._u.min()), 0.0)

@@ -36,7 +36,7 @@ def stage_limit(stages: int) -> float:
 
 
 def stages_for(tau: float, rate: float) -> int:
-    """Number of stages for a step `tau` (days) at `rate` (1/day).
+    """Compute the number of stages for a step `tau` (days) at `rate` (1/day).
 
     Two where tau * rate < 1: RKL2 is Heun's method then, which is strong-stability preserving, so it makes no new
     extremum. Else odd: an even count damps the fastest mode less.

@@ -30,13 +30,13 @@ SEED_NUMBERS = (
 
 
 def shape_matrix(numbers: ArrayLike) -> NDArray[np.float64]:
-    """The traceless symmetric matrix of five numbers: the log of an ellipsoid's axes over its mean radius."""
+    """Build the traceless symmetric matrix of five numbers: the log of an ellipsoid's axes over its mean radius."""
     xx, yy, xy, xz, yz = np.asarray(numbers, float)
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, -xx - yy]])
 
 
 def shape_numbers(matrix: NDArray[np.float64]) -> tuple[float, ...]:
-    """The five numbers of a symmetric matrix's traceless part."""
+    """Extract the five numbers of a symmetric matrix's traceless part."""
     m = matrix - np.eye(3) * np.trace(matrix) / 3
     return float(m[0, 0]), float(m[1, 1]), float(m[0, 1]), float(m[0, 2]), float(m[1, 2])
 
@@ -115,7 +115,7 @@ def ellipsoid_seed_tangents(
     peak: float = 1.0,
     by: Sequence[str] = SEED_NUMBERS,
 ) -> dict[str, NDArray[np.float64]]:
-    """Derivatives of :func:`ellipsoid_seed` by its numbers, as `initial_tangents` of a solve.
+    """Compute the derivatives of :func:`ellipsoid_seed` by its numbers, as `initial_tangents` of a solve.
 
     At the center itself, where the distance has no derivative by place, that by the center is 0.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.arguments import require
 from tumortwin.errors import Cancelled, InputError
 from tumortwin.growth.march import March
 from tumortwin.growth.model import Model
@@ -85,7 +86,7 @@ class Simulation:
         return tuple(u + v for u, v in zip(self.fields, self.companions, strict=True))
 
     def at(self, day: float) -> NDArray[np.floating]:
-        """The density saved at `day`.
+        """Return the density saved at `day`.
 
         Raises
         ------
@@ -169,6 +170,7 @@ def simulate(
     ----------
     Strang 1968, doi:10.1137/0705041. Meyer, Balsara & Aslam 2014, doi:10.1016/j.jcp.2013.08.021.
     """
+    require(model, Model, "simulate takes a Model, which model_of makes of a Twin")
     saves = checked_times(start, stop, save_at)
     for name, value in (("dt", dt), ("rtol", rtol)):
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -293,6 +295,10 @@ def simulate(
 
 
 def checked_times(start: float, stop: float, save_at: Iterable[float]) -> list[float]:
+    """Sort the days to save, with the last day of the solve; raise an InputError if one is outside of the solve."""
+    for name, day in (("start", start), ("stop", stop)):
+        require(day, (int, float, np.number), f"{name} takes a day on the twin's clock")
+    require(save_at, Iterable, "save_at takes a list of days")
     if not (math.isfinite(start) and math.isfinite(stop) and stop > start):
         raise InputError(f"a solve runs from a finite day to a later one, not from {start} to {stop}")
     saves = sorted({float(t) for t in save_at} | {float(stop)})
@@ -328,6 +334,7 @@ def outside(model: Model, start: float, stop: float) -> list[Finding]:
 
 
 def checked_density(model: Model, density: NDArray[np.floating]) -> tuple[NDArray[np.floating], list[Finding]]:
+    """Prepare an initial density for a solve, with findings about it; raise an InputError if it cannot be used."""
     mask = model.domain.mask
     if density.shape != mask.shape:
         raise InputError(f"the initial density has shape {density.shape}, the domain's grid {mask.shape}")

@@ -139,7 +139,7 @@ class KernelStepper:
         self.box = (z.start, z.stop, y.start, y.stop, x.start, x.stop)
 
     def field(self) -> NDArray[np.floating]:
-        """A copy of the density, (z, y, x)."""
+        """Copy the density, (z, y, x)."""
         return self._full(self._u)
 
     def _full(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -192,7 +192,7 @@ class KernelStepper:
         self._share(sweep, (self._u, self._lo, self._hi), flow)
 
     def prepare(self, factor: NDArray[np.floating]) -> NDArray[np.floating]:
-        """A number or a (z, y, x) map in the form that :meth:`scale` takes."""
+        """Convert a number or a (z, y, x) map to the form that :meth:`scale` takes."""
         padded = np.pad(factor[self._crop], self._margin) if factor.ndim else np.full((1, 1, 1), factor)
         return padded.astype(self._u.dtype)
 
@@ -270,7 +270,7 @@ class KernelStepper:
         return self._u[box], self._second[box]
 
     def second(self) -> NDArray[np.floating]:
-        """A copy of the second field, (z, y, x)."""
+        """Copy the second field, (z, y, x)."""
         assert self._second is not None
         return self._full(self._second)
 
@@ -291,7 +291,7 @@ class KernelStepper:
         return change**0.5, size**0.5
 
     def lowest(self) -> float:
-        """The smallest density that was met, or 0."""
+        """Return the smallest density that occurred, or 0."""
         return self._lowest
 
     def _share(self, sweep: Callable[..., None], arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
@@ -308,7 +308,7 @@ class KernelStepper:
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """An array of zeros that begins where a line of the cache does."""
+    """Allocate an array of zeros that begins at a boundary of a cache line."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(size + 64, np.uint8)
     skip = -memory.ctypes.data % 64
@@ -316,6 +316,6 @@ def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[An
 
 
 def _extents(used: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """The bounding box of the true values."""
+    """Find the bounding box of the true values."""
     z, y, x = (np.flatnonzero(np.any(used, axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     return slice(int(z[0]), int(z[-1]) + 1), slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)

@@ -27,7 +27,8 @@ from tumortwin.imaging.objects.radiotherapy import (
 from tumortwin.imaging.objects.spatial_registration import read_registration
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.reading.diffusion import check_adc_unit, compute_adc, load_adc
-from tumortwin.imaging.reading.headers import Instance, read_whole, warnings_as_findings
+from tumortwin.imaging.reading.headers import warnings_as_findings
+from tumortwin.imaging.reading.instance import Instance, read_whole
 from tumortwin.imaging.reading.inventory import (
     DOSE,
     PLAN,
@@ -142,6 +143,9 @@ def read_folder(
         tuple(points),
         tuple(links),
         all(i.text("PatientIdentityRemoved") == "YES" for line in reading.lines for i in line.instances),
+        next(
+            (birth.date() for line in reading.lines for i in line.instances if (birth := i.time("PatientBirth"))), None
+        ),
     )
     if strict:
         study.refuse_findings()
@@ -203,11 +207,11 @@ def _read_masks(
     def read_segments(line: Line, instance: Instance, data: Dataset) -> None:
         referenced = segmentations.referenced_series(data)
         own = [g for uid in referenced for g in grids[uid]]
-        masks, findings = segmentations.read_segmentation(instance, data, own)
+        found, findings = segmentations.read_segmentation(instance, data, own)
         reading.findings.extend(findings)
         date = home[id(own[0])].date if own else instance.time("Content", "Series", "Study")
         uid = home[id(own[0])].uid if own else next(iter(referenced), None)
-        segments.extend(AcquiredMask(mask, date, line.info.uid, uid, kind) for mask, kind in masks)
+        segments.extend(AcquiredMask(s.mask, date, line.info.uid, uid, s.kind, s.algorithm) for s in found)
 
     def read_structures(line: Line, instance: Instance, data: Dataset) -> None:
         referenced = structures.referenced_series(data)
@@ -238,7 +242,7 @@ def _read_masks(
             image = next(home[id(g)] for g in candidates if g is mask.grid)
             if image.uid not in referenced:
                 elsewhere.add(image.description or image.uid)
-            rois.append(AcquiredMask(mask, image.date, line.info.uid, image.uid, roi.kind))
+            rois.append(AcquiredMask(mask, image.date, line.info.uid, image.uid, roi.kind, roi.algorithm))
         if elsewhere:
             reading.findings.append(
                 Finding(

@@ -33,13 +33,13 @@ class FrameLink:
     date: datetime | None = None
 
     def reversed(self) -> FrameLink:
-        """The way back."""
+        """Invert the link: swap its source and target."""
         back = np.asarray(np.linalg.inv(self.matrix), np.float64)
         return FrameLink(self.target, self.source, back, self.name, self.date)
 
 
 def links_from(start: str, links: Iterable[FrameLink]) -> dict[str, FrameLink]:
-    """The way from one frame of reference to every other that can be reached, over as few links as possible.
+    """Compose the link from a frame of reference to every other that can be reached, over as few links as possible.
 
     Of several links between two frames the latest counts.
     """

@@ -27,7 +27,7 @@ LABELS: Mapping[LabelScheme, Mapping[int, str]] = {
 
 
 def scheme_named(name: str) -> LabelScheme:
-    """The scheme of a name.
+    """Find the label scheme of a name.
 
     Raises
     ------

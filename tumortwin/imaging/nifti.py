@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.errors import InputError, ReadError
-from tumortwin.imaging.findings import Finding
+from tumortwin.errors import InputError, LabelError, ReadError
+from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LABELS, LabelScheme
-from tumortwin.imaging.nifti1 import read_nifti
+from tumortwin.imaging.nifti_geometry import lps_affine
+from tumortwin.imaging.reading.attributes import DAMAGED
 from tumortwin.imaging.volume import Dose, Grid, Mask, Volume
 from tumortwin.outputs import new_file
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # imported where it is used: who reads DICOM should not wait for it
+    import SimpleITK as sitk  # imported where they are used: who reads DICOM should not wait for them
+    from nibabel.nifti1 import Nifti1Header
 
 AnyDose = TypeVar("AnyDose", bound=Dose)
+_TYPES = {2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280}
+"""Codes of NIfTI for integers and floating point numbers of up to eight bytes."""
 
 
 def read_image(
@@ -118,7 +125,9 @@ def read_labels(
     Raises
     ------
     ReadError
-        If the file cannot be read, or holds a value that the scheme does not know.
+        If the file cannot be read.
+    LabelError
+        If it holds a value that the scheme does not know.
     """
     names = LABELS[labels] if isinstance(labels, LabelScheme) else labels
     said = f"the scheme {labels.value!r}" if isinstance(labels, LabelScheme) else "the label table"
@@ -127,7 +136,7 @@ def read_labels(
     unknown = [v for v in values if v not in names]
     if unknown:
         known = ", ".join(f"{v} {n}" for v, n in sorted(names.items()))
-        raise ReadError(
+        raise LabelError(
             f"{path} holds the value {unknown[0]:g}, which {said} does not know ({known}): name the scheme "
             "it was made with"
         )
@@ -170,7 +179,7 @@ def read_dose_map(
 
 
 def _single(path: str | os.PathLike[str], array: NDArray[Any], factor: float = 1.0) -> NDArray[np.float32]:
-    """The values times a factor, rounded once."""
+    """Multiply the values by a factor and round them once."""
     with np.errstate(over="ignore"):
         values = (array * np.float64(factor)).astype(np.float32)
     if not np.isfinite(values).all():
@@ -179,7 +188,7 @@ def _single(path: str | os.PathLike[str], array: NDArray[Any], factor: float = 1
 
 
 def _values(path: str | os.PathLike[str], array: NDArray[Any]) -> NDArray[Any]:
-    """The values other than 0 of a mask or label file."""
+    """List the distinct values other than 0 of a mask or label file."""
     values = np.unique(array)
     values = values[values != 0]
     if len(values) > 1 and not np.equal(np.mod(values, 1), 0).all():
@@ -195,7 +204,7 @@ def _read(path: str | os.PathLike[str], frame: str | None, findings: list[Findin
     if not file.is_file():
         raise ReadError(f"{path} is no file: give a NIfTI, NRRD or MetaImage file")
     if file.name.lower().endswith((".nii", ".nii.gz")):
-        array, affine = read_nifti(file, findings)
+        array, affine = _read_nifti(file, findings)
         return array, Grid(array.shape, affine, frame)
     import SimpleITK as sitk
 
@@ -224,8 +233,75 @@ def _read(path: str | os.PathLike[str], frame: str | None, findings: list[Findin
     return sitk.GetArrayFromImage(image), Grid(image.GetSize()[::-1], affine, frame)
 
 
+def _read_nifti(path: Path, findings: list[Finding] | None) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Values (z, y, x) of a NIfTI-1 or NIfTI-2 file, and the affine from index (z, y, x) to LPS mm.
+
+    Read with nibabel and not with ITK, which turns values that are not finite into zeros without a word, believes
+    either of two contradicting headers by rules of its own, and rounds offsets.
+
+    Raises
+    ------
+    ReadError
+        If it is no NIfTI file of one value a voxel, is cut short, or its geometry is not known.
+    """
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            content = file.read(Nifti2Header.sizeof_hdr)
+            if len(content) < Nifti1Header.sizeof_hdr:
+                raise ReadError(f"{path} cannot be read as an image: it is shorter than a NIfTI header")
+            kind = next((k for k in (Nifti1Header, Nifti2Header) if k.may_contain_header(content)), None)
+            header = kind and kind(content[: kind.sizeof_hdr], check=False)
+            if header is None or header["magic"] != header.single_magic:
+                raise ReadError(f"{path} is not NIfTI in one file (ANALYZE and .hdr/.img are not read): convert it")
+            needed = _bytes_of(path, header)
+            # no more than the header speaks of, for a small file can unpack to any size; nor at once, for the header
+            # can speak of anything
+            pieces = [content]
+            while (wanted := needed - sum(map(len, pieces))) > 0:
+                pieces.append(file.read(min(wanted, 1 << 24)))
+                if not pieces[-1]:
+                    raise ReadError(f"{path} is cut short: {needed - wanted} of {needed} bytes: copy it again")
+        array = header.data_from_fileobj(BytesIO(b"".join(pieces)))
+        affine = lps_affine(path, header, findings)
+    except ReadError:
+        raise
+    except DAMAGED as error:
+        raise ReadError(f"{path} cannot be read ({type(error).__name__}: {error}): copy it again") from error
+    array = array.reshape(array.shape[:3]).T
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        what, count = "values that are not finite", int((~finite).sum())
+        if findings is None:
+            raise ReadError(f"{path} has {count} {what}: replace them")
+        findings.append(Finding(f"{count} {what}", path.name, "set to 0", Severity.REPAIRED))
+        array = np.where(finite, array, array.dtype.type(0))
+    return array, affine
+
+
+def _bytes_of(path: Path, header: Nifti1Header) -> int:
+    """Bytes from the file's start to its last value; an impossible offset to the first one is corrected in the header.
+
+    Raises
+    ------
+    ReadError
+        If the file holds no 3D image of one value a voxel.
+    """
+    shape, code = header.get_data_shape(), int(header["datatype"])
+    if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1 or code not in _TYPES:
+        raise ReadError(
+            f"{path} is of {' x '.join(map(str, shape))} voxels, data type {code}: give a 3D image of one value a voxel"
+        )
+    if not header.single_vox_offset <= header["vox_offset"] < 2**31:
+        header["vox_offset"] = header.single_vox_offset
+    return header.get_data_offset() + header.get_data_dtype().itemsize * math.prod(shape)
+
+
 def to_sitk(volume: Volume) -> sitk.Image:
-    """The volume as a SimpleITK image (LPS); a mask as 0 and 1.
+    """Convert the volume to a SimpleITK image (LPS); a mask becomes 0 and 1.
 
     Raises
     ------

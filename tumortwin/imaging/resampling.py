@@ -14,7 +14,7 @@ AnyVolume = TypeVar("AnyVolume", bound=Volume)
 
 
 def index_map(source: Grid, target: Grid, transform: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """The 4x4 matrix that takes an index of `target` to a fractional index of `source`.
+    """Compute the 4x4 matrix that takes an index of `target` to a fractional index of `source`.
 
     Parameters
     ----------

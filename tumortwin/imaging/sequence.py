@@ -37,7 +37,7 @@ NORMALIZED = (MRSequence.T1GD, MRSequence.T1, MRSequence.FLAIR, MRSequence.T2)
 
 
 def first_of(order: tuple[MRSequence, ...], images: Mapping[MRSequence, Volume]) -> MRSequence | None:
-    """The first sequence of an order that is among the images."""
+    """Find the first sequence of an order that is among the images."""
     return next((sequence for sequence in order if sequence in images), None)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
-from tumortwin.imaging.findings import Finding, refuse_findings
+from tumortwin.imaging.findings import Finding, finding_lines, refuse_findings
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.sequence import MRSequence
@@ -81,6 +81,9 @@ class AcquiredImage:
         Where it belongs.
     b_value : float or None
         Diffusion weighting in s/mm^2.
+    aligned : bool or None
+        Whether it was brought to one space with the others of its frame of reference: False as scanned, None if that is
+        told by its voxels.
     """
 
     volume: Volume
@@ -89,6 +92,7 @@ class AcquiredImage:
     series_uid: str
     study_uid: str
     b_value: float | None = None
+    aligned: bool | None = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,8 @@ class AcquiredMask:
         The image series it was drawn on.
     kind : str
         Segmented property type (SEG) or RT ROI interpreted type (RTSTRUCT), as given.
+    algorithm : str
+        How it was drawn: "MANUAL", "SEMIAUTOMATIC" or "AUTOMATIC"; empty if the file does not say.
     """
 
     mask: Mask
@@ -114,6 +120,7 @@ class AcquiredMask:
     series_uid: str
     referenced_series: str | None
     kind: str = ""
+    algorithm: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,8 @@ class Study:
         Rigid motions between frames of reference, of Spatial Registration objects.
     identity_removed : bool
         All files say that the patient's identity was removed.
+    born : date or None
+        The birth date that the files give first.
     """
 
     folder: str
@@ -188,13 +197,14 @@ class Study:
     points: tuple[AcquiredPoint, ...] = ()
     links: tuple[FrameLink, ...] = ()
     identity_removed: bool = False
+    born: date | None = None
 
     def refuse_findings(self) -> None:
         """Raise :class:`~tumortwin.errors.StrictError` if anything was repaired, assumed or left out."""
         refuse_findings(self.findings)
 
     def table(self) -> str:
-        """The series and the findings as text for a terminal."""
+        """Format the series and the findings as text for a terminal."""
         head = ("date", "modality", "shows", "description", "part", "size", "plane", "files", "stored", "used", "why")
         rows = [head] + [
             (
@@ -216,7 +226,7 @@ class Study:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
         lines.append("")
-        lines += [str(f) for f in self.findings] or ["no findings"]
+        lines += finding_lines(self.findings) or ["no findings"]
         return "\n".join(lines)
 
     def __str__(self) -> str:

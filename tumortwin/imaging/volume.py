@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tumortwin.arguments import require
 from tumortwin.errors import InputError
 
 
@@ -55,7 +56,7 @@ class Grid:
     def regular(
         cls, shape: tuple[int, int, int], spacing: ArrayLike = 1.0, origin: ArrayLike = 0.0, frame: str | None = None
     ) -> Self:
-        """An axis-aligned grid.
+        """Build an axis-aligned grid.
 
         Parameters
         ----------
@@ -100,7 +101,7 @@ class Grid:
         return np.asarray(world, float) @ inverse[:3, :3].T + inverse[:3, 3]
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Self:
-        """The part of the grid inside a box of slices without steps."""
+        """Crop the grid to a box of slices without steps."""
         bounds = [s.indices(n) for s, n in zip(box, self.shape, strict=True)]
         if any(step != 1 for _, _, step in bounds):
             raise InputError(f"a grid is cropped by slices without a step, not {box}")
@@ -153,6 +154,7 @@ class Volume:
     source: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        require(self.grid, Grid, f"a {type(self).__name__} takes a Grid that says where its voxels are")
         array = np.ascontiguousarray(self.array)
         if array.shape != self.grid.shape:
             raise InputError(f"{self.name or 'volume'}: array shape {array.shape} is not the grid's {self.grid.shape}")
@@ -169,11 +171,11 @@ class Volume:
         return self.grid.frame
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Self:
-        """The part inside a box of slices, at the same place in the world."""
+        """Crop to a box of slices, at the same place in the world."""
         return replace(self, array=self.array[box], grid=self.grid.cropped(box))
 
     def with_array(self, array: NDArray[Any], **changes: Any) -> Self:
-        """The same place with other values."""
+        """Return a volume on the same grid with other values."""
         return replace(self, array=array, **changes)
 
     def __repr__(self) -> str:
@@ -217,7 +219,7 @@ class TotalDose(Dose):
     """Dose of a whole course in Gy."""
 
     def per_fraction(self, fractions: int) -> FractionDose:
-        """The dose of each of `fractions` equal fractions."""
+        """Compute the dose of each of `fractions` equal fractions."""
         if fractions < 1:
             raise InputError(f"a course has at least one fraction, not {fractions}")
         return FractionDose(self.array / np.float32(fractions), self.grid, name=self.name, source=self.source)

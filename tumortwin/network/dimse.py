@@ -90,7 +90,7 @@ class DimseLink:
             self._expect_success(association.send_c_echo(), "C-ECHO")
 
     def find_studies(self, patient_id: str) -> list[Dataset]:
-        """The studies of a patient."""
+        """Find the studies of a patient."""
         query = _query("STUDY", "PatientName", "IssuerOfPatientID", "StudyInstanceUID", "StudyDate", "StudyDescription")
         if not patient_id.isascii():
             query.SpecificCharacterSet = "ISO_IR 192"
@@ -98,13 +98,13 @@ class DimseLink:
         return self._find(query)
 
     def find_series(self, study_uid: str) -> list[Dataset]:
-        """The series of a study."""
+        """Find the series of a study."""
         query = _query("SERIES", "SeriesInstanceUID", "Modality", "SeriesDescription", "NumberOfSeriesRelatedInstances")
         query.StudyInstanceUID = study_uid
         return self._find(query)
 
     def find_instances(self, study_uid: str, series_uid: str) -> list[Dataset]:
-        """The instances of a series."""
+        """Find the instances of a series."""
         query = _query("IMAGE", "SOPInstanceUID", "SOPClassUID")
         query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
         return self._find(query)
@@ -271,7 +271,7 @@ def _query(level: str, *keywords: str) -> Dataset:
 
 
 def _request(some: Sequence[RemoteInstance]) -> Dataset:
-    """A retrieval of instances of one series."""
+    """Build the identifier that requests the retrieval of instances of one series."""
     request = _query("IMAGE")
     request.StudyInstanceUID, request.SeriesInstanceUID = some[0].study_uid, some[0].series_uid
     request.SOPInstanceUID = [i.uid for i in some]

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tumortwin.arguments import require
 from tumortwin.errors import InputError
 
 
@@ -102,6 +103,7 @@ class DicomWeb:
     timeout: float = 30.0
 
     def __post_init__(self) -> None:
+        require(self.url, str, "url takes the root of a DICOMweb service, as https://host/dicom-web")
         parts = urlsplit(self.url)
         if "@" in parts.netloc:
             # not repeated in the message: it would end in logs
@@ -162,14 +164,15 @@ class DimsePeer:
     timeout: float = 30.0
 
     def __post_init__(self) -> None:
+        require(self.host, str, "host takes a name or address")
         if not self.host:
             raise InputError("a DIMSE peer without a host: give its name or address")
         for what, port in (("port", self.port), ("move_port", self.move_port)):
-            if port is not None and not 0 < port < 65536:
+            if port is not None and not (isinstance(port, int) and 0 < port < 65536):
                 raise InputError(f"{what} {port} is none: give a number from 1 to 65535")
         for title in (self.called_ae, self.calling_ae):
             # PS3.5 table 6.2-1, AE: 16 characters, no backslash, no control characters, blanks without meaning
-            if not re.fullmatch(r"(?=.*[^ ])[ -\[\]-~]{1,16}", title):
+            if not isinstance(title, str) or not re.fullmatch(r"(?=.*[^ ])[ -\[\]-~]{1,16}", title):
                 raise InputError(f"{title!r} is no AE title: give 1 to 16 ASCII characters, no backslash")
         _check_timeout(self.timeout)
         if self.tls is not None and self.move_port is not None and self.tls.certificate is None:
@@ -246,5 +249,5 @@ def _is_local(host: str) -> bool:
 
 
 def _check_timeout(seconds: float) -> None:
-    if not 0 < seconds < float("inf"):
+    if not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
         raise InputError(f"a timeout of {seconds} s: give a number above 0")

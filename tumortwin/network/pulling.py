@@ -8,10 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from tumortwin.arguments import require_path
 from tumortwin.errors import InputError, NetworkError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.network.landing import Landing
-from tumortwin.network.link import Link, connect
+from tumortwin.network.link import Link, check_peer, connect
 from tumortwin.network.peers import Peer
 from tumortwin.network.remote import Answer, RemoteInstance, RemoteSeries, uid, word
 from tumortwin.progress import Progress, silent
@@ -126,6 +127,8 @@ def pull_patient(
     for what, given in (("studies", studies), ("series", series), ("modalities", modalities)):
         if isinstance(given, str):
             raise InputError(f"{what}={given!r}: give a collection, e.g. [{given!r}]")
+    check_peer(peer)
+    require_path(folder, "pull_patient takes a folder to write to")
     landing = Landing(folder, _exact(patient_id), progress)
     findings: list[Finding] = []
     with connect(peer) as link:
@@ -164,7 +167,12 @@ def _so_far(landing: Landing, wanted: list[list[RemoteInstance]]) -> str:
 
 
 def _exact(patient_id: str) -> str:
-    if not patient_id.strip() or re.search(r"[*?\\\x00-\x1f]", patient_id) or len(patient_id) > 64:
+    if (
+        not isinstance(patient_id, str)
+        or not patient_id.strip()
+        or re.search(r"[*?\\\x00-\x1f]", patient_id)
+        or len(patient_id) > 64
+    ):
         raise InputError(f"patient ID {patient_id!r}: give one patient's ID, at most 64 characters, without wildcards")
     return patient_id.strip()
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pydicom
 
+from tumortwin.arguments import require
 from tumortwin.errors import Cancelled, InputError, NetworkError
 from tumortwin.imaging.findings import Finding
-from tumortwin.network.link import Link, connect
+from tumortwin.network.link import Link, check_peer, connect
 from tumortwin.network.peers import Peer
 from tumortwin.network.remote import Outgoing, word
 from tumortwin.progress import Progress, silent
@@ -73,6 +74,8 @@ def push(
     Cancelled
         If `progress` cancels; it says how many files went.
     """
+    require(files, (str, os.PathLike, Iterable), "push takes a folder, a file or a list of files")
+    check_peer(peer)
     outgoing, findings = _outgoing(files)
     sent: list[Path] = []
     refused: list[str] = []
@@ -155,7 +158,7 @@ _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassU
 
 
 def _read(path: Path) -> tuple[Outgoing, bool] | None:
-    """What is to be sent, and whether it may carry a patient's identity; None if it is no DICOM instance."""
+    """Read a file to be sent and whether it may identify the patient; return None if the file is no DICOM instance."""
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_NEEDED, "PatientIdentityRemoved"])
     # pydicom lets out nearly everything on files that are damaged or something else

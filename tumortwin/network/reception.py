@@ -65,7 +65,7 @@ class Reception:
             return 0x0000
 
     def answers(self) -> dict[str, Answer]:
-        """What did not come.
+        """Return an answer for each wanted instance that was not received.
 
         Raises
         ------

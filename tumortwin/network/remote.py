@@ -83,13 +83,13 @@ class Answer:
 
 
 def word(data: Dataset, keyword: str) -> str:
-    """An attribute of an answer as text that can be shown; empty if it is missing."""
+    """Return an attribute of an answer as printable text; empty if it is missing."""
     found = data.get(keyword)
     return "" if found is None else "".join(c for c in str(found) if c.isprintable()).strip()
 
 
 def uid(data: Dataset, keyword: str, peer: Peer) -> str:
-    """A unique identifier of an answer: it becomes part of a file's name, so it is held to what one may contain.
+    """Return a unique identifier of an answer, checked because it becomes part of a file's name.
 
     Raises
     ------

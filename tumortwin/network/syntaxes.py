@@ -38,7 +38,7 @@ def decodable() -> tuple[str, ...]:
 
 
 def transfer_syntax(path: Path) -> uids.UID:
-    """The transfer syntax that a file states; empty if it states none, or is no DICOM."""
+    """Read the transfer syntax that a file states; empty if it states none, or is not a DICOM file."""
     try:
         return uids.UID(read_file_meta_info(path).get("TransferSyntaxUID", ""))
     # pydicom lets out nearly everything on damaged files

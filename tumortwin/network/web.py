@@ -61,7 +61,7 @@ class WebLink:
             self._client.search_for_studies(limit=1)
 
     def find_studies(self, patient_id: str) -> list[Dataset]:
-        """The studies of a patient."""
+        """Find the studies of a patient."""
         return self._search(
             lambda offset: self._client.search_for_studies(
                 fields=_STUDY_FIELDS, search_filters={"PatientID": patient_id}, offset=offset
@@ -70,14 +70,14 @@ class WebLink:
         )
 
     def find_series(self, study_uid: str) -> list[Dataset]:
-        """The series of a study."""
+        """Find the series of a study."""
         return self._search(
             lambda offset: self._client.search_for_series(study_uid, fields=_SERIES_FIELDS, offset=offset),
             "SeriesInstanceUID",
         )
 
     def find_instances(self, study_uid: str, series_uid: str) -> list[Dataset]:
-        """The instances of a series."""
+        """Find the instances of a series."""
         return self._search(
             lambda offset: self._client.search_for_instances(study_uid, series_uid, offset=offset), "SOPInstanceUID"
         )
@@ -304,7 +304,7 @@ def _unwrap(response: requests.Response, file: IO[bytes]) -> None:
 
 
 def _stored(response: requests.Response, uid: str) -> Answer:
-    """What a STOW-RS answer says of one instance."""
+    """Read from a STOW-RS response what became of one instance."""
     try:
         answer = Dataset.from_json(response.json()) if response.content else Dataset()
     except json.JSONDecodeError:
@@ -341,7 +341,7 @@ def _meaning(response: requests.Response | None) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: the layers around it repeat themselves."""
+    """Return the message of the innermost exception: the layers around it repeat themselves."""
     seen = error
     while True:
         inner = getattr(seen, "reason", None)

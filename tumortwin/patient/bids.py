@@ -12,13 +12,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tumortwin.errors import ReadError
+from tumortwin.errors import LabelError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme
-from tumortwin.imaging.reading.diffusion import parse_unit
+from tumortwin.imaging.reading.diffusion import AdcUnit, parse_unit, your_unit
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import Study
 from tumortwin.patient.image_files import ImageFiles, Session
+from tumortwin.patient.json_object import YEARS
 
 OWN_SPACES = ("", "orig", "native", "individual", "scanner", "T1w", "T2w", "FLAIR")
 """Values of the entity `space` that leave an image where the session's scanner put it."""
@@ -64,6 +65,7 @@ def read_bids(
     sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: LabelScheme | Mapping[int, str] | None = None,
+    scanning: bool = False,
 ) -> Study:
     """Read one subject.
 
@@ -77,16 +79,19 @@ def read_bids(
         mm^2/s per value of the ADC maps: overrules the sidecars.
     labels : LabelScheme or mapping of int to str, optional
         What the values of ``_dseg`` files without a table mean.
+    scanning : bool
+        Only say what is there: what would be an error because of one file is a finding.
 
     Raises
     ------
     ReadError
-        If there are several subjects, no session has a date, or a file of several labels has no table and no scheme
-        is named.
+        If there are several subjects, no session has a date, or a table cannot be read.
+    LabelError
+        If a file of several labels has no table and no scheme is named.
     """
     subject, root = _subject(path)
-    files = ImageFiles(root)
-    dates = _table(subject / f"{subject.name}_sessions.tsv", "session_id")
+    files = ImageFiles(root, None if scanning else LabelError)
+    dates = _table(subject / f"{subject.name}_sessions.tsv", "session_id", files)
     homes = [
         subject,
         *sorted(root.glob(f"derivatives/{subject.name}")),
@@ -99,7 +104,7 @@ def read_bids(
             by_session.setdefault(name.entities.get("ses", ""), []).append(name)
     dated = 0
     for label, names in sorted(by_session.items()):
-        date, why = _date(subject, label, dates)
+        date, why = _date(subject, label, dates, files)
         called = f"{subject.name} {f'ses-{label}' if label else 'only session'}"
         session = Session(called, f"BIDS {called}", date)
         if date is None:
@@ -116,7 +121,7 @@ def read_bids(
             continue
         dated += 1
         _read_session(files, names, session, root, sequences or {}, adc_unit, labels)
-    if not dated:
+    if not dated and not scanning:
         raise ReadError(
             f"{subject}: no session has a date: write it into {subject.name}_sessions.tsv (columns "
             "session_id and acq_time, as 2024-02-05T08:00:00)"
@@ -125,7 +130,7 @@ def read_bids(
 
 
 def _subject(path: Path) -> tuple[Path, Path]:
-    """The subject's folder and the data set's."""
+    """Find the subject's folder and the data set's."""
     if path.name.startswith("sub-"):
         return path, path.parent
     subjects = sorted(s for s in path.glob("sub-*") if s.is_dir())
@@ -145,35 +150,44 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(path: Path, files: ImageFiles) -> Iterator[dict[str, str]]:
+    """Read the rows of a table; none if it is not there, or cannot be read where nothing is fatal."""
     if path.is_file():
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from csv.DictReader(file, delimiter="\t")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ReadError(f"{path} cannot be read as a table ({error}): write it as tab-separated text") from error
+            why = f"cannot be read as a table ({error}): write it as tab-separated text"
+            if files.fatal is not None:
+                raise ReadError(f"{path} {why}") from error
+            files.findings.append(Finding(why, files.name(path), "left out", Severity.LEFT_OUT))
 
 
-def _table(path: Path, key: str) -> dict[str, dict[str, str]]:
-    return {row[key]: row for row in _rows(path) if row.get(key)}
+def _table(path: Path, key: str, files: ImageFiles) -> dict[str, dict[str, str]]:
+    return {row[key]: row for row in _rows(path, files) if row.get(key)}
 
 
-def _date(subject: Path, label: str, sessions: Mapping[str, Mapping[str, str]]) -> tuple[datetime | None, str]:
+def _date(
+    subject: Path, label: str, sessions: Mapping[str, Mapping[str, str]], files: ImageFiles
+) -> tuple[datetime | None, str]:
     """When a session was scanned: of the sessions' table, else the first scan of the scans' table."""
     session = f"ses-{label}" if label else ""
     given = [(sessions.get(session) or sessions.get(label) or {}).get("acq_time", "")]
     folder = subject / session if session else subject
     scans = "_".join(p for p in (subject.name, session, "scans.tsv") if p)
-    given += sorted(row.get("acq_time") or "" for row in _rows(folder / scans))
+    given += sorted(row.get("acq_time") or "" for row in _rows(folder / scans, files))
     wrong = ""
     for text in given:
-        if text in ("", "n/a"):
+        if text in (None, "", "n/a"):  # None: the row ends before the column
             continue
         try:
             # BIDS times are local; an offset would be the scanner's own
-            return datetime.fromisoformat(text).replace(tzinfo=None), ""
+            time = datetime.fromisoformat(text).replace(tzinfo=None)
         except ValueError:
-            wrong = f"acq_time {text!r} is no date"
+            time = datetime.min
+        if YEARS[0] <= time.year <= YEARS[1]:
+            return time, ""
+        wrong = f"acq_time {text!r} is no date from {YEARS[0]} to {YEARS[1]}"
     return None, wrong or "no acq_time in the sessions' or scans' table"
 
 
@@ -200,28 +214,32 @@ def _read_session(
             files.leave_out(name.path, session, f"not used: {name.suffix}", say=False)
         else:
             unit = None
-            if sequence is MRSequence.ADC:
-                unit = (adc_unit, "your adc_unit") if adc_unit is not None else _stated_unit(name.path)
             try:
-                files.add_image(name.path, sequence, session, "your sequences" if said else "file name", unit)
+                if sequence is MRSequence.ADC:
+                    unit = your_unit(adc_unit) or _stated_unit(name.path)
             except ReadError as error:
                 files.leave_out(name.path, session, str(error))
+                continue
+            files.add_image(name.path, sequence, session, "your sequences" if said else "file name", unit)
     of = next((i.series_uid for i in files.images if i.study_uid == session.name), None)
     for name in masks:
         if name.suffix == "mask":
             called = name.entities.get("label") or name.entities.get("desc") or "mask"
-            try:
-                files.add_mask(name.path, called, session, of, "mask")
-            except ReadError as error:
-                files.leave_out(name.path, session, str(error))
+            files.add_mask(name.path, called, session, of, "mask")
             continue
-        table = _labels_beside(name.path, root) or labels
-        if table is None:
-            raise ReadError(
-                f"{name.path} has no table of its labels ({_stem(name.path)}.tsv or {root / 'dseg.tsv'}, "
-                f"columns index and name): write one, or name the scheme (labels=, one of "
-                f"{', '.join(LabelScheme)})"
-            )
+        try:
+            table = _labels_beside(name.path, root, files) or labels
+            if table is None:
+                raise LabelError(
+                    f"{name.path} has no table of its labels ({_stem(name.path)}.tsv or {root / 'dseg.tsv'}, "
+                    f"columns index and name): write one, or name the scheme (labels=, one of "
+                    f"{', '.join(LabelScheme)})"
+                )
+        except ReadError as error:
+            if files.fatal is not None:
+                raise
+            files.leave_out(name.path, session, str(error))
+            continue
         files.add_labels(name.path, table, session, of, "labels")
 
 
@@ -229,12 +247,12 @@ def _stem(path: Path) -> str:
     return re.sub(r"\.nii(\.gz)?$", "", str(path))
 
 
-def _labels_beside(path: Path, root: Path) -> dict[int, str] | None:
-    """The table of a label file: its own, else the nearest ``dseg.tsv`` above."""
+def _labels_beside(path: Path, root: Path, files: ImageFiles) -> dict[int, str] | None:
+    """Read the table of a label file: its own, else the nearest ``dseg.tsv`` above."""
     above = [folder / "dseg.tsv" for folder in path.parents if folder == root or root in folder.parents]
     for table in (Path(_stem(path) + ".tsv"), *above):
         found: dict[int, str] = {}
-        for row in _rows(table):
+        for row in _rows(table, files):
             try:
                 found[int(row["index"])] = row["name"].strip()
             except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -244,8 +262,8 @@ def _labels_beside(path: Path, root: Path) -> dict[int, str] | None:
     return None
 
 
-def _stated_unit(path: Path) -> tuple[float, str] | None:
-    """The unit of an ADC map in its JSON sidecar."""
+def _stated_unit(path: Path) -> AdcUnit | None:
+    """Read the unit of an ADC map from its JSON sidecar."""
     sidecar = Path(_stem(path) + ".json")
     if not sidecar.is_file():
         return None
@@ -255,4 +273,4 @@ def _stated_unit(path: Path) -> tuple[float, str] | None:
         raise ReadError(f"{sidecar} cannot be read as JSON ({error}): mend or remove it") from error
     given = content.get("Units") if isinstance(content, dict) else None
     factor = parse_unit(given) if isinstance(given, str) else None
-    return (factor, f"Units in {sidecar.name} ({given})") if factor is not None else None
+    return AdcUnit(factor, f"Units in {sidecar.name} ({given})") if factor is not None else None

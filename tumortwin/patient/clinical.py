@@ -76,12 +76,14 @@ def read_clinical(path: Path) -> ClinicalFile:
     treatments: list[Treatment] = []
     for entry in top.objects("surgery"):
         time, kind = entry.time("time"), entry.one_of("kind", ("biopsy", "resection"))
-        treatments.append(Biopsy(time, path.name) if kind == "biopsy" else Resection(time, source=path.name))
+        source = f"{path.name}, {entry.where}"
+        treatments.append(Biopsy(time, source) if kind == "biopsy" else Resection(time, source=source))
     for entry in top.objects("drugs"):
         drug = (entry.text("drug") or entry.refuse("drug", None, "give the drug's name")).strip().lower()
         amount = entry.required_number("amount", 0, 1e5)
         unit = DoseUnit(entry.one_of("unit", [u.value for u in DoseUnit]))
-        treatments += [DrugDose(time, drug, amount, unit, path.name) for time in entry.times("times")]
+        source = f"{path.name}, {entry.where}"
+        treatments += [DrugDose(time, drug, amount, unit, source) for time in entry.times("times")]
         if drug not in DRUGS:
             findings.append(
                 Finding(

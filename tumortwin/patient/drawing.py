@@ -6,12 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
-from typing import TYPE_CHECKING
 
 from tumortwin.therapy.events import Biopsy, DrugDose, Fraction, Treatment
-
-if TYPE_CHECKING:
-    from tumortwin.patient.timeline import Patient, Visit
 
 GAP = timedelta(days=10)
 """A longer pause between treatments of a kind starts a new course on the timeline."""
@@ -29,8 +25,47 @@ class TreatmentRun:
 
     @property
     def dates(self) -> str:
+        """First and last date, or the only one."""
         first, last = f"{self.times[0]:%Y-%m-%d}", f"{self.times[-1]:%Y-%m-%d}"
         return first if first == last else f"{first} to {last}"
+
+
+@dataclass(frozen=True)
+class DrawnVisit:
+    """A visit as the timeline shows it: when, its label (may be empty), and what there is of it."""
+
+    date: datetime
+    label: str
+    contents: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What is shown of a patient.
+
+    Parameters
+    ----------
+    patient_id : str
+        As given.
+    visits : tuple of DrawnVisit
+        By date.
+    treatments : tuple of Treatment
+        All of them.
+    planned : str
+        The planned course of radiotherapy, "60 Gy in 30"; empty if it is not known.
+    steroids : tuple of (datetime, float)
+        Dexamethasone in mg a day, from each date on.
+    structures, findings : int
+        How many there are.
+    """
+
+    patient_id: str
+    visits: tuple[DrawnVisit, ...]
+    treatments: tuple[Treatment, ...]
+    planned: str
+    steroids: tuple[tuple[datetime, float], ...]
+    structures: int
+    findings: int
 
 
 def courses(treatments: Iterable[Treatment]) -> tuple[TreatmentRun, ...]:
@@ -63,36 +98,24 @@ def courses(treatments: Iterable[Treatment]) -> tuple[TreatmentRun, ...]:
     return tuple(sorted(found, key=lambda c: c.times[0]))
 
 
-def text_timeline(patient: Patient) -> str:
-    """The timeline as lines of text, in time order."""
+def text_timeline(timeline: Timeline) -> str:
+    """Format the timeline as lines of text, in time order."""
     lines: list[tuple[datetime, str]] = []
-    for i, visit in enumerate(patient.visits):
-        lines.append(
-            (
-                visit.date,
-                f"{visit.date:%Y-%m-%d}  visit {i}{f' ({visit.label})' if visit.label else ''}: {_contents(visit)}",
-            )
-        )
-    for course in courses(patient.treatments):
-        extra = _planned(patient) if course.row == "radiotherapy" else ""
+    for i, visit in enumerate(timeline.visits):
+        label = f" ({visit.label})" if visit.label else ""
+        lines.append((visit.date, f"{visit.date:%Y-%m-%d}  visit {i}{label}: {visit.contents}"))
+    for course in courses(timeline.treatments):
+        extra = _planned(timeline) if course.row == "radiotherapy" else ""
         lines.append((course.times[0], f"{course.dates}  {course.row}: {course.label}{extra}"))
     head = (
-        f"Patient {patient.id}: {len(patient.visits)} visit(s), {len(patient.treatments)} treatment(s), "
-        f"{len(patient.structures)} structure(s), {len(patient.findings)} finding(s)"
+        f"Patient {timeline.patient_id}: {len(timeline.visits)} visit(s), {len(timeline.treatments)} treatment(s), "
+        f"{timeline.structures} structure(s), {timeline.findings} finding(s)"
     )
     return "\n".join([head, *(f"  {line}" for _, line in sorted(lines))])
 
 
-def _contents(visit: Visit) -> str:
-    masks = f"; masks {', '.join(visit.masks)}" if visit.masks else ""
-    return ", ".join(s.value for s in visit.images) + masks
-
-
-def _planned(patient: Patient) -> str:
-    plan = patient.plan
-    if plan is None or plan.prescribed is None or plan.fractions is None:
-        return ""
-    return f" (planned: {plan.prescribed:g} Gy in {plan.fractions})"
+def _planned(timeline: Timeline) -> str:
+    return f" (planned: {timeline.planned})" if timeline.planned else ""
 
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 820, 130, 24, 12, 34
@@ -100,12 +123,12 @@ COLORS = {"visits": "#1f3b57", "radiotherapy": "#c2571a", "surgery": "#7a2048", 
 DRUG_COLORS = ("#2a7f62", "#3f6fb5", "#8a6d1c")
 
 
-def html_timeline(patient: Patient) -> str:
-    """The timeline as inline SVG: a row of visits, one of fractions, one for each drug, one of surgery."""
-    found = courses(patient.treatments)
-    times = [v.date for v in patient.visits] + [t for c in found for t in c.times]
+def html_timeline(timeline: Timeline) -> str:
+    """Draw the timeline as inline SVG: a row of visits, one of fractions, one for each drug, one of surgery."""
+    found = courses(timeline.treatments)
+    times = [v.date for v in timeline.visits] + [t for c in found for t in c.times]
     if not times:
-        return f"<p>Patient {escape(patient.id)}: no visits, no treatments.</p>"
+        return f"<p>Patient {escape(timeline.patient_id)}: no visits, no treatments.</p>"
     first, last = min(times), max(times)
     pixels = (WIDTH - LEFT - RIGHT) / max((last - first) / timedelta(days=1), 1.0)
 
@@ -115,7 +138,7 @@ def html_timeline(patient: Patient) -> str:
     drugs = list(dict.fromkeys(c.row for c in found if c.row not in COLORS))
     colors = COLORS | {drug: DRUG_COLORS[i % len(DRUG_COLORS)] for i, drug in enumerate(drugs)}
     shown = ["visits", *(r for r in ("radiotherapy", *drugs, "surgery") if any(c.row == r for c in found))]
-    steroids = patient.clinical.steroids
+    steroids = timeline.steroids
     if steroids:
         shown.append("steroids")
     middle = {row: TOP + ROW * i + ROW / 2 + 8 for i, row in enumerate(shown)}
@@ -133,13 +156,13 @@ def html_timeline(patient: Patient) -> str:
     for row in shown[1:]:
         named = [((x(c.times[0]) + x(c.times[-1])) / 2, c.label) for c in found if c.row == row]
         marks += _labels(named, middle[row] - 9)
-    names = [visit.label or f"visit {i}" for i, visit in enumerate(patient.visits)]
-    marks += _labels([(x(v.date), name) for v, name in zip(patient.visits, names, strict=True)], middle["visits"] - 11)
-    for visit, text in zip(patient.visits, names, strict=True):
+    names = [visit.label or f"visit {i}" for i, visit in enumerate(timeline.visits)]
+    marks += _labels([(x(v.date), name) for v, name in zip(timeline.visits, names, strict=True)], middle["visits"] - 11)
+    for visit, text in zip(timeline.visits, names, strict=True):
         at, y = x(visit.date), middle["visits"]
         marks.append(
             f'<circle cx="{at:.1f}" cy="{y:.1f}" r="6" fill="{colors["visits"]}"><title>{visit.date:%Y-%m-%d} '
-            f"{escape(text)}: {escape(_contents(visit))}</title></circle>"
+            f"{escape(text)}: {escape(visit.contents)}</title></circle>"
         )
     for i, (time, amount) in enumerate(steroids):
         until = steroids[i + 1][0] if i + 1 < len(steroids) else last
@@ -157,12 +180,13 @@ def html_timeline(patient: Patient) -> str:
             )
             marks += _labels([((begin + end) / 2, f"{amount:g} mg/d")], middle["steroids"] - 9)
     height = bottom + 26
-    notes = f"{len(patient.findings)} finding(s). {NOTICE}"
+    notes = f"{timeline.findings} finding(s). {NOTICE}"
     return (
         f'<div><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
         f'style="max-width:100%;height:auto;font:11px sans-serif;background:#fff" role="img" '
-        f'aria-label="Timeline of {escape(patient.id)}">{"".join(marks)}</svg>'
-        f'<div style="font:11px sans-serif;color:#555">Patient {escape(patient.id)}{escape(_planned(patient))}. '
+        f'aria-label="Timeline of {escape(timeline.patient_id)}">{"".join(marks)}</svg>'
+        f'<div style="font:11px sans-serif;color:#555">Patient {escape(timeline.patient_id)}'
+        f"{escape(_planned(timeline))}. "
         f"{notes}</div></div>"
     )
 

@@ -65,7 +65,7 @@ def ways_to_visits(
 
 
 def moved(volume: AnyVolume, ways: Mapping[str, FrameLink]) -> AnyVolume:
-    """The same voxels where a rigid motion takes them: nothing is interpolated."""
+    """Move the grid of a volume by a rigid motion: voxel values stay, nothing is interpolated."""
     way = ways.get(volume.frame or "")
     if way is None:
         return volume

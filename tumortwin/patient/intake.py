@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tumortwin.errors import InputError, ReadError
+from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.folder import read_folder, scan_folder
 from tumortwin.imaging.labels import LabelScheme, scheme_named
 from tumortwin.imaging.reading.diffusion import check_adc_unit
@@ -37,6 +38,8 @@ def scan_patient(
 ) -> Study:
     """Say what is there. Of DICOM only the headers are read; other images are read whole.
 
+    No single file ends it: a finding says of one that cannot be used why not.
+
     Raises
     ------
     ReadError
@@ -44,7 +47,7 @@ def scan_patient(
     """
     if _is_dicom(Path(path)):
         return _or_other_images(Path(path), lambda: scan_folder(path, sequences=sequences, progress=progress))
-    return take_in(path, sequences=sequences, labels=labels, progress=progress)[0]
+    return take_in(path, sequences=sequences, labels=labels, scanning=True, progress=progress)[0]
 
 
 def take_in(
@@ -54,10 +57,22 @@ def take_in(
     adc_unit: float | None = None,
     labels: Labels | None = None,
     image_dir: str | os.PathLike[str] | None = None,
+    scanning: bool = False,
     progress: Progress = silent,
 ) -> tuple[Study, ClinicalFile | None]:
-    """Read what a path holds, whatever its kind; see :func:`~tumortwin.patient.reading.read_patient`."""
+    """Read what a path holds, whatever its kind; see :func:`~tumortwin.patient.reading.read_patient`.
+
+    With `scanning` what would be an error because of one image is a finding.
+    """
     check_adc_unit(adc_unit)
+    for name, value, kinds, what in (
+        ("path", path, str | os.PathLike, "the path of a folder or file"),
+        ("image_dir", image_dir, str | os.PathLike | None, "the path of a folder"),
+        ("sequences", sequences, Mapping | None, "a mapping from patterns to MRSequence"),
+        ("labels", labels, str | Mapping | None, "the name of a scheme, or a table"),
+    ):
+        if not isinstance(value, kinds):
+            raise InputError(f"{name} is {what}, not {value!r}")
     place = Path(path)
     named = scheme_named(labels) if isinstance(labels, str) and not isinstance(labels, LabelScheme) else labels
     file = place / PATIENT_NAME if place.is_dir() and (place / PATIENT_NAME).is_file() else place
@@ -69,28 +84,39 @@ def take_in(
         if sequences:
             raise InputError(f"{file} says itself what each image shows: correct it there, and leave out sequences")
         study, treated = read_patient_file(
-            file, image_dir=None if image_dir is None else Path(image_dir), adc_unit=adc_unit, labels=named
+            file,
+            image_dir=None if image_dir is None else Path(image_dir),
+            adc_unit=adc_unit,
+            labels=named,
+            scanning=scanning,
         )
-        study, clinical = _with_clinical(study, place)
+        study, clinical = _with_clinical(study, place, scanning)
         if clinical is not None:
             treated = replace(clinical, treatments=(*clinical.treatments, *treated.treatments))
         return study, treated
     if is_bids(place):
-        study = read_bids(place, sequences=sequences, adc_unit=adc_unit, labels=named)
+        study = read_bids(place, sequences=sequences, adc_unit=adc_unit, labels=named, scanning=scanning)
     else:
         study = _or_other_images(
             place, lambda: read_folder(path, sequences=sequences, adc_unit=adc_unit, progress=progress)
         )
-    return _with_clinical(study, place)
+    return _with_clinical(study, place, scanning)
 
 
-def _with_clinical(study: Study, place: Path) -> tuple[Study, ClinicalFile | None]:
-    """What is in a folder's ``clinical.json``, and its hash."""
+def _with_clinical(study: Study, place: Path, scanning: bool) -> tuple[Study, ClinicalFile | None]:
+    """Read a folder's ``clinical.json``, and add its hash to the study's sources."""
     beside = place / CLINICAL_NAME
     if not beside.is_file():
         return study, None
+    try:
+        clinical = read_clinical(beside)
+    except ReadError as error:
+        if not scanning:
+            raise
+        unread = Finding(str(error), CLINICAL_NAME, "left out", Severity.LEFT_OUT)
+        return replace(study, findings=(*study.findings, unread)), None
     digest = hashlib.sha256(beside.read_bytes()).hexdigest()
-    return replace(study, sources={**study.sources, CLINICAL_NAME: digest}), read_clinical(beside)
+    return replace(study, sources={**study.sources, CLINICAL_NAME: digest}), clinical
 
 
 def _is_dicom(place: Path) -> bool:

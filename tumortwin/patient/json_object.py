@@ -11,6 +11,8 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 
 MAX_BYTES = 10_000_000
+YEARS = (1800, 2200)
+"""Of dates; those that BIDS shifts to hide identities lie before 1925."""
 
 
 def read_json(path: Path, findings: list[Finding], manual: str) -> JsonObject:
@@ -51,6 +53,7 @@ class JsonObject:
         self._content: dict[str, Any] = content
 
     def refuse(self, name: str, value: Any, remedy: str) -> NoReturn:
+        """Raise the ReadError for a field that is missing or has a value that cannot be."""
         what = "is missing" if value is None else f"is {_short(value)}"
         raise ReadError(f"{self._path}: {self._field(name)} {what}: {remedy}")
 
@@ -58,7 +61,7 @@ class JsonObject:
         return name if self.where == self._path.name else f"{self.where}.{name}"
 
     def report_unknown(self) -> None:
-        """A finding for every field that nobody asked for, here and in all objects below."""
+        """Add a finding for every field that was not read, here and in all objects below."""
         for child in self.children:
             child.report_unknown()
         for name in sorted(self._content.keys() - self._asked):
@@ -80,6 +83,7 @@ class JsonObject:
         return self._content.get(name)
 
     def number(self, name: str, low: float, high: float) -> float | None:
+        """Read a number within a range, or None where the field is missing."""
         value = self._get(name)
         if value is None:
             return None
@@ -88,39 +92,41 @@ class JsonObject:
         return float(value)
 
     def required_number(self, name: str, low: float, high: float) -> float:
+        """Read a required number within a range."""
         value = self.number(name, low, high)
         return self.refuse(name, None, f"give a number from {low:g} to {high:g}") if value is None else value
 
     def text(self, name: str) -> str | None:
+        """Read a text, or None where the field is missing."""
         value = self._get(name)
         if not isinstance(value, str | None):
             self.refuse(name, value, "give a text in quotes")
         return value
 
     def flag(self, name: str) -> bool | None:
+        """Read true or false, or None where the field is missing."""
         value = self._get(name)
         if not isinstance(value, bool | None):
             self.refuse(name, value, "give true or false, or leave it out if it is not known")
         return value
 
     def one_of(self, name: str, choices: tuple[str, ...] | list[str]) -> str:
+        """One text of a few."""
         value = self.text(name)
         if value is None or value not in choices:
             self.refuse(name, value, f"give one of {', '.join(choices)}")
         return value
 
     def time_of_any_zone(self, name: str) -> datetime:
-        """A time that may say its offset from UTC."""
-        value = self.text(name)
-        try:
-            return datetime.fromisoformat(value or "")
-        except ValueError:
-            self.refuse(name, value, "give an ISO 8601 date or time, as 2024-02-05T08:00:00")
+        """Read a time that may state its offset from UTC."""
+        return self._parsed(name, self.text(name) or "", "give an ISO 8601 date or time, as 2024-02-05T08:00:00")
 
     def time(self, name: str) -> datetime:
+        """Read a date or local time."""
         return self._time(name, self._get(name))
 
     def times(self, name: str) -> list[datetime]:
+        """Read a list of dates or local times."""
         value = self._get(name)
         if not isinstance(value, list):
             self.refuse(name, value, 'give a list of times, as ["2024-02-05T08:00:00"]')
@@ -130,16 +136,22 @@ class JsonObject:
         remedy = "give an ISO 8601 date or local time without offset, as 2024-02-05T08:00:00"
         if not isinstance(value, str):
             self.refuse(name, value, remedy)
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            self.refuse(name, value, remedy)
+        time = self._parsed(name, value, remedy)
         if time.tzinfo is not None:
             self.refuse(name, value, remedy)
         return time
 
+    def _parsed(self, name: str, value: str, remedy: str) -> datetime:
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.refuse(name, value or None, remedy)
+        if not YEARS[0] <= time.year <= YEARS[1]:
+            self.refuse(name, value, f"give a date from {YEARS[0]} to {YEARS[1]}")
+        return time
+
     def texts(self, name: str) -> dict[str, str]:
-        """An object whose values are all texts."""
+        """Read an object that holds texts only."""
         value = self._get(name)
         if value is None:
             return {}
@@ -148,7 +160,7 @@ class JsonObject:
         return dict(value)
 
     def object(self, name: str) -> JsonObject | None:
-        """An object, if it is there."""
+        """Read an object, or None where the field is missing."""
         value = self._get(name)
         if value is None:
             return None
@@ -156,6 +168,7 @@ class JsonObject:
         return self.children[-1]
 
     def objects(self, name: str) -> list[JsonObject]:
+        """Read a list of objects, empty where the field is missing."""
         value = self._get(name)
         if value is None:
             return []

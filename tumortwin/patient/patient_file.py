@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tumortwin.errors import InputError
+from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.labels import LabelScheme, scheme_named
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
+from tumortwin.imaging.reading.diffusion import AdcUnit, your_unit
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, Study
 from tumortwin.imaging.volume import FractionDose, TotalDose
@@ -27,7 +28,7 @@ from tumortwin.therapy.schedule import BID_INTERVAL
 MANUAL = "docs/formats.md"
 IMAGE_DIR = "{$image_dir}"
 """Stands in paths for the folder of the images."""
-ADC_UNIT = (1e-6, "the patient file's format")
+ADC_UNIT = AdcUnit(1e-6, "the patient file's format (10^-6 mm^2/s)")
 """ADC values behind the key `adc` are in 1e-6 mm^2/s."""
 WHOLE_PATIENT = (("T1_post", MRSequence.T1GD), ("T1_pre", MRSequence.T1), ("T2_flair", MRSequence.FLAIR))
 UNNAMED_DRUG = "chemotherapy (drug not named)"
@@ -39,6 +40,7 @@ def read_patient_file(
     image_dir: Path | None = None,
     adc_unit: float | None = None,
     labels: LabelScheme | Mapping[int, str] | None = None,
+    scanning: bool = False,
 ) -> tuple[Study, ClinicalFile]:
     """Read a patient file and all images that it lists.
 
@@ -52,6 +54,8 @@ def read_patient_file(
         mm^2/s per value of the ADC maps: overrules the format's 1e-6.
     labels : LabelScheme or mapping of int to str, optional
         Of label files whose scheme the patient file does not name.
+    scanning : bool
+        Only say what is there: what would be an error because of one image is a finding.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def read_patient_file(
         If the file has a field with an impossible value, or lists an image that cannot be read: the message names
         file, field and value.
     """
-    files = ImageFiles(path.parent)
+    files = ImageFiles(path.parent, None if scanning else ReadError)
     files.digest(path)
     return _Reader(read_json(path, files.findings, MANUAL), path, files, image_dir, adc_unit, labels).read()
 
@@ -79,11 +83,12 @@ class _Reader:
         self.top, self.path, self.files, self.labels = top, path, files, labels
         stated = top.text("image_dir")
         self.image_dir = image_dir or (path.parent / stated if stated else path.parent)
-        self.given_unit = (adc_unit, "your adc_unit") if adc_unit is not None else None
-        unit = top.number("adc_unit", 1e-9, 1)
-        self.stated_unit = (unit, f"adc_unit in {path.name}") if unit is not None else None
+        self.given_unit = your_unit(adc_unit)
+        unit = top.number("adc_unit", 1e-15, 1)
+        self.stated_unit = AdcUnit(unit, f"adc_unit in {path.name}", given=True) if unit is not None else None
         self.patient = (top.text("patient") or top.refuse("patient", None, "give the patient's ID")).strip()
-        self.frame = f"patient file {self.patient}"
+        # unlike for every file, and says nothing of the patient
+        self.frame = f"patient file {files.digest(path)[:12]}"
         self.roles: dict[str, str] = {}
         self.zone: tzinfo | None = None
         self.timed = False
@@ -96,7 +101,12 @@ class _Reader:
         entries.sort(key=lambda entry: entry[0])
         aligned = self.top.flag("aligned") is not False
         sessions = [
-            Session(f"{self.path.name}, {e.where}", self.frame if aligned else f"{self.frame}, {e.where}", time)
+            Session(
+                f"{self.path.name}, {e.where}",
+                self.frame if aligned else f"{self.frame}, {e.where}",
+                time,
+                True if aligned else None,
+            )
             for time, e in entries
         ]
         self._whole_patient(sessions[0])
@@ -117,7 +127,7 @@ class _Reader:
         self.files.findings.append(Finding(what, where or self.path.name, action, severity))
 
     def _time(self, entry: JsonObject) -> datetime:
-        """A time on the file's one clock: that of its first time."""
+        """Read a time, as local time at the offset from UTC of the file's first time."""
         time = entry.time_of_any_zone("time")
         if self.timed and (time.tzinfo is None) != (self.zone is None):
             entry.refuse("time", time.isoformat(), "give all times with an offset from UTC, or none")
@@ -130,9 +140,13 @@ class _Reader:
         return time if self.zone is None else time.astimezone(self.zone).replace(tzinfo=None)
 
     def _file(self, owner: JsonObject, key: str, given: str) -> Path:
-        path = Path(given.replace(IMAGE_DIR, str(self.image_dir)))
-        path = path if path.is_absolute() else self.image_dir / path
-        if not path.is_file():
+        # the folder stands for itself: joined to it once more, a relative one would be looked for within itself
+        path = Path(given.replace(IMAGE_DIR, str(self.image_dir))) if IMAGE_DIR in given else self.image_dir / given
+        try:
+            there = path.is_file()
+        except (OSError, ValueError):  # a name that is too long, or no name at all
+            there = False
+        if not there and self.files.fatal is not None:
             owner.refuse(
                 key, given, f"there is no file {path}; correct the path, or say where the images are (image_dir)"
             )
@@ -144,7 +158,12 @@ class _Reader:
 
     def _again(self, path: Path, role: str) -> str:
         """Which role the same content has already; empty if it is new."""
-        first = self.roles.setdefault(self.files.digest(path), role)
+        try:
+            first = self.roles.setdefault(self.files.digest(path), role)
+        except ReadError:
+            if self.files.fatal is not None:
+                raise
+            return ""  # whoever reads it says what is wrong with it
         return "" if first == role else first
 
     def _whole_patient(self, session: Session) -> None:
@@ -158,8 +177,8 @@ class _Reader:
             if other := self._again(path, key):
                 self.files.leave_out(path, session, f"{key} is the same image as {other}")
                 continue
-            self.files.add_image(path, sequence, session, f"{key} of the patient")
-            used.append(key)
+            if self.files.add_image(path, sequence, session, f"{key} of the patient") is not None:
+                used.append(key)
         for key in ("brainmask", "breastmask"):
             path = self._optional(self.top, key)
             if path is None:
@@ -202,6 +221,8 @@ class _Reader:
             if path is None:
                 continue
             mask = self.files.add_mask(path, name, session, of, key)
+            if mask is None:
+                continue
             if not mask.array.any():
                 self.files.take_back_mask(f"{key} is empty")
                 self._say(f"{key} is empty", "nothing of it is taken to be there", Severity.NOTE, self.files.name(path))
@@ -231,7 +252,7 @@ class _Reader:
         return [adc]
 
     def _image(
-        self, path: Path, sequence: MRSequence, session: Session, role: str, unit: tuple[float, str] | None
+        self, path: Path, sequence: MRSequence, session: Session, role: str, unit: AdcUnit | None
     ) -> AcquiredImage | None:
         if other := self._again(path, role):
             self.files.leave_out(path, session, f"{role} is the same image as {other}: no new observation")
@@ -293,20 +314,13 @@ class _Reader:
             entry.one_of("units", ("Gy",))
             given.append((time, dose))
         given = self._apart(sorted(given))
-        large = [d for _, d in given if d > 25]
-        if large:
-            self._say(
-                f"a fraction of {max(large):g} Gy",
-                "used as given: check that it is not the dose of the course",
-                where=f"{self.path.name}, radiotherapy",
-            )
         stated = self.top.object("plan")
         prescribed = stated.number("prescribed", 0, 200) if stated else None
         count = stated.number("fractions", 1, 200) if stated else None
         date = stated.time("start") if stated and stated.has("start") else None
         map_ = self._dose(planning, count or len(given))
         if map_ is None and stated is None:
-            return [Fraction(time, dose, self.path.name) for time, dose in given], (), ()
+            return [Fraction(time, dose, f"{self.path.name}, radiotherapy") for time, dose in given], (), ()
         fractions = int(count or len(given)) or None
         prescribed = prescribed or sum(dose for _, dose in given) or None
         plan = PlanRecord(self.path.name, "plan", prescribed, fractions, date)
@@ -347,10 +361,14 @@ class _Reader:
         kind = entry.one_of("of", ("course", "fraction"))
         if kind == "course":
             total = self.files.add_dose(file, TotalDose, planning, "dose of the course")
+            if total is None:
+                return None
         else:
             if fractions < 1:
                 entry.refuse("of", kind, "say how many fractions there are (plan.fractions, or radiotherapy)")
             one = self.files.add_dose(file, FractionDose, planning, "dose of a fraction")
+            if one is None:
+                return None
             total = TotalDose(one.array * np.float32(fractions), one.grid, name=one.name, source=one.source)
         assert isinstance(total, TotalDose)
         return total
@@ -362,7 +380,7 @@ class _Reader:
             time, amount = self._time(entry), entry.required_number("dose", 0, 1e5)
             unit = DoseUnit(entry.one_of("units", [u.value for u in DoseUnit]))
             drug = (entry.text("drug") or UNNAMED_DRUG).strip().lower()
-            doses.append(DrugDose(time, drug, amount, unit, self.path.name))
+            doses.append(DrugDose(time, drug, amount, unit, f"{self.path.name}, {entry.where}"))
             unknown |= {drug} - DRUGS.keys()
         for drug in sorted(unknown):
             self._say(

@@ -19,12 +19,14 @@ from tumortwin.therapy.events import Fraction
 from tumortwin.therapy.schedule import weekday_times
 
 ASSUMED_CALENDAR = "assumed: weekday calendar"
+IMPOSSIBLE_FRACTION_GY = 100.0
+"""More than any fraction that is given, radiosurgery of trigeminal neuralgia with 90 Gy included."""
 
 
 def radiotherapy_of(
     study: Study, doses: list[TotalDose], findings: list[Finding]
 ) -> tuple[PlanRecord | None, TotalDose | None, list[Fraction]]:
-    """The course as planned, its dose, and every fraction as delivered (else on an assumed calendar).
+    """Build the course as planned, its dose, and every fraction as delivered (else on an assumed calendar).
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ def radiotherapy_of(
 def _the_plans(
     plans: tuple[PlanRecord, ...], deliveries: tuple[DeliveryRecord, ...], findings: list[Finding]
 ) -> list[PlanRecord]:
-    """The plans that were delivered, by date; without records the latest."""
+    """Select the plans that were delivered, by date; without records the latest."""
     given = Counter(d.plan_uid for d in deliveries)
     ordered = sorted(plans, key=lambda p: p.date or datetime.min)
     used = [p for p in ordered if given[p.uid]] or ordered[-1:]
@@ -81,7 +83,7 @@ def _course(
 
 
 def _courses(study: Study, doses: list[TotalDose], findings: list[Finding]) -> list[_PlannedCourse]:
-    """A course for each delivered plan: a boost, or a plan that was made anew."""
+    """Build a course for each delivered plan: a boost, or a plan that was made anew."""
     plans = _the_plans(study.plans, study.deliveries, findings)
     if len(plans) < 2:
         plan = plans[0] if plans else None
@@ -164,7 +166,7 @@ def _plan_name(plan: PlanRecord | None) -> str:
 
 
 def _the_dose(doses: tuple[TotalDose, ...], plan: PlanRecord | None, findings: list[Finding]) -> TotalDose | None:
-    """The plan's dose; of several the first, and without any a dose that names no plan."""
+    """Select the plan's dose: of several the first, and without any a dose that names no plan."""
     own = [d for d in doses if plan is not None and plan.uid in d.source]
     fitting = own or [d for d in doses if plan is None or len(d.source) < 2]
     for other in doses:
@@ -201,6 +203,17 @@ def _fractions(
             )
         )
     whole = _dose_of_a_fraction(plan, dose, number)
+    highest = float(np.max(whole.array)) if isinstance(whole, FractionDose) else whole or 0.0
+    if highest > IMPOSSIBLE_FRACTION_GY:
+        findings.append(
+            Finding(
+                f"{highest:.4g} Gy a fraction, more than {IMPOSSIBLE_FRACTION_GY:g} Gy are never given",
+                where,
+                "no fraction is dated: check whether prescription or dose is in cGy, and the number of fractions",
+                Severity.LEFT_OUT,
+            )
+        )
+        return [], 0.0
     if number is None or whole is None:
         if plan is not None or dose is not None or given:
             findings.append(
@@ -274,7 +287,7 @@ def _dose_of_a_fraction(
 
 
 def _share_of(dose: FractionDose | float, share: float) -> FractionDose | float:
-    """The same object for a whole fraction, so that thirty fractions hold one map."""
+    """Scale a dose by a share; a whole fraction keeps the same object, so that thirty fractions hold one map."""
     if abs(share - 1) < 1e-6:
         return dose
     return dose.with_array(dose.array * np.float32(share)) if isinstance(dose, FractionDose) else dose * share

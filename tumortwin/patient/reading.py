@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import NoneType
 
+from tumortwin.arguments import require, require_path
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity, refuse_findings
 from tumortwin.imaging.reading.headers import CLINICAL_NAME
@@ -19,20 +21,22 @@ from tumortwin.imaging.volume import Mask, TotalDose, Volume
 from tumortwin.patient.clinical import ClinicalFile
 from tumortwin.patient.frames import moved, ways_to_visits
 from tumortwin.patient.intake import Labels, take_in
+from tumortwin.patient.plausibility import check_record
 from tumortwin.patient.radiotherapy import radiotherapy_of
 from tumortwin.patient.timeline import Clinical, Patient, Visit
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.provenance import Log
 
 SESSION = timedelta(hours=24)
 """Images of one study or frame this close together are one visit."""
 
 
+@bar_in_notebooks
 def read_patient(
     path: str | os.PathLike[str],
     *,
     strict: bool = False,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     sequences: Mapping[str, MRSequence] | None = None,
     adc_unit: float | None = None,
     labels: Labels | None = None,
@@ -52,7 +56,7 @@ def read_patient(
     strict : bool
         Make anything that was repaired, assumed or left out an error.
     progress : Progress
-        Told how far the reading is.
+        Told how far the reading is. By default a bar in notebooks, nothing elsewhere.
     sequences : mapping of str to MRSequence, optional
         What a series shows, by Series Instance UID or by a pattern for its description, where its header does not tell
         or is wrong.
@@ -88,6 +92,10 @@ def read_patient(
     StrictError
         With ``strict=True``, for findings.
     """
+    require_path(path, "read_patient takes the path of a folder or file")
+    require(sequences, (Mapping, NoneType), "sequences takes a table of patterns and what they show")
+    require(adc_unit, (int, float, NoneType), "adc_unit takes a number of mm^2/s per stored unit, e.g. 1e-6")
+    require(labels, (str, Mapping, NoneType), "labels takes the name of a scheme, or a table of label and name")
 
     def read(place: str | os.PathLike[str]) -> Patient:
         study, clinical = take_in(
@@ -148,20 +156,20 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     Raises
     ------
     ReadError
-        If ``clinical.json`` is another patient's.
+        If ``clinical.json`` is another patient's, or says what cannot be.
     """
     clinical = clinical or ClinicalFile(Clinical())
     identity = study.patients[0]
     if clinical.patient_id is not None and clinical.patient_id != identity:
         raise ReadError(
-            f"{study.folder}/{CLINICAL_NAME} is of patient {clinical.patient_id!r}, the images are of "
-            f"{identity!r}: correct its patient_id, or leave it out"
+            f"{study.folder}/{CLINICAL_NAME}: patient_id is not that of the images: correct it, or leave it out if the "
+            "file is this patient's all the same"
         )
     findings = [*study.findings, *clinical.findings]
     visits, used = [], []
     for group in _sessions(study.images):
         kept = _one_frame(group, findings)
-        visits.append(Visit(group[0].date, _one_of_each(kept, findings)))
+        visits.append(Visit(group[0].date, _one_of_each(kept, findings), aligned=kept[0].aligned))
         used.append(kept)
     drawn, structures = _split_structures(study.structures, study.doses)
     drawn = [*study.segmentations, *drawn]
@@ -172,11 +180,12 @@ def patient_of(study: Study, clinical: ClinicalFile | None = None) -> Patient:
     drawn = [replace(m, mask=moved(m.mask, ways), referenced_series=None) if m.mask.frame in ways else m for m in drawn]
     visits = _with_masks(visits, used, drawn, findings)
     plan, dose, fractions = radiotherapy_of(study, [moved(d, ways) for d in study.doses], findings)
-    treatments = [*fractions, *clinical.treatments]
+    treatments = sorted([*fractions, *clinical.treatments], key=lambda t: t.time)
+    findings += check_record(visits, treatments, clinical.clinical, born=study.born)
     return Patient(
         id=identity,
         visits=tuple(visits),
-        treatments=tuple(sorted(treatments, key=lambda t: t.time)),
+        treatments=tuple(treatments),
         structures=_named(structures, "structures", findings),
         dose=dose,
         plan=plan,
@@ -204,7 +213,7 @@ def _sessions(images: Iterable[AcquiredImage]) -> list[list[AcquiredImage]]:
 
 
 def _one_frame(group: list[AcquiredImage], findings: list[Finding]) -> list[AcquiredImage]:
-    """The images of the frame of reference that shows most: a patient who moved between frames has no one pose."""
+    """Keep the images of the frame of reference with most sequences: a patient who was repositioned has no one pose."""
     frames: dict[str | None, list[AcquiredImage]] = {}
     for image in group:
         frames.setdefault(image.volume.frame, []).append(image)
@@ -240,7 +249,7 @@ def _one_of_each(images: list[AcquiredImage], findings: list[Finding]) -> dict[M
                 round(max(i.volume.grid.spacing), 2),
                 round(i.volume.grid.voxel_volume, 2),
                 -i.volume.array.size,
-                -i.date.timestamp(),
+                datetime.max - i.date,
             ),
         )
         chosen[sequence] = best.volume
@@ -286,17 +295,23 @@ def _with_masks(
     ]
 
 
+_BY_HAND = ("AUTOMATIC", "", "SEMIAUTOMATIC", "MANUAL")
+"""How a mask was drawn, from what a program did alone to what a person did; files that do not say it lie between."""
+
+
 def _named(masks: Iterable[AcquiredMask], where: str, findings: list[Finding]) -> dict[str, Mask]:
-    """Masks by name; of those with one name the latest."""
-    named: dict[str, Mask] = {}
+    """Masks by name; of those with one name the one drawn most by hand, and of these the latest."""
+    named: dict[str, list[AcquiredMask]] = defaultdict(list)
     for mask in sorted(masks, key=lambda m: m.date or datetime.min):
-        name = mask.mask.name or mask.kind or "unnamed"
-        if name in named:
-            findings.append(
-                Finding(f"more than one mask is called {name!r}", where, "the latest is used", Severity.ASSUMED)
-            )
-        named[name] = mask.mask
-    return named
+        named[mask.mask.name or mask.kind or "unnamed"].append(mask)
+    for name, alike in named.items():
+        alike.sort(key=lambda m: _BY_HAND.index(m.algorithm) if m.algorithm in _BY_HAND else 1)
+        if len(alike) > 1:
+            used, *left = [m.algorithm.lower() or "not stated how" for m in reversed(alike)]
+            unlike = set(left) != {used}
+            done = f"used: {used}; left out: {', '.join(left)}" if unlike else "the latest is used"
+            findings.append(Finding(f"{len(alike)} masks are called {name!r}", where, done, Severity.ASSUMED))
+    return {name: alike[-1].mask for name, alike in named.items()}
 
 
 def _split_structures(

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tumortwin.arguments import described, require, require_date
+from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.plan import PlanRecord
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, TotalDose, Volume
-from tumortwin.patient.drawing import html_timeline, text_timeline
+from tumortwin.patient.drawing import DrawnVisit, Timeline, html_timeline, text_timeline
 from tumortwin.therapy.events import Treatment
 
 
@@ -29,12 +31,28 @@ class Visit:
         Segmentations drawn on this visit, by name as given ("enhancing", "whole tumor", ROI names).
     label : str
         For people ("planning"), may be empty.
+    aligned : bool or None
+        Whether all images of a frame of reference were brought to one space before, so that none is moved against the
+        others. False: they are as scanned, and the head may have moved between any. None: those on the same voxels were
+        brought there.
     """
 
     date: datetime
     images: Mapping[MRSequence, Volume]
     masks: Mapping[str, Mask] = field(default_factory=dict)
     label: str = ""
+    aligned: bool | None = None
+
+    def __post_init__(self) -> None:
+        require_date(self.date, "a visit's date")
+        require(self.images, Mapping, "a visit's images are a table of MRSequence and Volume")
+        require(self.masks, Mapping, "a visit's masks are a table of name and Mask")
+        for shows, image in self.images.items():
+            if shows not in MRSequence.__members__.values():
+                raise InputError(f"a visit's image shows one of {', '.join(MRSequence)}, not {described(shows)}")
+            require(image, Volume, f"a visit's {shows} image is a Volume (an array and its Grid)")
+        for name, mask in self.masks.items():
+            require(mask, Mask, f"a visit's mask {name!r} is a Mask (a boolean array and its Grid)")
 
 
 @dataclass(frozen=True)
@@ -92,8 +110,33 @@ class Patient:
     links: tuple[FrameLink, ...] = ()
     """Spatial Registration objects: how frames of reference lie to each other."""
 
+    def __post_init__(self) -> None:
+        require(self.id, str, "a patient's id is a text")
+        require(self.visits, (tuple, list), "a patient's visits are a tuple of Visit")
+        for visit in self.visits:
+            require(visit, Visit, "each of a patient's visits is a Visit")
+
     def __repr__(self) -> str:
-        return text_timeline(self)
+        return text_timeline(self._timeline())
 
     def _repr_html_(self) -> str:
-        return html_timeline(self)
+        return html_timeline(self._timeline())
+
+    def _timeline(self) -> Timeline:
+        planned = ""
+        if self.plan is not None and self.plan.prescribed is not None and self.plan.fractions is not None:
+            planned = f"{self.plan.prescribed:g} Gy in {self.plan.fractions}"
+        return Timeline(
+            self.id,
+            tuple(DrawnVisit(v.date, v.label, _contents(v)) for v in self.visits),
+            self.treatments,
+            planned,
+            self.clinical.steroids,
+            len(self.structures),
+            len(self.findings),
+        )
+
+
+def _contents(visit: Visit) -> str:
+    masks = f"; masks {', '.join(visit.masks)}" if visit.masks else ""
+    return ", ".join(sequence.value for sequence in visit.images) + masks

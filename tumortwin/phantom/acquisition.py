@@ -51,7 +51,7 @@ _FAT_SATURATION = 0.12
 
 
 def patient_tissues(rng: np.random.Generator, spread: float = 0.04) -> dict[str, Tissue]:
-    """The tissues of one patient: relaxation times and diffusion vary by a few per cent, those of the lesion more."""
+    """Sample the tissues of one patient: relaxation times and diffusion vary by a few per cent, more in the lesion."""
     out = {}
     for name, tissue in TISSUES.items():
         s = spread * (2 if name in ("living", "dead", "edema", "necrosis") else 0.7 if name != "csf" else 0.2)
@@ -123,7 +123,7 @@ class Scanner:
         self._blurred: dict[tuple[str, float], Array] = {}
 
     def _near(self, lesion: SyntheticLesion) -> tuple[slice, slice, slice]:
-        """The part of the head's grid that a lesion changes, with some mm around."""
+        """Find the part of the head's grid that a lesion changes, with a margin of some mm."""
         changed = lesion.living + lesion.dead + lesion.edema + lesion.necrosis + lesion.cavity > 2e-3
         found = ndimage.find_objects(changed.astype(int))
         box = found[0] if found else (slice(0, 1),) * 3
@@ -135,7 +135,7 @@ class Scanner:
         return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))  # type: ignore[return-value]
 
     def _refined(self, values: Array, grid: Grid) -> Array:
-        """A field of the lesion's grid on a part of the head's grid."""
+        """Interpolate a field of the lesion's grid on a part of the head's grid."""
         matrix = np.linalg.inv(self._lesion_grid.affine) @ grid.affine
         return ndimage.affine_transform(
             values, np.diag(matrix)[:3], matrix[:3, 3], output_shape=grid.shape, order=1, output=np.float32
@@ -146,7 +146,7 @@ class Scanner:
         return np.float32(_SCALE[kind] * signal(self.tissues[name], kind, extra_rate))
 
     def signals(self, lesion: SyntheticLesion) -> LesionSignals:
-        """What the lesion changes in T1, T1Gd, FLAIR, b0 and b1000.
+        """Compute the changes that the lesion makes in T1, T1Gd, FLAIR, b0 and b1000.
 
         The brain tissue of a voxel is replaced by necrosis, living and dead cells, and what is left by edematous and
         normal tissue; its CSF, dura and skull stay. Where vessels leak, contrast agent shortens T1.
@@ -213,7 +213,7 @@ class Scanner:
         return float(self._level("white", kind))
 
     def masks(self, lesion: SyntheticLesion, target: Grid, pose: Pose) -> dict[str, Mask]:
-        """The true regions on a series' grid, voxels at least half inside.
+        """Build the true regions on a series' grid from the voxels at least half inside.
 
         "enhancing", "necrosis", "whole" (both and edema), and after a resection "cavity".
         """
@@ -249,7 +249,7 @@ class Pose:
 
 
 def frame_uid(*names: object) -> str:
-    """A UID (2.25.) derived from names, the same whenever it is asked for."""
+    """Derive a UID (2.25.) from names; equal names give the same UID."""
     digest = hashlib.sha256("|".join(map(str, ("tumortwin phantom", *names))).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
@@ -275,7 +275,7 @@ class Protocol:
     def grid(
         self, center: NDArray[np.float64], frame: str, size: tuple[float, float, float] = (176.0, 222.0, 188.0)
     ) -> Grid:
-        """The grid around a world point, with a field of view of `size` mm (z, y, x)."""
+        """Build the grid around a world point, with a field of view of `size` mm (z, y, x)."""
         axes = {"axial": [(0, 0, 1), (0, 1, 0), (1, 0, 0)], "sagittal": [(-1, 0, 0), (0, 0, -1), (0, 1, 0)]}[self.plane]
         extent = {"axial": size, "sagittal": (size[2], size[0], size[1])}[self.plane]
         turn = Rotation.from_euler("xyz", self.tilt, True).as_matrix()
@@ -293,13 +293,13 @@ def plane_blur(grid: Grid, target: Grid) -> float:
 
 
 def blurred(values: Array, grid: Grid, target: Grid) -> Array:
-    """A fine image blurred to the in-plane voxel of a target."""
+    """Blur a fine image to the in-plane voxel of a target."""
     sigma = plane_blur(grid, target)
     return ndimage.gaussian_filter(values, sigma) if sigma > 0.1 else values
 
 
 def averaged(values: Array, grid: Grid, target: Grid, pose: Pose) -> Array:
-    """A fine image on a target's voxels, averaged across its slices.
+    """Sample a fine image on a target's voxels, averaged across its slices.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def averaged(values: Array, grid: Grid, target: Grid, pose: Pose) -> Array:
 
 
 def bias_field(grid: Grid, rng: np.random.Generator, strength: float = 0.12) -> Array:
-    """A coil's smooth shading: exp of a random quadratic in the field of view."""
+    """Sample a coil's smooth shading: exp of a random quadratic in the field of view."""
     z, y, x = (
         np.linspace(-1, 1, n, dtype=np.float32).reshape([-1 if k == i else 1 for k in range(3)])
         for i, n in enumerate(grid.shape)
@@ -350,7 +350,7 @@ def rician(values: Array, sigma: float, rng: np.random.Generator) -> Array:
 
 
 def adc_map(b0: Volume, b1000: Volume, sigma: float) -> Volume:
-    """The scanner's ADC map in mm^2/s from two noisy images; 0 where there is no signal to compare."""
+    """Compute the scanner's ADC map in mm^2/s from two noisy images; 0 where there is no signal to compare."""
     seen = b0.array > 6 * sigma
     ratio = np.maximum(b0.array, 1e-3) / np.maximum(b1000.array, 1e-3)
     adc = np.where(seen, np.clip(np.log(ratio) / 1000, 0, 3.5e-3), 0)

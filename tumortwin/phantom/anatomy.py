@@ -76,7 +76,7 @@ class Warp:
         return points * self.scale + np.stack(moved, -1).reshape(points.shape)
 
     def from_atlas(self, points: ArrayLike) -> NDArray[np.float64]:
-        """An individual's points (..., 3) of atlas points (..., 3), to 1e-6 mm, by fixed-point iteration."""
+        """Map atlas points (..., 3) to an individual's points (..., 3), to 1e-6 mm, by fixed-point iteration."""
         points = np.asarray(points, float)
         found = points / self.scale
         for _ in range(100):
@@ -108,7 +108,7 @@ class Warp:
         return out
 
     def jacobian(self, grid: Grid) -> NDArray[np.float64]:
-        """Determinant of the map's gradient at every voxel of an axis-aligned grid, by central differences."""
+        """Compute the Jacobian determinant of the map at each voxel of an axis-aligned grid, by central differences."""
         at = self.on_grid(grid).astype(float)
         dz, dy, dx = grid.spacing
         gradient = [np.gradient(component, dz, dy, dx) for component in at]
@@ -154,7 +154,7 @@ class Anatomy:
     warp: Warp
 
     def share(self, name: str, points: NDArray[np.floating]) -> NDArray[np.float32]:
-        """A tissue's share at world points (3, ...) given as (x, y, z), linearly interpolated, 0 outside."""
+        """Interpolate a tissue's share linearly at world points (3, ...) given as (x, y, z); 0 outside."""
         index = (points[::-1] - self.grid.affine[2::-1, 3].reshape(3, *[1] * (points.ndim - 1))) / self.grid.spacing[0]
         return ndimage.map_coordinates(self.tissues[name], index, order=1, output=np.float32)
 

@@ -20,6 +20,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from tumortwin import archive
+from tumortwin.arguments import require_path
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
@@ -146,7 +147,7 @@ def write_truth(synthetic: SyntheticPatient, folder: str | os.PathLike[str], *, 
 
 
 def clinical_json(synthetic: SyntheticPatient) -> dict[str, Any]:
-    """What ``clinical.json`` says of a patient: the clinical numbers, surgery, and drugs grouped by dose."""
+    """Build the content of ``clinical.json``: the clinical numbers, surgery, and drugs grouped by dose."""
     drugs: dict[tuple[str, float, str], list[str]] = {}
     surgery = []
     for event in synthetic.treatments:
@@ -167,7 +168,7 @@ def clinical_json(synthetic: SyntheticPatient) -> dict[str, Any]:
 
 
 def _fingerprint(synthetic: SyntheticPatient) -> str:
-    """A hash of everything that is written, under which all identifiers are made: unlike patients share none."""
+    """Compute a hash of everything that is written; all identifiers are made from it, so unlike patients share none."""
     digest = hashlib.sha256(json.dumps([synthetic.id, synthetic.seed, clinical_json(synthetic)]).encode())
     volumes = [s.volume for visit in synthetic.visits for s in visit.series]
     volumes += [mask for visit in synthetic.visits for mask in visit.expert.values()]
@@ -241,7 +242,7 @@ def _middle(mask: Mask) -> list[float]:
 
 
 def _compact(volume: Volume) -> Volume:
-    """A volume of numbers in half precision where they fit; masks and whole numbers as they are."""
+    """Convert a volume of numbers to half precision where they fit; keep masks and whole numbers as they are."""
     if not np.issubdtype(volume.array.dtype, np.floating):
         return volume
     if float(np.abs(volume.array).max()) > float(np.finfo(np.float16).max):
@@ -253,15 +254,54 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
 
 
+def check_target(folder: str | os.PathLike[str], id: str, *, overwrite: bool = False) -> None:
+    """Refuse a place that a patient cannot be written to, before the patient is made. Nothing is left there.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the patient's folder is made, and that of its truth.
+    id : str
+        Patient ID.
+    overwrite : bool
+        Replace what a phantom wrote there.
+
+    Raises
+    ------
+    InputError
+        If the ID cannot name a folder, or `folder` cannot be written.
+    OutputExistsError
+        If a patient or truth of this ID is there and `overwrite` is false, or holds other files.
+    """
+    require_path(folder, "a phantom takes a folder to write to")
+    if not isinstance(id, str) or not re.fullmatch(r"[^\W_][\w .-]{0,63}", id) or id != id.strip():
+        raise InputError(
+            f"the patient ID {id!r} names a folder: give letters, digits, '-', '_', '.' and spaces, at most 64"
+        )
+    for target in (Path(folder) / id, Path(folder) / "truth" / id):
+        _check_new(target, overwrite)
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".phantom-", dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): name a folder elsewhere") from error
+
+
+def _check_new(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"{target} is there already: choose another folder, or ask to overwrite (--force)")
+    strange = [p for p in target.rglob("*") if p.is_file() and p.suffix not in (".dcm", ".json", ".npz")]
+    if not target.is_dir() or strange:
+        raise OutputExistsError(f"{target} holds {len(strange)} files that no phantom wrote: delete it by hand")
+
+
 @contextmanager
 def _new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `target` when the block ends without an error."""
-    if target.exists():
-        if not overwrite:
-            raise OutputExistsError(f"{target} is there already: choose another folder, or ask to overwrite (--force)")
-        strange = [p for p in target.rglob("*") if p.is_file() and p.suffix not in (".dcm", ".json", ".npz")]
-        if not target.is_dir() or strange:
-            raise OutputExistsError(f"{target} holds {len(strange)} files that no phantom wrote: delete it by hand")
+    """Yield a temporary folder that becomes `target` when the block ends without an error."""
+    _check_new(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

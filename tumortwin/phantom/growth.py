@@ -28,7 +28,7 @@ Field = NDArray[np.floating]
 def diffusion_matrix(
     tensor: NDArray, mask: NDArray[np.bool_], spacing: float, dtype: type = np.float64
 ) -> sparse.csr_array:
-    """The matrix of div(T grad .) on the voxels of a mask, 1/day.
+    """Assemble the matrix of div(T grad .) on the voxels of a mask, 1/day.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Tumor:
         self.day += dt
 
     def _react(self, dt: float) -> None:
-        """The exact logistic with the room that dead cells leave, then the exact clearance."""
+        """Apply the exact logistic growth in the space not taken by dead cells, then their exact clearance."""
         room = np.maximum(1 - self.dead, self._dtype(1e-3))
         gain = np.exp(self._growth * room * self._dtype(dt))
         self.living = room * self.living * gain / (room + self.living * (gain - 1))

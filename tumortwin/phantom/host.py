@@ -85,7 +85,7 @@ def make_host(anatomy: Anatomy, site: tuple[float, float, float], spacing: float
 def _nearest_white(
     anatomy: Anatomy, point: NDArray[np.float64], site: tuple[float, float, float]
 ) -> NDArray[np.float64]:
-    """The nearest place of which the whole neighborhood is white matter."""
+    """Find the nearest place with a neighborhood that is all white matter."""
     h = anatomy.grid.spacing[0]
     middle = np.round(anatomy.grid.to_index(point)).astype(int)
     reach = int(np.ceil(12 / h))
@@ -101,7 +101,7 @@ def _nearest_white(
 
 
 def _effaced(anatomy: Anatomy, home: NDArray[np.float64], radius: float = 34.0) -> Anatomy:
-    """The head with the sulci within some 30 mm of the tumor closed, as its bulk would; midline and ventricles stay."""
+    """Close the sulci within some 30 mm of the tumor, as its mass effect would; keep midline and ventricles."""
     h = anatomy.grid.spacing[0]
     middle = anatomy.grid.to_index(home)
     reach = int(np.ceil(radius / h))
@@ -120,7 +120,7 @@ def _effaced(anatomy: Anatomy, home: NDArray[np.float64], radius: float = 34.0) 
 
 
 def _falx(anatomy: Anatomy, points: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The dura between the hemispheres: the midline above and around the corpus callosum."""
+    """Find the dura between the hemispheres: the midline above and around the corpus callosum."""
     x, y, z = np.moveaxis(anatomy.warp.to_atlas(np.moveaxis(points, 0, -1)) * MNI_TO_LPS, -1, 0)
     callosum = ((y + 3) / 48) ** 2 + ((z - 2) / 29) ** 2 < 1
     return (np.abs(x) < 1.2) & ~callosum & (z > -5)

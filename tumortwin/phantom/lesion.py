@@ -120,7 +120,7 @@ class Appearance:
         self.necrosis[removed] = 0
 
     def look(self, living: Array, dead: Array) -> SyntheticLesion:
-        """The lesion of these cells."""
+        """Build the lesion that these cells make."""
         living, dead = living.copy(), dead.copy()
         for cells in (living, dead):
             cells[self._seam] = cells[self._beside]
@@ -134,5 +134,5 @@ class Appearance:
 
 
 def _switch(values: Array, threshold: Array | float, width: float) -> Array:
-    """A smooth step: 1/2 at the threshold."""
+    """Compute a smooth step that is 1/2 at the threshold."""
     return 0.5 * (1 + np.tanh((values - threshold) / np.float32(2 * width)))

@@ -62,7 +62,7 @@ PROTOCOLS: Mapping[MRSequence, Protocol] = {
 
 
 def stored_values(series: SyntheticSeries, brightest: float) -> NDArray[np.uint16]:
-    """The whole numbers that a scanner would store.
+    """Compute the whole numbers that a scanner would store.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class _Scan:
 
 
 def _instance(scan: _Scan, sop_class: UID, instance: int, values: NDArray[np.uint16]) -> Dataset:
-    """What single-frame and enhanced images have in common."""
+    """Build what single-frame and enhanced images have in common."""
     dataset = new_instance(scan.study, sop_class, "MR", "", scan.when, series_number=scan.number)
     dataset.SeriesDescription = dataset.ProtocolName = scan.series.description[:64]
     dataset.ManufacturerModelName = "tumortwin phantom"
@@ -177,7 +177,7 @@ def _compress(dataset: Dataset, syntax: UID) -> None:
 
 
 def _adc_meaning() -> Dataset:
-    """That stored values times 1e-6 are mm^2/s."""
+    """Build the item which states that stored values times 1e-6 are mm^2/s."""
     return item(
         LUTExplanation="Apparent diffusion coefficient",
         LUTLabel="ADC",
@@ -284,7 +284,7 @@ def _enhanced(scan: _Scan) -> Dataset:
 
 
 def _pulse_sequence(protocol: Protocol) -> Dataset:
-    """The MR Pulse Sequence module: of acquired images only, not of derived ones."""
+    """Build the MR Pulse Sequence module, which acquired images have and derived ones do not."""
     module = item(
         PulseSequenceName=protocol.enhanced[1],
         MRAcquisitionType=protocol.dimensions,

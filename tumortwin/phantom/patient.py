@@ -260,7 +260,7 @@ class _Streams:
 def _place(
     site: str | tuple[float, float, float] | None, rng: np.random.Generator
 ) -> tuple[str, tuple[float, float, float]]:
-    """A site's name and MNI point; a named or drawn one is moved by a few mm."""
+    """Choose the name and MNI point of a site; a named or drawn site is moved by a few mm."""
     drawn = str(rng.choice(sorted(SITES)))
     shift = rng.uniform(-4, 4, 3)
     if site is None:
@@ -275,7 +275,7 @@ def _place(
 
 
 def _drawn_biology(rng: np.random.Generator) -> Biology:
-    """The default tumor, varied by 8 to 15 per cent."""
+    """Sample a biology that varies the default tumor by 8 to 15 per cent."""
     base = Biology()
     factor = {
         name: float(np.exp(sd * np.clip(rng.standard_normal(), -2, 2)))
@@ -291,7 +291,7 @@ def _drawn_biology(rng: np.random.Generator) -> Biology:
 
 
 def _drawn_habit(rng: np.random.Generator) -> Habit:
-    """The default look, varied by some 10 per cent."""
+    """Sample a habit that varies the default appearance by some 10 per cent."""
     base = Habit()
     return Habit(
         **{
@@ -302,7 +302,7 @@ def _drawn_habit(rng: np.random.Generator) -> Habit:
 
 
 def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[Tumor, dict[str, Volume]]:
-    """A tumor of some 30 mm^3 at the site, with rates that vary in space; and the maps of the rates."""
+    """Implant a tumor of some 30 mm^3 at the site, with rates that vary in space; return also the maps of the rates."""
     h = host.grid.spacing[0]
     vary = [
         np.exp(sd * smooth_noise(rng, host.grid.shape, 8.0 / h))
@@ -326,7 +326,7 @@ def _implanted(host: Host, biology: Biology, rng: np.random.Generator) -> tuple[
 
 
 def _cavity(lesion: SyntheticLesion, host: Host, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """What the surgeon takes: the core and some mm more, but for a remnant on one side."""
+    """Find what the surgeon removes: the core and some mm more, except for a remnant on one side."""
     h = host.grid.spacing[0]
     taken = ndimage.distance_transform_edt(~lesion.core, sampling=h) <= 1.5
     direction = rng.standard_normal(3)
@@ -336,7 +336,7 @@ def _cavity(lesion: SyntheticLesion, host: Host, rng: np.random.Generator) -> ND
 
 
 def _on_host(dose: TotalDose, grid: Grid, pose: Pose) -> NDArray[np.float32]:
-    """The dose on the solver's grid, through the pose of the visit it was planned on."""
+    """Resample the dose to the solver's grid, through the pose of the visit it was planned on."""
     matrix = np.linalg.inv(dose.affine) @ pose.matrix @ grid.affine
     return ndimage.affine_transform(
         dose.array, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, output=np.float32
@@ -356,7 +356,7 @@ def _with_units(biology: Biology) -> dict[str, dict[str, Any]]:
 
 
 def _clinical(rng: np.random.Generator, first: datetime) -> dict[str, Any]:
-    """What DICOM does not carry, but for drugs and surgery."""
+    """Sample the clinical data that DICOM does not carry, except for drugs and surgery."""
     height = float(rng.normal(1.72, 0.08))
     dexamethasone = [(0, 8), (14, 4), (70, 2), (90, 0)]
     return {

@@ -27,7 +27,7 @@ def weekdays(first: datetime, count: int) -> list[datetime]:
 
 
 def temozolomide(first: datetime, last: datetime, until: datetime, *, pause_days: int = 28) -> list[DrugDose]:
-    """The calendar of Stupp et al. 2005 (doi:10.1056/NEJMoa043330).
+    """Build the temozolomide calendar of Stupp et al. 2005 (doi:10.1056/NEJMoa043330).
 
     75 mg/m^2 every day from the first to the last radiotherapy day, weekends included; from four weeks later up to six
     cycles of days 1-5 of 28, the first at 150, the others at 200 mg/m^2, as far as `until`.
@@ -44,7 +44,7 @@ def temozolomide(first: datetime, last: datetime, until: datetime, *, pause_days
 
 
 def expanded(region: NDArray[np.bool_], grid: Grid, mm: float) -> NDArray[np.bool_]:
-    """A region and all within some mm of it."""
+    """Expand a region by some mm."""
     return ndimage.distance_transform_edt(~region, sampling=grid.spacing) <= mm
 
 
@@ -61,7 +61,7 @@ def targets(
 def dose_map(
     target: Mask, body: NDArray[np.bool_], spare: NDArray[np.bool_], prescribed: float, rng: np.random.Generator
 ) -> TotalDose:
-    """A dose as a rotational plan would give it, on the target's grid.
+    """Build a dose such as a rotational plan gives, on the target's grid.
 
     Conformal to the target with a penumbra, on a bath of low dose where beams from all around enter and leave, with a
     few per cent of unevenness; organs to spare take some less where they are outside the target. The target's median is

@@ -87,7 +87,7 @@ def scan_visit(
     noise: float,
     rng: np.random.Generator,
 ) -> tuple[SyntheticVisit, dict[str, Mask]]:
-    """The series of a visit and the true masks on its T1Gd's grid."""
+    """Simulate the series of a visit and the true masks on its T1Gd's grid."""
     center = (pose.matrix @ [0.0, 10.0, 14.0, 1.0])[:3] + rng.uniform(-2, 2, 3)
     signals = scanner.signals(lesion)
     sigma = noise * scanner.white_signal("T1")
@@ -123,7 +123,7 @@ def scan_visit(
 
 
 def _drawn_by_hand(masks: Mapping[str, Mask], rng: np.random.Generator) -> dict[str, Mask]:
-    """What an expert draws: the true regions with an unsteady edge, and without crumbs."""
+    """Simulate masks drawn by an expert: the true regions with an unsteady edge, without small pieces."""
     grid = masks["enhancing"].grid
     wobble = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), 2.5 / np.array(grid.spacing))
     wobble /= wobble.std()

@@ -15,11 +15,11 @@ from tumortwin.planning.constraints import (
     tcp_poisson,
 )
 from tumortwin.planning.dvh import DoseVolumeHistogram, dose_volume_histogram
+from tumortwin.planning.effects import ConstraintCheck, OrganEffect
+from tumortwin.planning.given_dose import GivenDose, given_dose
 from tumortwin.planning.options import (
     DEFINITIONS,
-    ConstraintCheck,
     Interval,
-    OrganEffect,
     Outcome,
     PlanFront,
     PlanOption,
@@ -27,6 +27,7 @@ from tumortwin.planning.options import (
     time_to_progression,
 )
 from tumortwin.planning.plan_front import optimize_dose
+from tumortwin.planning.plan_options import PlanOptions
 from tumortwin.planning.standard_care import StandardCare, with_care
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
 
@@ -40,12 +41,14 @@ __all__ = [
     "ConstraintCheck",
     "ConstraintSet",
     "DoseVolumeHistogram",
+    "GivenDose",
     "Interval",
     "Organ",
     "OrganEffect",
     "Outcome",
     "PlanFront",
     "PlanOption",
+    "PlanOptions",
     "Prescription",
     "Quantity",
     "Schedule",
@@ -53,6 +56,7 @@ __all__ = [
     "StandardCare",
     "dose_volume_histogram",
     "geud",
+    "given_dose",
     "ntcp_lkb",
     "optimize_dose",
     "organ_named",

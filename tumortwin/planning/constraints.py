@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from tumortwin.errors import InputError
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.planning.dvh import DoseVolumeHistogram
 from tumortwin.therapy.linear_quadratic import bed, eqd2
 
@@ -28,20 +29,24 @@ class Organ(StrEnum):
     LENS = "lens"
 
 
+TARGETS = ("ptv", "ctv", "gtv")
+"""Names of target volumes begin so; the first that is there is the one that a dose is prescribed to."""
+
 _PATTERNS = (
     (Organ.BRAINSTEM, r"brainstem"),
     (Organ.CHIASM, r"chiasm"),
     (Organ.OPTIC_NERVE, r"optic(nrv|nerve|n[lr]?$)"),
     (Organ.LENS, r"^lens"),
-    (Organ.BRAIN, r"^(whole)?brain$"),
 )
 
 
 def organ_named(name: str) -> Organ | None:
-    """The organ that a structure's name means ("BrainStem", "OpticNrv_L" of TG-263, "Chiasm"); None if none.
+    """Find the organ that a structure's name means ("BrainStem", "OpticNrv_L" of TG-263, "Gehirn"); None if none.
 
     Margins around organs (PRV) are not the organ.
     """
+    if names_brain(name):
+        return Organ.BRAIN
     plain = re.sub(r"[^a-z]", "", name.lower())
     if "prv" in plain:
         return None
@@ -105,7 +110,7 @@ class Constraint:
     complication: Complication | None = None
 
     def value(self, physical: DoseVolumeHistogram, fractions: int) -> float:
-        """What a course does to the organ, in the limit's unit.
+        """Compute the limited quantity for a course, in the limit's unit.
 
         Parameters
         ----------
@@ -139,7 +144,7 @@ class ConstraintSet:
     constraints: tuple[Constraint, ...]
 
     def of(self, organ: Organ | None) -> tuple[Constraint, ...]:
-        """The limits of one organ."""
+        """Return the limits of one organ."""
         return tuple(c for c in self.constraints if c.organ is organ)
 
 
@@ -218,7 +223,7 @@ def geud(histogram: DoseVolumeHistogram, a: float) -> float:
     if top == 0:
         return 0.0
     shares = histogram.parts_ml / histogram.total_ml
-    return float(top * (shares @ (histogram.dose / top) ** a) ** (1 / a))
+    return float(top * (shares * (histogram.dose / top) ** a).sum() ** (1 / a))
 
 
 def ntcp_lkb(equivalent: DoseVolumeHistogram, complication: Complication) -> float:

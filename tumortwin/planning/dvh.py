@@ -50,7 +50,7 @@ class DoseVolumeHistogram:
     @property
     def mean(self) -> float:
         """Dmean in Gy."""
-        return float(self.dose @ self.parts_ml / self.total_ml)
+        return float((self.dose * self.parts_ml).sum() / self.total_ml)
 
     def dose_to_percent(self, percent: float) -> float:
         """D_x%: highest dose that at least x % of the volume gets, in Gy (D50 is the median, D98 near the minimum)."""
@@ -75,14 +75,14 @@ class DoseVolumeHistogram:
         return np.array([100 * self.volume_at(d) / self.total_ml for d in np.ravel(doses)])
 
     def of(self, effect: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> DoseVolumeHistogram:
-        """The histogram of a quantity that rises with the dose: a scaled dose, a BED, an EQD2."""
+        """Compute the histogram of a quantity that rises with the dose: a scaled dose, a BED, an EQD2."""
         return replace(self, dose=effect(self.dose))
 
 
 def dose_volume_histogram(
     dose: NDArray[np.floating], structure: NDArray[np.floating] | NDArray[np.bool_], voxel_volume: float, name: str = ""
 ) -> DoseVolumeHistogram:
-    """The dose-volume histogram of one structure.
+    """Compute the dose-volume histogram of one structure.
 
     Parameters
     ----------

@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.planning.constraints import NEAR_MAX_ML, Constraint, ConstraintSet, Organ, organ_named
+from tumortwin.planning.constraints import (
+    NEAR_MAX_ML,
+    QUANTEC,
+    TARGETS,
+    Constraint,
+    ConstraintSet,
+    Organ,
+    organ_named,
+)
 from tumortwin.planning.dvh import DoseVolumeHistogram, dose_volume_histogram
-from tumortwin.planning.options import ConstraintCheck, OrganEffect
+from tumortwin.planning.effects import ConstraintCheck, OrganEffect
 from tumortwin.therapy.schedule import Schedule
 from tumortwin.twin import Irradiation, Twin
-
-TARGETS = ("ptv", "ctv", "gtv")
-"""Names of target volumes begin so; the first that is there is the one the dose is prescribed to."""
 
 BRAIN = "brain (domain)"
 """Name of the growth domain where it stands in for a contour of the brain."""
@@ -37,6 +42,10 @@ class GivenDose:
         Of the fractions, on the twin's clock.
     point : str
         What the prescription point is.
+    target : str
+        Name of the structure that the dose is prescribed to; empty if no target volume is contoured.
+    limits : ConstraintSet
+        What the doses of organs are held against.
     histograms : tuple of DoseVolumeHistogram
         Of `shape`, by structure.
     planned : float
@@ -49,12 +58,14 @@ class GivenDose:
     schedule: Schedule
     days: tuple[float, ...]
     point: str
+    target: str
+    limits: ConstraintSet
     histograms: tuple[DoseVolumeHistogram, ...]
     planned: float
     findings: tuple[Finding, ...] = ()
 
     def irradiations(self, schedule: Schedule, twin: Twin) -> tuple[Irradiation, ...]:
-        """The fractions of another schedule with this shape; fractions of one size share one map."""
+        """Build the fractions of another schedule with this dose distribution; fractions of one size share one map."""
         maps = {d: np.float32(d) * self.shape for d in set(schedule.doses)}
         return tuple(Irradiation(twin.day(t), maps[d]) for t, d in zip(schedule.times, schedule.doses, strict=True))
 
@@ -62,14 +73,24 @@ class GivenDose:
         """Histograms of the total physical dose of a schedule."""
         return tuple(h.of(lambda share: share * schedule.total) for h in self.histograms)
 
-    def effects(self, schedule: Schedule, limits: ConstraintSet) -> tuple[OrganEffect, ...]:
-        """What a schedule does to each organ that has limits.
+    @property
+    def delivered(self) -> tuple[DoseVolumeHistogram, ...]:
+        """Histograms of the total physical dose as delivered, by structure."""
+        return self.physical(self.schedule)
+
+    @property
+    def organs(self) -> tuple[OrganEffect, ...]:
+        """What the delivered course does to each organ that has limits."""
+        return self.effects(self.schedule)
+
+    def effects(self, schedule: Schedule) -> tuple[OrganEffect, ...]:
+        """Compute the effect of a schedule on each organ that has limits.
 
         Fractions of a course that differ (one was interrupted) are taken as equal ones for the limits.
         """
         effects = []
         for share, physical in zip(self.histograms, self.physical(schedule), strict=True):
-            organ, constraints = limits_of(share.structure, limits)
+            organ, constraints = limits_of(share.structure, self.limits)
             if organ is None or not constraints:
                 continue
             hottest, ratio = share.dose_to_ml(NEAR_MAX_ML), constraints[0].alpha_beta
@@ -88,7 +109,7 @@ class GivenDose:
         return tuple(effects)
 
 
-def given_dose(twin: Twin, limits: ConstraintSet) -> GivenDose:
+def given_dose(twin: Twin, limits: ConstraintSet = QUANTEC) -> GivenDose:
     """Read the given dose of a twin.
 
     The prescription point is the median dose of the target (D50%, as ICRU 83 reports), so that another prescription is
@@ -99,7 +120,7 @@ def given_dose(twin: Twin, limits: ConstraintSet) -> GivenDose:
     twin : Twin
         With radiotherapy.
     limits : ConstraintSet
-        Names the organs that are looked at.
+        Limits of organs at risk.
 
     Raises
     ------
@@ -126,11 +147,12 @@ def given_dose(twin: Twin, limits: ConstraintSet) -> GivenDose:
     if targets:
         first = next(kind for kind in TARGETS if targets[0].structure.lower().startswith(kind))
         target = max((t for t in targets if t.structure.lower().startswith(first)), key=lambda t: t.dose_to_percent(50))
-        inside, point = twin.structures[target.structure] > 0.5, f"median dose of {target.structure}"
+        prescribed_to, inside = target.structure, twin.structures[target.structure] > 0.5
+        point = f"median dose of {prescribed_to}"
         reference = target.dose_to_percent(50)
     else:
         whole = dose_volume_histogram(total, twin.domain.mask, grid.voxel_volume)
-        reference, point = whole.dose_to_percent(2), "dose of the hottest 2 % of the brain"
+        prescribed_to, reference, point = "", whole.dose_to_percent(2), "dose of the hottest 2 % of the brain"
         inside = total >= reference
         findings.append(
             Finding(
@@ -170,13 +192,12 @@ def given_dose(twin: Twin, limits: ConstraintSet) -> GivenDose:
         findings.append(
             Finding(f"not contoured: {', '.join(unlimited)}", "plan", f"their limits ({limits.name}) are not looked at")
         )
-    return GivenDose(
-        shape, schedule, tuple(f.day for f in fractions), point, histograms, float(reference), tuple(findings)
-    )
+    days = tuple(f.day for f in fractions)
+    return GivenDose(shape, schedule, days, point, prescribed_to, limits, histograms, float(reference), tuple(findings))
 
 
 def limits_of(structure: str, limits: ConstraintSet) -> tuple[Organ | None, tuple[Constraint, ...]]:
-    """The organ that a structure is, and its limits."""
+    """Find the organ that a structure is, and its limits."""
     organ = Organ.BRAIN if structure == BRAIN else organ_named(structure)
     return organ, limits.of(organ)
 

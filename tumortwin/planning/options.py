@@ -1,4 +1,4 @@
-"""The values of a comparison of schedules: options, what they do to organs, and what becomes of the tumor."""
+"""The values of a comparison of schedules: options, and what becomes of the tumor."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from tumortwin import archive
 from tumortwin.calibration import Band, Calibration
 from tumortwin.imaging.findings import Finding
-from tumortwin.planning.constraints import Constraint, Organ, Quantity
 from tumortwin.planning.dvh import DoseVolumeHistogram
+from tumortwin.planning.effects import OrganEffect
+from tumortwin.planning.given_dose import GivenDose
 from tumortwin.therapy.schedule import Schedule
 
 PROGRESSION = 1.4
-"""Enhancing volume over its nadir at progression."""
+"""Volume of the core over its nadir at progression."""
 
 MEASURABLE_ML = 0.52
-"""Least enhancing volume that counts as progression: a ball of 10 mm, the least that RANO measures."""
+"""Least volume of the core that counts as progression: a ball of 10 mm, the least that RANO measures."""
 
 DEFINITIONS = (
-    "Time to progression: days from the start of radiotherapy until the predicted T1Gd-visible volume is first 40 % "
+    "Time to progression: days from the start of radiotherapy until the predicted volume of the core is first 40 % "
     f"above its nadir (and at least {MEASURABLE_ML} mL). Within 12 weeks of radiotherapy, pseudoprogression is not "
     "told from progression.",
     "Intervals: 5th to 95th percentile over samples of the calibration's posterior; all options share the samples. "
@@ -74,13 +75,13 @@ class Outcome:
     days : (n,) array
         On the twin's clock, from the start of radiotherapy to the horizon.
     volumes_ml : mapping of str to Band
-        Visible volumes on `days`, for "whole" and "enhancing".
+        Visible volumes on `days`, for "whole" and "core".
     progression : Interval
         Time to progression in days from the start of radiotherapy.
     progression_free : float
         Share of the samples without progression up to the horizon.
     final_ml : Interval
-        Enhancing volume at the horizon, mL.
+        Volume of the core at the horizon, mL.
     samples : (m,) array
         Time to progression of each sample.
     """
@@ -91,54 +92,6 @@ class Outcome:
     progression_free: float
     final_ml: Interval
     samples: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ConstraintCheck:
-    """A limit, what the option does, and whether it is kept."""
-
-    constraint: Constraint
-    value: float
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is at most the limit, to 0.1 %."""
-        return self.value <= self.constraint.limit * 1.001
-
-    def __str__(self) -> str:
-        c, ntcp = self.constraint, self.constraint.quantity is Quantity.NTCP
-        value, limit = (f"{100 * v:.2g} %" if ntcp else f"{v:.1f} Gy EQD2" for v in (self.value, c.limit))
-        return f"{c.organ} {c.quantity} {value} {'<=' if self.met else '>'} {limit}"
-
-
-@dataclass(frozen=True)
-class OrganEffect:
-    """What an option does to an organ at risk.
-
-    Parameters
-    ----------
-    structure : str
-        Name as contoured.
-    organ : Organ
-        What it is.
-    mean, near_max : float
-        Physical dose in Gy: Dmean, and of the hottest 0.03 mL.
-    alpha_beta : float
-        Gy.
-    bed, eqd2 : float
-        Of the hottest 0.03 mL, in Gy.
-    checks : tuple of ConstraintCheck
-        Its limits.
-    """
-
-    structure: str
-    organ: Organ
-    mean: float
-    near_max: float
-    alpha_beta: float
-    bed: float
-    eqd2: float
-    checks: tuple[ConstraintCheck, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +154,9 @@ class PlanFront:
         Kendall's tau between the orders in which the cheap model of the search and the 3-D model put the options.
     findings : tuple of Finding
         What a reader should know.
+    given : GivenDose or None
+        The given dose that all options scale, with the limits in use; None in a plan that was saved by tumortwin 0.1.0,
+        which did not keep it.
     """
 
     calibration: Calibration
@@ -213,6 +169,7 @@ class PlanFront:
     histograms: tuple[DoseVolumeHistogram, ...]
     rank_agreement: float
     findings: tuple[Finding, ...] = ()
+    given: GivenDose | None = None
 
     @property
     def delivered(self) -> PlanOption:
@@ -239,7 +196,7 @@ class PlanFront:
         return archive.load(path, cls, passphrase=passphrase)
 
     def rows(self) -> list[dict[str, str]]:
-        """The comparison as text, a row for each option."""
+        """Return the comparison as text, a row for each option."""
         return [
             {
                 "schedule": o.name,
@@ -297,7 +254,7 @@ def time_to_progression(days: NDArray[np.floating], volumes_ml: NDArray[np.float
     days : (n,) array
         Ascending.
     volumes_ml : (n,) array
-        Enhancing volume in mL.
+        Volume of the core in mL.
 
     Returns
     -------

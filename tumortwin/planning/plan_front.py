@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from tumortwin.arguments import require, require_rng
 from tumortwin.calibration import Band, Calibration
 from tumortwin.calibration.course import growth_parameters
 from tumortwin.errors import InputError
 from tumortwin.growth import model_of
 from tumortwin.imaging.findings import Finding
-from tumortwin.planning.constraints import QUANTEC, ConstraintSet, Organ
+from tumortwin.options import chosen
+from tumortwin.planning.constraints import ConstraintSet, Organ
 from tumortwin.planning.given_dose import GivenDose, given_dose, largest_dose, limits_of
 from tumortwin.planning.options import (
     Interval,
@@ -24,11 +26,12 @@ from tumortwin.planning.options import (
     Source,
     time_to_progression,
 )
+from tumortwin.planning.plan_options import PlanOptions
 from tumortwin.planning.radial import ball_of, calendar, radial_volumes
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks
 from tumortwin.therapy.linear_quadratic import LARGE_FRACTION_GY, large_fraction_findings
 from tumortwin.therapy.schedule import CLINICAL_SCHEDULES, Prescription, Schedule
-from tumortwin.threads import pool_of
+from tumortwin.threads import one_blas_thread, pool_of
 from tumortwin.twin import Irradiation
 
 Vector = NDArray[np.float64]
@@ -46,16 +49,19 @@ LEAST_GY = 0.5
 """Smaller fractions are not considered: below this the linear-quadratic model misses low-dose hypersensitivity."""
 
 
+@bar_in_notebooks
+@one_blas_thread()
 def optimize_dose(
     fit: Calibration,
-    constraints: ConstraintSet | None = None,
+    constraints: ConstraintSet | str | None = None,
     *,
-    horizon_days: float = 270.0,
-    samples: int = 10,
-    escalate: bool = False,
+    options: PlanOptions | None = None,
+    horizon_days: float = PlanOptions.horizon_days,
+    samples: int = PlanOptions.samples,
+    escalate: bool = PlanOptions.escalate,
     rng: int | np.random.Generator = 0,
     threads: int = 2,
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> PlanFront:
     """Compare radiotherapy schedules on a calibrated twin, and search for others.
 
@@ -71,8 +77,10 @@ def optimize_dose(
     ----------
     fit : Calibration
         The calibrated twin; its first scan used is before radiotherapy.
-    constraints : ConstraintSet, optional
-        Limits of organs at risk; QUANTEC if not given.
+    constraints : ConstraintSet or str, optional
+        Limits of organs at risk: a set, or the name of one of ours ("Burman"); QUANTEC if not given.
+    options : PlanOptions, optional
+        All options as one value, in place of `constraints`, `horizon_days`, `samples` and `escalate`.
     horizon_days : float
         How far to look, from the first fraction.
     samples : int
@@ -84,7 +92,7 @@ def optimize_dose(
     threads : int
         Samples that run at the same time.
     progress : Progress
-        Told after each simulation; cancels by raising.
+        Told after each simulation; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------
@@ -99,7 +107,12 @@ def optimize_dose(
     ----------
     Number and size of fractions at fixed tolerance of an organ: Mizuta 2012 (Int J Radiat Oncol Biol Phys 84:829).
     """
-    twin, limits = fit.twin, constraints or QUANTEC
+    require(fit, Calibration, "optimize_dose takes a Calibration, which calibrate makes of a Twin")
+    require_rng(rng)
+    constraints = PlanOptions.constraints if constraints is None else constraints
+    options = chosen(options, PlanOptions(constraints, horizon_days, samples, escalate))
+    horizon_days, samples, escalate = options.horizon_days, options.samples, options.escalate
+    twin, limits = fit.twin, options.limits
     given = given_dose(twin, limits)
     start = given.days[0]
     if not start > fit.start:
@@ -107,21 +120,17 @@ def optimize_dose(
             f"radiotherapy began on day {start:.1f}, not after the first scan used (day {fit.start:.1f}): "
             "calibrate on a scan before radiotherapy to compare schedules"
         )
-    if samples < 3 or not horizon_days > CURVE_DAYS:
-        raise InputError(
-            f"give at least 3 samples and a horizon above {CURVE_DAYS:g} days, not {samples} and {horizon_days}"
-        )
     compared = _Comparison(fit, given, start, start + horizon_days, fit.sample(samples, rng), threads, progress)
     first = given.schedule.times[0]
     known = [(Source.DELIVERED, given.schedule), *((Source.CLINICAL, p.schedule(first)) for p in CLINICAL_SCHEDULES)]
     candidates = _isotoxic(given, limits, escalate)
     cheap = compared.cheaply([*(s for _, s in known), *candidates])
     found = _best(candidates, cheap)
-    options = [*known, *((Source.SEARCH, s) for s in found)]
-    compared.expected = len(options) * samples
-    results = [compared.outcome(schedule, source) for source, schedule in options]
+    schedules = [*known, *((Source.SEARCH, s) for s in found)]
+    compared.expected = len(schedules) * samples
+    results = [compared.outcome(schedule, source) for source, schedule in schedules]
     findings = [*given.findings]
-    effects = {s.name: given.effects(s, limits) for _, s in options}
+    effects = {s.name: given.effects(s) for _, s in schedules}
     for check in (t for e in effects[given.schedule.name] for t in e.checks if not t.met):
         findings.append(
             Finding(
@@ -130,13 +139,13 @@ def optimize_dose(
                 "the search may do as much to this organ as was done, and no more",
             )
         )
-    for _, schedule in options:
+    for _, schedule in schedules:
         findings += large_fraction_findings(schedule.doses, schedule.name)
-    merits = [_merit(cheap[s.name]) for _, s in options], [_merit((r.samples, r.last)) for r in results]
+    merits = [_merit(cheap[s.name]) for _, s in schedules], [_merit((r.samples, r.last)) for r in results]
     agreement = float(kendalltau(*(_ranks(m) for m in merits)).statistic)
     findings.append(
         Finding(
-            f"the cheap model of the search and the 3-D model order {len(options)} schedules with Kendall's tau "
+            f"the cheap model of the search and the 3-D model order {len(schedules)} schedules with Kendall's tau "
             f"{agreement:.2f}",
             "plan",
             "the times shown are the 3-D model's",
@@ -155,7 +164,7 @@ def optimize_dose(
         calibration=fit,
         options=tuple(
             PlanOption(source, s, s.bed(ratio), s.eqd2(ratio), effects[s.name], r.outcome())
-            for (source, s), r in zip(options, results, strict=True)
+            for (source, s), r in zip(schedules, results, strict=True)
         ),
         start=start,
         horizon=start + horizon_days,
@@ -165,6 +174,7 @@ def optimize_dose(
         histograms=tuple(h.of(lambda share: share * given.planned) for h in given.histograms),
         rank_agreement=agreement,
         findings=tuple(findings),
+        given=given,
     )
 
 
@@ -198,7 +208,7 @@ def _ranks(merits: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _best(candidates: Sequence[Schedule], cheap: dict[str, Scores]) -> list[Schedule]:
-    """The best candidate, and the best short course; of the equally good the shorter."""
+    """Find the best candidate and the best short course; among equally good ones, the shortest."""
     found: list[Schedule] = []
     for most in (MOST_FRACTIONS, SHORT_COURSE):
         allowed = [s for s in candidates if len(s.doses) <= most]
@@ -218,7 +228,7 @@ class _Scored:
 
     @property
     def last(self) -> Vector:
-        return self.volumes["enhancing"][:, -1]
+        return self.volumes["core"][:, -1]
 
     def outcome(self) -> Outcome:
         return Outcome(
@@ -295,5 +305,5 @@ class _Comparison:
                 self.done += 1
                 self.progress(min(self.done, self.expected), self.expected, "compare schedules")
         stacked = {q: np.stack([v[q] for v in volumes]) for q in volumes[0]}
-        progression = [time_to_progression(self.days - self.start, v) for v in stacked["enhancing"]]
+        progression = [time_to_progression(self.days - self.start, v) for v in stacked["core"]]
         return _Scored(self.days, stacked, np.array(progression))

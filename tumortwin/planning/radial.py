@@ -85,7 +85,7 @@ def radial_volumes(
     drugs: DrugKill,
     start: float,
 ) -> NDArray[np.float64]:
-    """Enhancing volume of many schedules in the cheap model.
+    """Volume of the core under many schedules in the cheap model.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def radial_volumes(
     exchange -= np.diag(exchange.sum(axis=1))
     spread = expm(exchange / volume[:, None]).T
     gain, clearance = np.exp(values["proliferation_rate"] / 2), 0.5 ** (1 / values["clearance"])
-    threshold = values["threshold_enhancing"]
+    threshold = values["threshold_core"]
     fine = (np.arange(n * FINE) + 0.5) / FINE - 0.5
     fine_ml = 4 / 3 * np.pi * np.diff((SHELL_MM * np.arange(n * FINE + 1) / FINE) ** 3) / 1000
     lower = np.clip(fine.astype(int), 0, n - 2)
@@ -126,7 +126,9 @@ def radial_volumes(
 
     def visible_ml() -> NDArray[np.float64]:
         seen = living + killed
-        return ((1 - weight) * seen[:, lower] + weight * seen[:, lower + 1] > threshold) @ fine_ml
+        above = (1 - weight) * seen[:, lower] + weight * seen[:, lower + 1] > threshold
+        # row by row: a product by BLAS adds the last rows in another order, and equal volumes would not be equal
+        return np.where(above, fine_ml, 0.0).sum(axis=1)
 
     living = np.repeat(ball.density[None], len(doses), axis=0)
     killed = np.zeros_like(living)

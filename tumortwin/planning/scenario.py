@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tumortwin.calibration import Calibration
 from tumortwin.errors import InputError
-from tumortwin.planning.constraints import QUANTEC, ConstraintSet
+from tumortwin.planning.effects import OrganEffect
 from tumortwin.planning.given_dose import GivenDose, given_dose
-from tumortwin.planning.options import OrganEffect, time_to_progression
+from tumortwin.planning.options import time_to_progression
 from tumortwin.therapy.schedule import Prescription, Schedule
 
 CURVE_DAYS = 7.0
@@ -30,9 +30,9 @@ class Scenario:
     days : (n,) array
         On the twin's clock, from the first scan used to the horizon.
     volumes_ml : mapping of str to (n,) array
-        Volumes that scans would show, for "whole" and "enhancing".
+        Volumes that scans would show, for "whole" and "core".
     progression : float
-        Days from the start of radiotherapy until the enhancing volume is first 40 % above its nadir; infinite if that
+        Days from the start of radiotherapy until the core's volume is first 40 % above its nadir; infinite if that
         is beyond the horizon.
     tumor_bed, tumor_eqd2 : float
         Of the prescription, Gy.
@@ -50,14 +50,15 @@ class Scenario:
 
 
 class ScenarioMaker:
-    """Simulates schedules on a calibrated twin, one after the other; the given dose is read once.
+    """Simulates schedules on a calibrated twin, one after the other.
 
     Parameters
     ----------
     fit : Calibration
         The calibrated twin.
-    limits : ConstraintSet
-        Limits of organs at risk.
+    given : GivenDose, optional
+        The given dose with the limits of organs at risk, as a `PlanFront` carries it; without it, the twin's with
+        QUANTEC's limits.
     horizon_days : float
         How far to look, from the first fraction.
 
@@ -67,11 +68,10 @@ class ScenarioMaker:
         If the twin has no radiotherapy to take the dose's shape and start from, or the horizon is not positive.
     """
 
-    def __init__(self, fit: Calibration, limits: ConstraintSet = QUANTEC, horizon_days: float = 270.0) -> None:
+    def __init__(self, fit: Calibration, given: GivenDose | None = None, horizon_days: float = 270.0) -> None:
         if not horizon_days > 0:
             raise InputError(f"the horizon is a positive number of days, not {horizon_days}")
-        self._fit, self._limits = fit, limits
-        self._given: GivenDose = given_dose(fit.twin, limits)
+        self._fit, self._given = fit, given_dose(fit.twin) if given is None else given
         self._start = self._given.days[0]
         self._days = np.unique(
             [*np.arange(fit.start, self._start + horizon_days, CURVE_DAYS), self._start + horizon_days]
@@ -96,8 +96,8 @@ class ScenarioMaker:
             schedule,
             self._days,
             volumes,
-            time_to_progression(self._days[after] - self._start, volumes["enhancing"][after]),
+            time_to_progression(self._days[after] - self._start, volumes["core"][after]),
             schedule.bed(ratio),
             schedule.eqd2(ratio),
-            self._given.effects(schedule, self._limits),
+            self._given.effects(schedule),
         )

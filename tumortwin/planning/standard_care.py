@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tumortwin.calibration.unknowns import ENHANCING
+from tumortwin.calibration.unknowns import CORE
 from tumortwin.errors import InputError
 from tumortwin.growth import Model, simulate
 from tumortwin.imaging.findings import Finding, Severity
@@ -27,18 +27,18 @@ class StandardCare:
     Parameters
     ----------
     resection_day : float, optional
-        When what enhances is taken out; not if not given.
+        When the core is taken out; not if not given.
     radiotherapy_day : float, optional
         When the first fraction is given, a Monday, after any resection; no radiotherapy if not given.
     prescription : Prescription
         What is given, on weekdays.
     margin : float
-        What is within this many mm of the target (what enhances, and the cavity) gets the whole dose. The default is
+        What is within this many mm of the target (the core, and the cavity) gets the whole dose. The default is
         15 mm for cells that are not seen (Niyazi et al. 2023) and 3 mm for the setup.
     penumbra : float
         Farther out the dose falls as exp(-s^2 / (2 penumbra^2)), s in mm.
     edge : float
-        What is seen (living and dead cells) enhances above this density.
+        Where what is seen (living and dead cells) is above this density is the core: inside the T1Gd contour.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class StandardCare:
     prescription: Prescription = CLINICAL_SCHEDULES[0]
     margin: float = 18.0
     penumbra: float = 8.0
-    edge: float = ENHANCING.median
+    edge: float = CORE.median
 
     def __post_init__(self) -> None:
         surgery, first = self.resection_day, self.radiotherapy_day
@@ -104,14 +104,14 @@ def with_care(
     findings = []
     cavity = np.zeros(model.domain.grid.shape, bool)
     if care.resection_day is not None:
-        cavity = _enhancing(model, initial, start, care.resection_day, care.edge, rtol)
+        cavity = _core(model, initial, start, care.resection_day, care.edge, rtol)
         if cavity.any():
             removal = Removal(care.resection_day, cavity.astype(np.float32))
             model = replace(model, removals=(*model.removals, removal))
         else:
             findings.append(_not_seen("resection", care.resection_day, care.edge))
     if care.radiotherapy_day is not None:
-        target = cavity | _enhancing(model, initial, start, care.radiotherapy_day, care.edge, rtol)
+        target = cavity | _core(model, initial, start, care.radiotherapy_day, care.edge, rtol)
         if target.any():
             fractions = _fractions(target, model.domain.grid.spacing, care.radiotherapy_day, care)
             model = replace(model, irradiations=(*model.irradiations, *fractions))
@@ -120,7 +120,7 @@ def with_care(
     return model, tuple(findings)
 
 
-def _enhancing(
+def _core(
     model: Model, initial: NDArray[np.floating], start: float, day: float, edge: float, rtol: float
 ) -> NDArray[np.bool_]:
     return simulate(model, initial, start, day, rtol=rtol).visible[-1] > edge

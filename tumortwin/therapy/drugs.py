@@ -109,7 +109,7 @@ def convert_amount(
     weight_kg: float | None = None,
     formula: SurfaceFormula = SurfaceFormula.MOSTELLER,
 ) -> float:
-    """A drug dose in another unit.
+    """Convert a drug dose to another unit.
 
     Parameters
     ----------

@@ -120,12 +120,12 @@ def eqd2(dose_per_fraction: ArrayLike, fractions: ArrayLike, alpha_beta: ArrayLi
 
 
 def bed_to_eqd2(effective: ArrayLike, alpha_beta: ArrayLike) -> Result:
-    """The EQD2 in Gy of a BED in Gy: BED / (1 + 2 / (alpha/beta))."""
+    """Compute the EQD2 in Gy of a BED in Gy: BED / (1 + 2 / (alpha/beta))."""
     return _checked("a BED", effective) / (1 + 2 / _checked("alpha/beta", alpha_beta, positive=True))
 
 
 def dose_per_fraction_of_bed(effective: ArrayLike, fractions: ArrayLike, alpha_beta: ArrayLike) -> Result:
-    """The dose per fraction in Gy that reaches a BED in n fractions: the positive root of n d (1 + d/(a/b)) = BED."""
+    """Solve n d (1 + d / (alpha/beta)) = BED for d: the dose per fraction in Gy that gives a BED in n fractions."""
     b, n = _checked("a BED", effective), _checked("a number of fractions", fractions, positive=True)
     ratio = _checked("alpha/beta", alpha_beta, positive=True)
     return ratio / 2 * (np.sqrt(1 + 4 * b / (n * ratio)) - 1)
@@ -222,7 +222,7 @@ def lea_catcheside(duration_hours: ArrayLike, repair_half_time_hours: ArrayLike)
 
 
 def large_fraction_findings(dose_per_fraction: ArrayLike, where: str) -> tuple[Finding, ...]:
-    """A finding if plain LQ is being used above 6 Gy a fraction, where it is doubtful; else none.
+    """Return a finding if the plain LQ model is used above 6 Gy a fraction, where it is doubtful; else none.
 
     Parameters
     ----------

@@ -15,6 +15,10 @@ BID_INTERVAL = timedelta(hours=6)
 """Least interval between two fractions of a day (Joiner & van der Kogel 2009, chapter 9)."""
 
 
+LAST_YEAR = 9000
+"""Of what can be put on the calendar."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Fractions with their doses and times.
@@ -98,7 +102,7 @@ class Prescription:
         return self.dose_per_fraction * self.fractions
 
     def schedule(self, start: datetime, *, closed: Collection[date] = ()) -> Schedule:
-        """The schedule from a start date; see :func:`weekday_times`."""
+        """Build the schedule from a start date; see :func:`weekday_times`."""
         times = weekday_times(start, self.fractions, per_day=self.per_day, closed=closed)
         return Schedule(self.name, times, (float(self.dose_per_fraction),) * self.fractions, self.reference)
 
@@ -111,7 +115,7 @@ def weekday_times(
     interval: timedelta = BID_INTERVAL,
     closed: Collection[date] = (),
 ) -> tuple[datetime, ...]:
-    """Times of fractions on weekdays. Thirty from a Monday end on day 39 (the Monday is day 0), not 42.
+    """Compute the times of fractions on weekdays: thirty from a Monday (day 0) end on day 39, not 42.
 
     Parameters
     ----------
@@ -141,6 +145,10 @@ def weekday_times(
     while len(times) < fractions:
         if day.weekday() < 5 and day.date() not in closed:
             times += [day + k * interval for k in range(min(per_day, fractions - len(times)))]
+        if day.year >= LAST_YEAR:
+            raise InputError(
+                f"{fractions} fractions from {start:%Y-%m-%d} run past the year {LAST_YEAR}: correct the date"
+            )
         day += timedelta(days=1)
     return tuple(times)
 

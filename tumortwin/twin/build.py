@@ -8,35 +8,51 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortwin.arguments import require
 from tumortwin.errors import InputError
 from tumortwin.geometry import Cellularity, Domain, average, resolution_findings
-from tumortwin.imaging.findings import Finding, Severity, refuse_findings
+from tumortwin.imaging.findings import Finding, Severity, grouped, refuse_findings
 from tumortwin.imaging.sequence import POSE_ORDER, TISSUE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.options import chosen
 from tumortwin.patient import Patient
-from tumortwin.progress import Progress, silent
+from tumortwin.progress import Progress, automatic, bar_in_notebooks, part, step, watched
+from tumortwin.threads import one_blas_thread
 from tumortwin.twin.given_poses import Given, given_poses
-from tumortwin.twin.head_survey import survey_head
+from tumortwin.twin.head_survey import head_steps, survey_head
 from tumortwin.twin.model import Observation, Twin
 from tumortwin.twin.observing import observe
-from tumortwin.twin.organ_survey import named_organ, organ_of, survey_organ
+from tumortwin.twin.options import BuildOptions
+from tumortwin.twin.organ_survey import named_organ, organ_of, organ_steps, survey_organ
 from tumortwin.twin.planning_ct import place_planning_ct
-from tumortwin.twin.survey import Look, usable
+from tumortwin.twin.survey import Look, Survey, others_of, usable
 from tumortwin.twin.therapy import place_therapy
 
+LEAST_VOXELS = 8
+"""An image has at least so many of the twin's voxels along its longest edge."""
 
+MOST_VOXELS = 400e6
+"""No image has more of the twin's voxels: a field of so many takes 1.5 GiB, and a fit holds dozens."""
+
+GRID_STEPS = 3
+"""Steps that are reported once every visit has its place."""
+
+
+@bar_in_notebooks
+@one_blas_thread()
 def build_twin(
     patient: Patient,
     *,
-    spacing: float = 2.0,
-    reference: int | None = None,
-    organ: str | Mask | None = None,
-    transforms: Given | None = None,
-    deformable: bool = False,
-    cellularity: Cellularity | str = Cellularity.ADC,
+    options: BuildOptions | None = None,
+    spacing: float = BuildOptions.spacing,
+    reference: int | None = BuildOptions.reference,
+    organ: str | Mask | None = BuildOptions.organ,
+    transforms: Given | None = BuildOptions.transforms,
+    deformable: bool = BuildOptions.deformable,
+    cellularity: Cellularity | str = BuildOptions.cellularity,
+    strict: bool = BuildOptions.strict,
     threads: int = 1,
-    progress: Progress = silent,
-    strict: bool = False,
+    progress: Progress = automatic,
 ) -> Twin:
     """Put a patient on one grid and one clock.
 
@@ -47,6 +63,8 @@ def build_twin(
     ----------
     patient : Patient
         At least one visit with a T1, T1Gd, FLAIR or T2 image of a head, or on which an organ was outlined.
+    options : BuildOptions, optional
+        All options as one value, in place of the keywords from `spacing` to `strict`.
     spacing : float
         Voxel edge of the twin's cubic grid, mm.
     reference : int, optional
@@ -67,12 +85,12 @@ def build_twin(
         What cell density is taken from: the ADC inside the enhancing tumor (the default, see
         :func:`~tumortwin.geometry.density_from_adc`), the outlines, or both. A calibration compares outlines anyway
         and would count them twice: the others are for showing, and for starting a simulation from a density.
+    strict : bool
+        Make anything that was repaired, assumed or left out an error.
     threads : int
         Visits that are looked at at the same time; the result does not depend on it.
     progress : Progress
-        Told how many visits are done; cancels by raising.
-    strict : bool
-        Make anything that was repaired, assumed or left out an error.
+        Told which step of which visit begins; cancels by raising. By default a bar in notebooks, nothing elsewhere.
 
     Returns
     -------
@@ -85,15 +103,16 @@ def build_twin(
         If no visit can serve as reference, or an argument is out of range.
     StrictError
         With ``strict=True``, for findings.
+    Cancelled
+        If `progress` cancels.
     """
-    if not 0.5 <= spacing <= 10:
-        raise InputError(f"the grid's spacing is 0.5 to 10 mm, not {spacing}")
-    try:
-        cellularity = Cellularity(cellularity)
-    except ValueError:
-        raise InputError(f"cellularity is one of {', '.join(Cellularity)}, not {cellularity!r}") from None
+    require(patient, Patient, "build_twin takes a Patient, which read_patient makes of a folder")
+    options = chosen(options, BuildOptions(spacing, reference, organ, transforms, deformable, cellularity, strict))
+    spacing, reference, organ, transforms = options.spacing, options.reference, options.organ, options.transforms
+    deformable, cellularity, strict = options.deformable, Cellularity(options.cellularity), options.strict
     findings = list(patient.findings)
     patient = replace(patient, visits=tuple(usable(visit, findings) for visit in patient.visits))
+    _check_spacing(patient, spacing)
     asked = _visit(patient, reference)
     if organ is None:
         organ = _organ_instead(patient, findings)
@@ -101,25 +120,35 @@ def build_twin(
         if deformable:
             raise InputError("deformable=True bends heads: an organ's visits are registered as rigid bodies")
         home, mask = organ_of(patient, organ, asked)
-        survey = survey_organ(
-            patient, home, mask, spacing, given_poses(patient, home, transforms), progress=progress, findings=findings
-        )
     else:
-        home = _reference(patient, findings) if asked is None else asked
-        survey = survey_head(
-            patient,
-            home,
-            spacing,
-            given_poses(patient, home, transforms),
-            deformable=deformable,
-            threads=threads,
-            progress=progress,
-            findings=findings,
+        home, mask = (_reference(patient, findings) if asked is None else asked), None
+    poses = given_poses(patient, home, transforms)
+    others = len(others_of(patient, home))
+
+    def work() -> Twin:
+        survey = (
+            survey_head(patient, home, spacing, poses, deformable=deformable, threads=threads, findings=findings)
+            if mask is None
+            else survey_organ(patient, home, mask, spacing, poses, findings=findings)
         )
+        with part("", GRID_STEPS):
+            return _on_one_grid(patient, survey, cellularity, findings)
+
+    planned = head_steps(others, deformable=deformable) if mask is None else organ_steps(others)
+    twin = watched(work, progress, "geometry", planned + GRID_STEPS)
+    if strict:
+        refuse_findings(findings)
+    return replace(twin, findings=tuple(findings))
+
+
+def _on_one_grid(patient: Patient, survey: Survey, cellularity: Cellularity, findings: list[Finding]) -> Twin:
+    """All that the visits and the plan say, on the domain's grid."""
     domain, looks = survey.domain, survey.looks
-    findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], f"patient {patient.id}")
+    step("tumor and cell density on the grid")
+    findings += resolution_findings(domain.grid, [look.tumor.whole for look in looks], "the twin's grid")
     observations = observe(looks, domain, patient, cellularity, findings)
     _warn_outside(domain, looks, observations, findings)
+    step("structures and dose on the grid")
     placed = {frame: matrix for look in looks for frame, matrix in look.frames.items()}
     # structures and dose share the reference's frame even where several visits carry its UID
     placed[domain.grid.frame] = np.eye(4)
@@ -137,24 +166,45 @@ def build_twin(
         sources=patient.sources,
         identity_removed=patient.identity_removed,
     )
-    twin = place_therapy(twin, patient.treatments, placed, findings)
-    if strict:
-        refuse_findings(findings)
-    return replace(twin, findings=tuple(findings))
+    step("treatments")
+    return place_therapy(twin, patient.treatments, placed, findings)
 
 
 def _visit(patient: Patient, asked: int | None) -> int | None:
-    """An index from 0, or None."""
+    """Convert the index of a visit to one from 0; None stays None."""
     count = len(patient.visits)
     if not count:
-        raise InputError(f"patient {patient.id} has no visit: nothing can be built")
+        raise InputError("the patient has no visit: nothing can be built")
     if asked is not None and not -count <= asked < count:
         raise InputError(f"there is no visit {asked}: the patient has {count}")
     return None if asked is None else asked % count
 
 
+def _check_spacing(patient: Patient, spacing: float) -> None:
+    """Refuse a spacing that cannot go with these images: too few voxels to model anything, or too many to hold."""
+    grids = [image.grid for visit in patient.visits for image in visit.images.values()]
+    extents = sorted((tuple(np.array(g.shape) * g.spacing) for g in grids), key=np.prod)
+    if not extents:
+        return
+    if max(extents[-1]) < LEAST_VOXELS * spacing:
+        raise InputError(
+            f"spacing {spacing:g} mm: the largest image, {_millimeters(extents[-1])}, has less than {LEAST_VOXELS} "
+            "voxels of this edge in any direction: take a smaller spacing"
+        )
+    count = float(np.prod(extents[0])) / spacing**3
+    if count > MOST_VOXELS:
+        raise InputError(
+            f"spacing {spacing:g} mm: even the smallest image, {_millimeters(extents[0])}, has {count / 1e6:.0f} "
+            f"million voxels of this edge, {4 * count / 2**30:.1f} GiB for each field: take a larger spacing"
+        )
+
+
+def _millimeters(extent: tuple[float, ...]) -> str:
+    return " x ".join(f"{e:.0f}" for e in extent) + " mm"
+
+
 def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
-    """An organ that was outlined, if the patient's images are of no head: said, since nobody named it."""
+    """Find an outlined organ and report its use, since none was named; None for a brain in images of a head."""
     name = named_organ(patient)
     head = any(first_of(TISSUE_ORDER, visit.images) is not None for visit in patient.visits)
     if name is None or (name == "brain" and head):
@@ -162,7 +212,7 @@ def _organ_instead(patient: Patient, findings: list[Finding]) -> str | None:
     findings.append(
         Finding(
             f"a mask is called {name!r}, and no organ was named",
-            f"patient {patient.id}",
+            "the patient's masks",
             f"the tumor is taken to grow in it, as with organ={name!r}",
             Severity.ASSUMED,
         )
@@ -175,9 +225,9 @@ def _reference(patient: Patient, findings: list[Finding]) -> int:
     able = [i for i, v in enumerate(visits) if first_of(TISSUE_ORDER, v.images) is not None]
     if not able:
         held = sorted({str(s) for v in visits for s in v.images}) or ["no image that can be used"]
-        lost = "".join(f"\n  {f}" for f in findings if f.severity is Severity.LEFT_OUT)
+        lost = "".join(f"\n  {f}" for f in grouped(findings) if f.severity is Severity.LEFT_OUT)
         raise InputError(
-            f"patient {patient.id}: brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
+            "brain and tissue need a T1, T1Gd, FLAIR or T2 image, "
             f"the visits have {', '.join(held)}; or outline the organ, and name it with organ={lost}"
         )
     frames = {m.frame for m in patient.structures.values()} | ({patient.dose.frame} if patient.dose else set())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,8 +50,8 @@ def given_poses(patient: Patient, reference: int, given: Given | None) -> dict[i
             poses[index] = ways[frame].matrix, f"the Spatial Registration {ways[frame].name}"
     count = len(patient.visits)
     for asked, what in (given or {}).items():
-        if not -count <= asked < count:
-            raise InputError(f"transforms: there is no visit {asked}: the patient has {count}")
+        if not isinstance(asked, Integral) or not -count <= asked < count:
+            raise InputError(f"transforms: there is no visit {asked!r}: the patient has {count}")
         index = asked % count
         if index == reference:
             raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 
@@ -28,9 +29,9 @@ from tumortwin.geometry.pose import bend, compared_images
 from tumortwin.geometry.segmentation.regions import united
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.resampling import resample
-from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
+from tumortwin.imaging.sequence import POSE_ORDER, first_of
 from tumortwin.patient import Patient, Visit
-from tumortwin.progress import Progress
+from tumortwin.progress import part, step
 from tumortwin.therapy.events import Resection
 from tumortwin.threads import pool_of
 from tumortwin.twin.survey import (
@@ -42,6 +43,7 @@ from tumortwin.twin.survey import (
     drawn_on,
     drawn_on_reference,
     in_one_place,
+    others_of,
     quality_of,
     where_of,
 )
@@ -53,6 +55,14 @@ LEAST_SIMILARITY = 1.01
 fewer, chance hides it."""
 Poses = Mapping[int, tuple[NDArray[np.float64], str]]
 
+REFERENCE_STEPS, VISIT_STEPS, CLOSING_STEPS = 9, 4, 2
+"""At most so many steps are reported of the reference visit, of each other visit, and of all together."""
+
+
+def head_steps(others: int, *, deformable: bool) -> int:
+    """How many steps :func:`survey_head` reports, with so many visits beside the reference."""
+    return REFERENCE_STEPS + others * (VISIT_STEPS + deformable) + CLOSING_STEPS
+
 
 def survey_head(
     patient: Patient,
@@ -62,7 +72,6 @@ def survey_head(
     *,
     deformable: bool,
     threads: int,
-    progress: Progress,
     findings: list[Finding],
 ) -> Survey:
     """Look at every visit.
@@ -81,28 +90,30 @@ def survey_head(
         Bend the visits to the reference.
     threads : int
         Visits looked at at the same time.
-    progress : Progress
-        Told how many visits are done.
     findings : list of Finding
         Appended to.
     """
-    # a CT alone is no look at the tumor: it only says where the plan lies
-    others = [i for i, v in enumerate(patient.visits) if i != reference and set(v.images) - {MRSequence.CT}]
-    count = 1 + len(others)
-    progress(0, count, "geometry")
+
+    def look_at(index: int) -> tuple[Look | None, list[Finding]]:
+        with part(f"visit {index + 1} of {count}", VISIT_STEPS + deformable):
+            return _other_look(patient, index, head, poses.get(index), deformable)
+
+    count = len(patient.visits)
     with pool_of(threads) as pool:
-        head, seen = _first_look(patient, reference, findings)
-        progress(1, count, "geometry")
+        with part(f"visit {reference + 1} of {count}", REFERENCE_STEPS):
+            head, seen = _first_look(patient, reference, findings)
         looks = [seen]
-        results = pool.map(lambda i: _other_look(patient, i, head, poses.get(i), deformable), others)
-        for done, (look, found) in enumerate(results, 2):
+        for result in [pool.submit(copy_context().run, look_at, i) for i in others_of(patient, reference)]:
+            look, found = result.result()
             looks += [] if look is None else [look]
             findings += found
-            progress(done, count, "geometry")
-    looks.sort(key=lambda look: look.index)
-    looks = _held_over_visits(looks, head, patient, findings)
-    domain, found = brain_domain(head.tissue, spacing, head.tumor.whole, where_of(patient.visits[reference]))
-    findings += found
+    with part("", CLOSING_STEPS):
+        looks.sort(key=lambda look: look.index)
+        step("all visits together")
+        looks = _held_over_visits(looks, head, patient, findings)
+        step("domain")
+        domain, found = brain_domain(head.tissue, spacing, head.tumor.whole, where_of(patient.visits[reference]))
+        findings += found
     return Survey(head.images, head.tissue.mask, head.near_tumor, domain, tuple(looks))
 
 
@@ -128,6 +139,7 @@ def _other_look(
         visit, frames = in_one_place(patient.visits[index], findings)
         drawn = drawn_on(visit, findings)
         still, mover = compared_images(head.images, visit.images, where)
+        step("registration")
         if given is None:
             pose = pose_of(head, visit.images, where, tumor=united(*drawn.values()) if drawn else None)
         else:
@@ -155,6 +167,7 @@ def _tumor_of(
     near = head.near_tumor
     # twice: a tumor that grew since the reference visit disturbs the normal signal it is compared with
     for _ in range(2):
+        step("tumor")
         view = normalized(visit.images, head.tissue, near, transform, head.prior, where)
         former = None
         if resected:
@@ -173,6 +186,7 @@ def _bent(
     head: Head, visit: Visit, tumor: TumorMasks, transform: NDArray[np.float64], findings: list[Finding]
 ) -> Deformation | None:
     where = where_of(visit)
+    step("deformation")
     try:
         bent = bend(head, visit.images, tumor.whole, transform, where)
     except InputError as error:

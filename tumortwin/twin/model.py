@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tumortwin import archive
 from tumortwin.geometry.displacement import Deformation
 from tumortwin.geometry.domain import Domain
+from tumortwin.geometry.registration.doubts import doubts_of
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
 from tumortwin.patient import Clinical
@@ -42,6 +43,11 @@ class RegistrationQuality:
     similarity: float
     overlap: float
     residual_mm: float
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Which of "similarity", "overlap" and "residual_mm" are doubtful."""
+        return doubts_of(self.similarity, self.overlap, self.residual_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +186,7 @@ class Twin:
         return (time - self.reference_time) / timedelta(days=1)
 
     def date(self, day: float) -> datetime:
-        """The date and time of a day."""
+        """Convert a day to its date and time."""
         return self.reference_time + timedelta(days=day)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, passphrase: str | None = None) -> Path:

@@ -19,7 +19,7 @@ from tumortwin.geometry import (
     noise_of,
     smallest_adc,
 )
-from tumortwin.geometry.measures.cellularity import ADC_WATER
+from tumortwin.geometry.measures.cellularity import ADC_MIN_RANGE, ADC_WATER
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid
@@ -42,9 +42,7 @@ def observe(
     inside = [share["enhancing"] > 0.5 for share in shares]
     adc_min = None
     if cellularity is not Cellularity.OUTLINES:
-        adc_min = _smallest(
-            [adc[where] for adc, where in zip(adcs, inside, strict=True) if adc is not None], patient, findings
-        )
+        adc_min = _smallest(looks, adcs, inside, findings)
     out = []
     for look, share, adc, where in zip(looks, shares, adcs, inside, strict=True):
         density = np.full(grid.shape, np.nan, np.float32)
@@ -78,7 +76,7 @@ def observe(
 
 
 def _seen(look: Look, grid: Grid) -> NDArray[np.bool_]:
-    """What the images cover that tell the tumor: T1Gd and FLAIR, else the first there is."""
+    """Compute the mask that the images of the tumor cover: T1Gd and FLAIR, else the first there is."""
     images = look.visit.images
     sequences = [s for s in (MRSequence.T1GD, MRSequence.FLAIR) if s in images] or [
         s for s in [first_of(POSE_ORDER, images)] if s is not None
@@ -90,7 +88,7 @@ def _seen(look: Look, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _adc(look: Look, grid: Grid, findings: list[Finding]) -> NDArray[np.float32] | None:
-    """A visit's ADC on the twin's grid in mm^2/s; NaN outside its field of view."""
+    """Average a visit's ADC on the twin's grid in mm^2/s; NaN outside its field of view."""
     image = look.visit.images.get(MRSequence.ADC)
     if image is None:
         findings.append(Finding("no ADC map", look.where, "no cell density at this visit", Severity.LEFT_OUT))
@@ -98,9 +96,9 @@ def _adc(look: Look, grid: Grid, findings: list[Finding]) -> NDArray[np.float32]
     if image.unit != "mm^2/s":
         findings.append(
             Finding(
-                f"the ADC map's unit is {image.unit!r}",
+                f"the ADC map {image.name!r} has no unit that makes its values an ADC ({image.unit!r})",
                 look.where,
-                "no cell density at this visit: give the map in mm^2/s",
+                "no cell density at this visit: give adc_unit=, or the map in mm^2/s",
                 Severity.LEFT_OUT,
             )
         )
@@ -110,10 +108,35 @@ def _adc(look: Look, grid: Grid, findings: list[Finding]) -> NDArray[np.float32]
     return adc
 
 
-def _smallest(samples: list[NDArray[np.float32]], patient: Patient, findings: list[Finding]) -> float | None:
-    """ADC at u = 1, the same for all visits."""
-    where = f"patient {patient.id}"
-    known = [s for s in samples if s.size]
+def _smallest(
+    looks: Several[Look],
+    adcs: Several[NDArray[np.float32] | None],
+    inside: Several[NDArray[np.bool_]],
+    findings: list[Finding],
+) -> float | None:
+    """ADC at u = 1, the same for all visits: one map that is wrong does not set it."""
+    where = "ADC maps"
+    known, doubtful = [], []
+    for look, adc, tumor in zip(looks, adcs, inside, strict=True):
+        sample = np.empty(0, np.float32) if adc is None else adc[tumor]
+        sample = sample[np.isfinite(sample) & (sample > 0)]
+        if not sample.size:
+            continue
+        middle = float(np.median(sample))
+        if ADC_MIN_RANGE[0] <= middle <= ADC_WATER:
+            known.append(sample)
+            continue
+        doubtful.append(sample)
+        findings.append(
+            Finding(
+                f"the ADC map {look.visit.images[MRSequence.ADC].name!r} has a median of {middle:.3g} mm^2/s in the "
+                f"enhancing tumor, tumors have {ADC_MIN_RANGE[0]:g} to {ADC_WATER:g} mm^2/s",
+                look.where,
+                "its density is not to be relied on: look at the map, give its unit with adc_unit=, or leave it out",
+                Severity.ASSUMED,
+            )
+        )
+    known = known or doubtful
     if not known:
         findings.append(
             Finding(

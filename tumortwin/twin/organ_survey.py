@@ -13,10 +13,11 @@ from tumortwin.errors import InputError
 from tumortwin.geometry import Registration, average, covered, drawn_tumor, organ_domain, register
 from tumortwin.geometry.pose import compared_images
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.volume import Mask, Volume
 from tumortwin.patient import Patient, Visit
-from tumortwin.progress import Progress
+from tumortwin.progress import part, step
 from tumortwin.twin.head_survey import LEAST_OVERLAP, Poses
 from tumortwin.twin.survey import (
     Frames,
@@ -25,6 +26,7 @@ from tumortwin.twin.survey import (
     by_whom,
     drawn_on,
     drawn_on_reference,
+    others_of,
     quality_of,
     where_of,
 )
@@ -35,10 +37,17 @@ AROUND_MM = 4.0
 """How far beyond the organ images are compared: its outline counts."""
 GUARD_MM = 5.0
 """The tumor and this much around it are left out of the comparison."""
+VISIT_STEPS, CLOSING_STEPS = 1, 1
+"""Steps that are reported of each visit but the reference, and of all together."""
+
+
+def organ_steps(others: int) -> int:
+    """How many steps :func:`survey_organ` reports, with so many visits beside the reference."""
+    return others * VISIT_STEPS + CLOSING_STEPS
 
 
 def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tuple[int, Mask]:
-    """The visit on which an organ was outlined, and the outline.
+    """Find the visit on which an organ was outlined, and the outline.
 
     Parameters
     ----------
@@ -60,8 +69,7 @@ def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tupl
     if not outlines:
         known = sorted({key for visit in patient.visits for key in visit.masks} | set(patient.structures))
         raise InputError(
-            f"patient {patient.id}: no mask is called {organ!r}: give one of "
-            f"{', '.join(known) or 'its masks (there are none)'}, or a Mask"
+            f"no mask is called {organ!r}: give one of {', '.join(known) or 'its masks (there are none)'}, or a Mask"
         )
     for mask in outlines:
         if not mask.array.any():
@@ -76,15 +84,18 @@ def organ_of(patient: Patient, organ: str | Mask, reference: int | None) -> tupl
 
 
 def _called(name: str, patient: Patient) -> list[Mask]:
-    """Masks of a name, those of visits first."""
-    wanted = name.strip().lower()
+    """Masks of a name, those of visits first; the brain by any of its names."""
     held = [*(item for visit in patient.visits for item in visit.masks.items()), *patient.structures.items()]
-    return [mask for key, mask in held if key.strip().lower() == wanted]
+    return [mask for key, mask in held if _organ(key) == _organ(name)]
+
+
+def _organ(name: str) -> str:
+    return "brain" if names_brain(name) else name.strip().lower()
 
 
 def named_organ(patient: Patient) -> str | None:
-    """The first of :data:`ORGANS` that a visit has a mask of; "brain" last, since heads have a road of their own."""
-    names = {key.strip().lower() for visit in patient.visits for key in visit.masks}
+    """Find the first of :data:`ORGANS` that a visit has a mask of; "brain" last, since heads are handled elsewhere."""
+    names = {_organ(key) for visit in patient.visits for key in visit.masks}
     return next((name for name in ORGANS if name in names), None)
 
 
@@ -95,7 +106,6 @@ def survey_organ(
     spacing: float,
     poses: Poses,
     *,
-    progress: Progress,
     findings: list[Finding],
 ) -> Survey:
     """Look at every visit; the tumor is what was drawn.
@@ -112,8 +122,6 @@ def survey_organ(
         Of the twin's grid, mm.
     poses : mapping of int to (4, 4) array and str
         Poses that need not be found, and who says so.
-    progress : Progress
-        Told how many visits are done.
     findings : list of Finding
         Appended to.
 
@@ -122,9 +130,7 @@ def survey_organ(
     InputError
         If the reference visit has no image in the organ's frame of reference.
     """
-    others = [i for i, v in enumerate(patient.visits) if i != home and set(v.images) - {MRSequence.CT}]
-    count = 1 + len(others)
-    progress(0, count, "geometry")
+    count = len(patient.visits)
     visit, frames = _as_filed(patient.visits[home])
     images = {s: v for s, v in visit.images.items() if v.frame == mask.frame}
     if not images:
@@ -136,18 +142,20 @@ def survey_organ(
     if near.any():
         near = ndimage.distance_transform_edt(~near, sampling=mask.grid.spacing) <= GUARD_MM
     looks = [Look(home, visit, where_of(visit), np.eye(4), frames, tumor)]
-    progress(1, count, "geometry")
-    for done, index in enumerate(others, 2):
-        look = _other_look(patient.visits[index], index, mask, images, near, poses.get(index), findings)
-        looks += [] if look is None else [look]
-        progress(done, count, "geometry")
-    domain, found = organ_domain(mask, spacing, where=mask.name or "organ")
+    for index in others_of(patient, home):
+        with part(f"visit {index + 1} of {count}", VISIT_STEPS):
+            step("registration")
+            look = _other_look(patient.visits[index], index, mask, images, near, poses.get(index), findings)
+            looks += [] if look is None else [look]
+    with part("", CLOSING_STEPS):
+        step("domain")
+        domain, found = organ_domain(mask, spacing, where=mask.name or "organ")
     findings += found
     return Survey(images, mask, near, domain, tuple(sorted(looks, key=lambda look: look.index)))
 
 
 def _as_filed(visit: Visit) -> tuple[Visit, Frames]:
-    """A visit whose series are taken to lie as their coordinates say: soft organs have no edges to align by."""
+    """Take a visit's series to lie as their coordinates say: soft organs have no edges to align by."""
     return visit, {image.frame: np.eye(4) for image in visit.images.values()}
 
 

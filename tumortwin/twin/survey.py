@@ -19,16 +19,16 @@ from tumortwin.geometry import (
     one_frame,
 )
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Mask, Volume
 from tumortwin.patient import Patient, Visit
+from tumortwin.progress import step
 from tumortwin.therapy.events import Resection
 from tumortwin.twin.model import RegistrationQuality
 
 MOST_NOT_FINITE = 0.5
 """Share of an image's voxels without a value from which it cannot be used; masked backgrounds are less."""
-BRAIN = "brain"
-"""What a mask of the whole brain is called, in any case of letters."""
 Frames = Mapping[str | None, NDArray[np.float64]]
 
 
@@ -95,13 +95,21 @@ class Survey:
     looks: tuple[Look, ...]
 
 
+def others_of(patient: Patient, reference: int) -> list[int]:
+    """List the indices of the visits other than the reference that show the tumor.
+
+    A CT alone is no look at the tumor: it only says where the plan lies.
+    """
+    return [i for i, v in enumerate(patient.visits) if i != reference and set(v.images) - {MRSequence.CT}]
+
+
 def where_of(visit: Visit) -> str:
-    """What a visit is called in findings."""
+    """Format the name of a visit for findings."""
     return f"visit of {visit.date:%Y-%m-%d}" + (f" ({visit.label})" if visit.label else "")
 
 
 def usable(visit: Visit, findings: list[Finding]) -> Visit:
-    """A visit without images that show nothing, and with zeros where an image has no number."""
+    """Remove images that show nothing from a visit, and set values that are not finite to 0."""
     images = {}
     for sequence, image in visit.images.items():
         finite = np.isfinite(image.array)
@@ -129,8 +137,9 @@ def usable(visit: Visit, findings: list[Finding]) -> Visit:
 
 
 def in_one_place(visit: Visit, findings: list[Finding]) -> tuple[Visit, dict[str | None, NDArray[np.float64]]]:
-    """A visit without the motions between its series, and the way from its pose to each frame of its files."""
-    aligned = one_frame(visit.images, where_of(visit))
+    """Align the series of a visit; return it, and the motion from its pose to each frame of its files."""
+    step("its series")
+    aligned = one_frame(visit.images, where_of(visit), aligned=visit.aligned)
     findings += aligned.findings
     masks = {name: aligned.moved(mask, visit.images) for name, mask in visit.masks.items()}
     key = first_of(POSE_ORDER, visit.images)
@@ -142,7 +151,7 @@ def in_one_place(visit: Visit, findings: list[Finding]) -> tuple[Visit, dict[str
 
 
 def drawn_on(visit: Visit, findings: list[Finding]) -> dict[Region, Mask]:
-    """What was drawn on a visit, in the frame of its pose image."""
+    """Collect the regions drawn on a visit, in the frame of its pose image."""
     where = where_of(visit)
     drawn, found = drawn_regions(visit.masks, where)
     findings += found
@@ -162,7 +171,7 @@ def drawn_on(visit: Visit, findings: list[Finding]) -> dict[Region, Mask]:
 
 
 def drawn_on_reference(patient: Patient, visit: Visit, findings: list[Finding]) -> tuple[dict[Region, Mask], str]:
-    """What was drawn on the reference visit, else the contours of the plan, which were drawn on it; and who drew it."""
+    """Collect the regions drawn on the reference visit, else the plan's contours drawn on it; and who drew them."""
     drawn = drawn_on(visit, findings)
     key = first_of(POSE_ORDER, visit.images)
     if drawn.keys() - {Region.CAVITY} or key is None:
@@ -172,17 +181,17 @@ def drawn_on_reference(patient: Patient, visit: Visit, findings: list[Finding]) 
 
 
 def drawn_brain(patient: Patient, visit: Visit) -> Mask | None:
-    """A mask called "brain" where a visit's pose image is: the visit's own, else one of the plan's structures."""
+    """Find a whole brain's mask where a visit's pose image is: the visit's own, else one of the plan's structures."""
     key = first_of(POSE_ORDER, visit.images)
     for held in (visit.masks, patient.structures):
         for name, mask in held.items():
-            if key is not None and name.strip().lower() == BRAIN and mask.frame == visit.images[key].frame:
+            if key is not None and names_brain(name) and mask.frame == visit.images[key].frame:
                 return replace(mask, name=name)
     return None
 
 
 def by_whom(tumor: TumorMasks, source: str) -> TumorMasks:
-    """The masks with who drew them in their source."""
+    """Add who drew the masks to their source."""
     return replace(tumor, source=tumor.source.replace("drawn: ", f"drawn: {source}"))
 
 
@@ -192,5 +201,5 @@ def after_resection(patient: Patient, visit: Visit) -> bool:
 
 
 def quality_of(pose: Registration, still: MRSequence, mover: MRSequence) -> RegistrationQuality:
-    """What the twin keeps of a registration."""
+    """Extract the quality of a registration that the twin keeps."""
     return RegistrationQuality(str(still), str(mover), pose.similarity, pose.overlap, pose.residual_mm)

@@ -14,11 +14,11 @@ from matplotlib.text import Text
 from scipy import ndimage
 
 from tumortwin.board import QualityReport
+from tumortwin.board.cuts import Plane, cut_at
 from tumortwin.board.identity import NOBODY
-from tumortwin.board.quality.composing import checkerboard, evened, leveled, worst_first
+from tumortwin.board.quality.composing import checkerboard, evened, leveled
 from tumortwin.board.quality.pages import facts, quality_figures, said
 from tumortwin.board.quality.report import without_identity
-from tumortwin.board.slices import Plane, cut_at
 from tumortwin.board.wording import RESEARCH_USE
 from tumortwin.errors import InputError, OutputExistsError
 from tumortwin.geometry import Domain
@@ -201,8 +201,6 @@ def test_numbers_and_findings_stand_with_their_visit(report):
         (f"a/{day}.dcm", f" (a/{day}.dcm)"),
     ):
         assert said(Finding("blurred", where, "kept"), report.visits[1]) == f"Note: blurred{shown}; kept"
-    every = [Finding(str(s), "", "", s) for s in Severity]
-    assert [f.severity for f in worst_first(every)] == ["left out", "assumed", "repaired", "note"]
 
 
 def test_a_visit_that_was_left_out_is_shown_as_such(tmp_path):

@@ -18,6 +18,14 @@ def test_the_formula_and_where_it_does_not_hold():
     assert u[6] > 1  # not clamped
 
 
+def test_what_interpolation_leaves_beside_empty_voxels_is_no_signal():
+    """A coordinate that rounding puts 1e-14 of a voxel off takes as much of its neighbor."""
+    traces = np.array([1e-17, 1e-9, 0.8e-3], np.float32).reshape(1, 1, -1)
+    density = density_from_adc(traces, np.ones(traces.shape, bool), 0.8e-3)
+    assert np.isnan(density).ravel().tolist() == [True, True, False]
+    assert smallest_adc([traces.ravel()]) == pytest.approx(0.8e-3)
+
+
 def test_other_units_are_refused():
     with pytest.raises(InputError, match="mm\\^2/s"):
         density_from_adc(np.full((2, 2, 2), 800.0), np.ones((2, 2, 2), bool), 800.0)

@@ -1,5 +1,8 @@
 """SEG on the grid of the image it was drawn on."""
 
+from copy import deepcopy
+from itertools import permutations
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -9,12 +12,12 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from scipy.spatial.transform import Rotation
 
+from tumortwin.cli import main
 from tumortwin.imaging.findings import Severity
 from tumortwin.imaging.folder import read_folder
-from tumortwin.imaging.objects.segmentations import _segments, onto
-from tumortwin.imaging.plain_segmentation import read_plain_segments
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.objects.segmentations import onto
 from tumortwin.imaging.volume import Grid, Mask
+from tumortwin.patient import read_patient
 
 
 @pytest.fixture
@@ -31,12 +34,19 @@ def image(tmp_path, make_series, oblique):
     return make_series(tmp_path / "t1", np.ones(oblique.shape, np.uint16), oblique)
 
 
-def write_seg(image, regions, path, kind="BINARY"):
+def write_seg(image, regions, path, kind="BINARY", algorithms=None):
     described = [
         hd.seg.SegmentDescription(
-            n, label, codes.SCT.Tissue, codes.SCT.Neoplasm, hd.seg.SegmentAlgorithmTypeValues.MANUAL
+            n,
+            label,
+            codes.SCT.Tissue,
+            codes.SCT.Neoplasm,
+            algorithm,
+            None
+            if algorithm == "MANUAL"
+            else hd.AlgorithmIdentificationSequence("test", codes.DCM.ArtificialIntelligence, "1"),
         )
-        for n, label in enumerate(regions, 1)
+        for n, (label, algorithm) in enumerate(zip(regions, algorithms or ["MANUAL"] * len(regions), strict=True), 1)
     ]
     stack = np.stack(list(regions.values()), axis=-1)
     pixels = np.argmax(np.concatenate([np.zeros_like(stack[..., :1]), stack], -1), -1).astype(np.uint8)
@@ -262,27 +272,6 @@ def test_a_damaged_segmentation_is_refused_by_name(tmp_path, image, oblique, dam
     assert [f.where for f in study.findings if f.severity is Severity.LEFT_OUT] == ["seg.dcm"]
 
 
-def instance_of(path):
-    data = pydicom.dcmread(path)
-    return Instance(path, path.name, data), data
-
-
-def test_plain_segments_are_what_highdicom_reads(tmp_path, image, oblique):
-    regions = {"one": frames_of(oblique, 1, 3, 7), "two": frames_of(oblique, 3)}
-    regions["one"][3, 0, 19] = True
-    write_seg(image, regions, tmp_path / "seg.dcm")
-    grid = read_folder(tmp_path).images[0].volume.grid
-    ours = read_plain_segments(*instance_of(tmp_path / "seg.dcm"), grid)
-    theirs = _segments(*instance_of(tmp_path / "seg.dcm"), grid.frame)
-    assert ours is not None
-    for (mask, kind), (own, said) in zip(ours, theirs, strict=True):
-        brought, exact = onto(own, grid)
-        assert exact
-        np.testing.assert_array_equal(mask.array, brought.array)
-        np.testing.assert_array_equal(mask.array, regions[mask.name])
-        assert (mask.name, kind, mask.source) == (own.name, said, own.source)
-
-
 def group_of(data, keyword, frame=1):
     """The item of a functional group of a frame, or of all frames."""
     groups = (data.PerFrameFunctionalGroupsSequence[frame], data.SharedFunctionalGroupsSequence[0])
@@ -309,33 +298,92 @@ def mirrored(data, grid):
 
 
 UNUSUAL = {
-    "between slices": moved(0, 0.3),
-    "aside": moved(2, 0.3),
-    "outside": moved(0, 20),
-    "two in one slice": two_in_one_slice,
-    "mirrored": mirrored,
-    "other spacing": lambda data, grid: setattr(group_of(data, "PixelMeasuresSequence"), "PixelSpacing", [1.5, 1.27]),
-    "of no described segment": lambda data, grid: setattr(
-        group_of(data, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 2
+    "between slices": (moved(0, 0.3), "do not form a regularly-spaced volume"),
+    "aside": (moved(2, 0.3), "do not form a regularly-spaced volume"),
+    "outside": (moved(0, 20), "interpolated: 0.202 mL became 0.101 mL"),
+    "two in one slice": (two_in_one_slice, "do not uniquely identify frames"),
+    "mirrored": (mirrored, "interpolated: 0.202 mL became 0 mL"),
+    "other spacing": (
+        lambda data, grid: setattr(group_of(data, "PixelMeasuresSequence"), "PixelSpacing", [1.5, 1.27]),
+        "interpolated: 0.206 mL became 0.202 mL",
     ),
-    "no position": lambda data, grid: data.PerFrameFunctionalGroupsSequence[0].pop("PlanePositionSequence"),
-    "short pixels": lambda data, grid: setattr(data, "PixelData", data.PixelData[:-40]),
-    "long pixels": lambda data, grid: setattr(data, "PixelData", data.PixelData + bytes(40)),
-    "more frames": lambda data, grid: setattr(data, "NumberOfFrames", 3),
-    "no frame of reference": lambda data, grid: data.pop("FrameOfReferenceUID"),
-    "no label": lambda data, grid: data.SegmentSequence[0].pop("SegmentLabel"),
-    "number 0": lambda data, grid: setattr(data.SegmentSequence[0], "SegmentNumber", 0),
-    "segments that are numbers": lambda data, grid: data.__setitem__(
-        "SegmentSequence", DataElement("SegmentSequence", "US", [1, 2])
+    "of no described segment": (
+        lambda data, grid: setattr(group_of(data, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 2),
+        "segment 'tumor' is empty",
+    ),
+    "no position": (
+        lambda data, grid: data.PerFrameFunctionalGroupsSequence[0].pop("PlanePositionSequence"),
+        "cannot be read",
+    ),
+    "short pixels": (lambda data, grid: setattr(data, "PixelData", data.PixelData[:-40]), "cannot be read"),
+    "more frames": (lambda data, grid: setattr(data, "NumberOfFrames", 3), "do not uniquely identify frames"),
+    "no frame of reference": (lambda data, grid: data.pop("FrameOfReferenceUID"), "cannot be read"),
+    "no label": (lambda data, grid: data.SegmentSequence[0].pop("SegmentLabel"), "attribute 'SegmentLabel'"),
+    "number 0": (
+        lambda data, grid: setattr(data.SegmentSequence[0], "SegmentNumber", 0),
+        "describes no segment with a number above 0",
+    ),
+    "segments that are numbers": (
+        lambda data, grid: data.__setitem__("SegmentSequence", DataElement("SegmentSequence", "US", [1, 2])),
+        "cannot be read",
     ),
 }
 
 
 @pytest.mark.parametrize("unusual", UNUSUAL)
-def test_unusual_segments_are_left_to_highdicom(tmp_path, image, oblique, unusual):
+def test_what_is_unusual_in_a_segmentation_is_said(tmp_path, image, oblique, unusual):
+    change, said = UNUSUAL[unusual]
     write_seg(image, {"tumor": frames_of(oblique, 3, 4)}, tmp_path / "seg.dcm")
-    grid = read_folder(tmp_path).images[0].volume.grid
-    instance, data = instance_of(tmp_path / "seg.dcm")
-    assert read_plain_segments(instance, data, grid) is not None
-    UNUSUAL[unusual](data, grid)
-    assert read_plain_segments(instance, data, grid) is None
+    rewritten(tmp_path / "seg.dcm", lambda data: change(data, oblique))
+    study = read_folder(tmp_path)
+    findings = [str(f) for f in study.findings if f.where == "seg.dcm"]
+    assert any(said in f for f in findings)
+    assert bool(study.segmentations) == (not any("left out" in f for f in findings))
+
+
+def test_more_bytes_than_pixels_do_no_harm(tmp_path, image, oblique):
+    region = frames_of(oblique, 3, 4)
+    write_seg(image, {"tumor": region}, tmp_path / "seg.dcm")
+    rewritten(tmp_path / "seg.dcm", lambda data: setattr(data, "PixelData", data.PixelData + bytes(40)))
+    np.testing.assert_array_equal(regions_of(read_folder(tmp_path))["tumor"], region)
+
+
+@pytest.mark.parametrize("order", list(permutations(["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"])))
+@pytest.mark.parametrize("files", [1, 3])
+def test_of_segments_with_one_label_the_one_drawn_most_by_hand_is_used(tmp_path, image, oblique, order, files):
+    regions = {name: frames_of(oblique, k) for k, name in enumerate(order, 2)}
+    if files == 1:
+        write_seg(image, regions, tmp_path / "seg.dcm", algorithms=order)
+        rewritten(
+            tmp_path / "seg.dcm", lambda data: [setattr(s, "SegmentLabel", "tumor") for s in data.SegmentSequence]
+        )
+    else:
+        for k, name in enumerate(order):
+            write_seg(image, {"tumor": regions[name]}, tmp_path / f"seg {k}.dcm", algorithms=[name])
+    (visit,) = (patient := read_patient(tmp_path)).visits
+    np.testing.assert_array_equal(visit.masks["tumor"].array, regions["MANUAL"])
+    assert [(f.what, f.action) for f in patient.findings if "tumor" in f.what] == [
+        ("3 masks are called 'tumor'", "used: manual; left out: semiautomatic, automatic")
+    ]
+
+
+def test_a_segmentation_with_each_frame_for_two_times_is_left_out(tmp_path, image, oblique, capsys):
+    """As converters write them that made an image of four dimensions of it."""
+    write_seg(image, {"tumor": frames_of(oblique, 3, 4)}, tmp_path / "seg.dcm", "FRACTIONAL")
+
+    def repeat(data):
+        groups = list(data.PerFrameFunctionalGroupsSequence)
+        data.PerFrameFunctionalGroupsSequence = [deepcopy(group) for group in (*groups, *groups)]
+        for k, group in enumerate(data.PerFrameFunctionalGroupsSequence):
+            group.FrameContentSequence[0].TemporalPositionIndex = 1 + k // len(groups)
+        data.NumberOfFrames, data.PixelData = 2 * len(groups), data.PixelData * 2
+
+    rewritten(tmp_path / "seg.dcm", repeat)
+    write_seg(image, {"edema": frames_of(oblique, 2)}, tmp_path / "other.dcm")
+    assert main(["info", str(tmp_path)]) == 0
+    assert "segmentation" in capsys.readouterr().out
+    study = read_folder(tmp_path)
+    assert set(regions_of(study)) == {"edema"}
+    assert len(study.images) == 1
+    assert [(f.where, f.severity) for f in study.findings] == [("seg.dcm", Severity.LEFT_OUT)]
+    assert "do not uniquely identify frames" in study.findings[0].what

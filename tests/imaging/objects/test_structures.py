@@ -64,6 +64,14 @@ def square(grid, k, low, high):
     return "CLOSED_PLANAR", grid.to_world([(k, a, a), (k, a, b), (k, b, b), (k, b, a)])
 
 
+def test_how_a_structure_was_drawn_is_kept(tmp_path, image, oblique, save_dicom):
+    data = write_rtstruct(image, {name: [square(oblique, 4, 3, 12)] for name in ("a", "b", "c")}, tmp_path)
+    data.StructureSetROISequence[0].ROIGenerationAlgorithm = "AUTOMATIC"
+    data.StructureSetROISequence[1].ROIGenerationAlgorithm = ""
+    save_dicom(data, tmp_path / "rtstruct.dcm")
+    assert {s.mask.name: s.algorithm for s in read_folder(tmp_path).structures} == {"a": "AUTOMATIC", "b": "", "c": ""}
+
+
 def test_contours_with_holes_islands_and_keyholes(tmp_path, image, oblique, save_dicom):
     outer, inner = square(oblique, 4, 3, 12)[1], square(oblique, 4, 6, 9)[1]
     keyhole = [*outer, outer[0], *inner[::-1], inner[-1]]

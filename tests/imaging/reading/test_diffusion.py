@@ -1,5 +1,7 @@
 """ADC maps: their unit is read, shown or refused, never guessed silently."""
 
+import re
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -81,7 +83,17 @@ def test_values_that_are_no_adc_are_refused(tmp_path, make_series, grid, adc, at
     study = read_folder(tmp_path)
     assert study.images == ()
     assert [f.severity for f in study.findings] == [Severity.LEFT_OUT]
-    assert "adc_unit" in study.findings[0].what
+    remedy = float(re.search(r"give adc_unit=(\S+)", study.findings[0].what)[1])
+    (image,) = read_folder(tmp_path, adc_unit=remedy).images
+    assert image.volume.unit == "mm^2/s"
+
+
+def test_a_given_unit_is_obeyed_where_a_map_is_slow(tmp_path, make_series, grid, adc):
+    make_series(tmp_path, adc // 60 + 1, grid, **ADC)
+    assert read_folder(tmp_path).images == ()
+    study = read_folder(tmp_path, adc_unit=1e-6)
+    np.testing.assert_allclose(study.images[0].volume.array, 1e-6 * (adc // 60 + 1), rtol=1e-6)
+    assert "used as you say" in study.findings[0].action
 
 
 def test_adc_is_computed_where_no_map_is(tmp_path, make_series, grid):

@@ -1,5 +1,7 @@
 """NIfTI and NRRD: RAS turns into LPS at the door; nibabel as the independent reader."""
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -108,8 +110,9 @@ def header(s=None, q=None, s_code=1, q_code=1, pixdim=None, units=2, cls=nibabel
         fields["pixdim"][1:4] = pixdim
     elif q is None and s is not None:
         fields["pixdim"][1:4] = np.linalg.norm(s[:3, :3], axis=0)
-    fields["xyzt_units"], fields["magic"], fields["vox_offset"] = units, b"n+1", 352
-    return fields.binaryblock + b"\0" * 4 + values.astype(order + "f4").tobytes(order="F"), values
+    start = fields.single_vox_offset
+    fields["xyzt_units"], fields["magic"], fields["vox_offset"] = units, fields.single_magic, start
+    return fields.binaryblock.ljust(start, b"\0") + values.astype(order + "f4").tobytes(order="F"), values
 
 
 def oblique(scale=1.0, mirror=False):
@@ -127,18 +130,22 @@ GOOD = {
     "sform, mirrored": {"s": oblique(mirror=True)},
     "both": {"s": oblique(), "q": oblique()},
     "big-endian": {"s": oblique(), "order": ">"},
+    "NIfTI-2": {"s": oblique(), "cls": nibabel.Nifti2Image},
+    "NIfTI-2, qform, mirrored, big-endian": {"q": oblique(mirror=True), "cls": nibabel.Nifti2Image, "order": ">"},
     "sheared sform": {"s": oblique() @ np.array([[1, 0.1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])},
 }
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("case", GOOD)
-def test_every_voxel_is_where_nibabel_puts_it(tmp_path, case):
+def test_every_voxel_is_where_nibabel_puts_it(tmp_path, case, ending):
     raw, values = header(**GOOD[case])
-    (tmp_path / "a.nii").write_bytes(raw)
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(gzip.compress(raw) if ending == ".nii.gz" else raw)
     findings = []
-    volume = read_image(tmp_path / "a.nii", unit="1", findings=findings)
+    volume = read_image(path, unit="1", findings=findings)
     assert findings == []
-    oracle = nibabel.load(tmp_path / "a.nii")
+    oracle = nibabel.load(path)
     np.testing.assert_array_equal(volume.array, values.T)
     np.testing.assert_array_equal(np.asarray(oracle.dataobj).T, volume.array)
     for index in ((0, 0, 0), (3, 1, 5)):
@@ -170,7 +177,7 @@ def test_headers_that_do_not_tell_left_from_right_are_refused(tmp_path):
     analyze = nibabel.AnalyzeImage(np.ones((4, 4, 4), np.int16), np.eye(4))
     nibabel.save(analyze, tmp_path / "b.img")
     (tmp_path / "c.nii").write_bytes((tmp_path / "b.hdr").read_bytes() + b"\0" * 200)
-    with pytest.raises(ReadError, match="is not NIfTI-1"):
+    with pytest.raises(ReadError, match="is not NIfTI in one file"):
         read_image(tmp_path / "c.nii", unit="1")
     image = sitk.GetImageFromArray(np.ones((4, 4, 4), np.float32))
     sitk.WriteImage(image, str(tmp_path / "d.nrrd"))
@@ -249,6 +256,31 @@ def test_every_data_type_and_scale_against_nibabel(tmp_path, code, scale):
     got = read_image(tmp_path / "a.nii.gz", unit="1")
     assert got.grid.shape == (5, 4, 3)
     np.testing.assert_allclose(got.array, oracle[..., 0].T)
+
+
+def test_a_name_that_is_wrong_about_packing(tmp_path):
+    raw, values = header(s=oblique())
+    (tmp_path / "packed.nii").write_bytes(gzip.compress(raw))
+    (tmp_path / "plain.nii.gz").write_bytes(raw)
+    for path in tmp_path.iterdir():
+        np.testing.assert_array_equal(read_image(path, unit="1").array, values.T)
+
+
+@pytest.mark.parametrize("offset", [0, -16, np.nan, np.inf])
+def test_an_offset_that_cannot_be_is_where_the_header_ends(tmp_path, offset):
+    raw, values = header(s=oblique())
+    (tmp_path / "a.nii").write_bytes(raw[:108] + np.float32(offset).tobytes() + raw[112:])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.nii", unit="1").array, values.T)
+
+
+@pytest.mark.parametrize(("stored", "meant"), [(0.0, 1), (-0.5, -1), (7.0, 1)])
+def test_a_handedness_that_is_neither_1_nor_minus_1_counts_by_its_sign(tmp_path, stored, meant):
+    volumes = []
+    for factor in (stored, meant):
+        raw, _ = header(q=oblique())
+        (tmp_path / "a.nii").write_bytes(raw[:76] + np.float32(factor).tobytes() + raw[80:])
+        volumes.append(read_image(tmp_path / "a.nii", unit="1"))
+    assert volumes[0].grid.matches(volumes[1].grid)
 
 
 def test_values_that_are_not_finite_are_said(tmp_path, volume):

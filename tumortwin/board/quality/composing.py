@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-import tumortwin
-from tumortwin.board.quality.content import Picture, VisitQuality
-from tumortwin.board.quality.report import QualityReport
-from tumortwin.board.slices import Plane, best_slice, cut_at, reslice_grid
+from tumortwin.board.cuts import Plane, best_slice, cut_at, reslice_grid
+from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
 from tumortwin.geometry import covered
-from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.findings import Finding, grouped
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.sequence import POSE_ORDER, MRSequence, first_of
 from tumortwin.imaging.volume import Grid, Volume
 from tumortwin.twin import RegistrationQuality
+from tumortwin.version import __version__
 
 if TYPE_CHECKING:
     from tumortwin.patient import Patient, Visit
@@ -34,10 +33,9 @@ ENOUGH_PIXELS = 500
 """Of normal brain in a slice to fit a slow field to."""
 SHOWN = ((MRSequence.T1GD, MRSequence.T1), (MRSequence.FLAIR, MRSequence.T2))
 """Images that the tumor's outlines are drawn on: the first of each that a visit has."""
-ORDER = (Severity.LEFT_OUT, Severity.ASSUMED, Severity.REPAIRED, Severity.NOTE)
 
 
-def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
+def compose(twin: Twin, patient: Patient | None = None) -> QualityContent:
     """Gather the pages of a twin.
 
     Every picture is a slice through the visit's tumor in the reference visit's world, the visit's image resampled by
@@ -52,7 +50,7 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
 
     Returns
     -------
-    QualityReport
+    QualityContent
     """
     looks = {o.visit: o for o in twin.observations}
     reference = next(
@@ -78,7 +76,7 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
                     "left out",
                     _unplaced(visit),
                     missing=("Not registered: shown in its own world.",),
-                    findings=worst_first(mine),
+                    findings=grouped(mine),
                 )
             )
             continue
@@ -94,28 +92,23 @@ def compose(twin: Twin, patient: Patient | None = None) -> QualityReport:
                 look.sigma if np.isfinite(look.density).any() else None,
                 look.source,
                 missing,
-                worst_first(mine),
+                grouped(mine),
             )
         )
-    return QualityReport(
+    return QualityContent(
         patient_id=twin.patient_id,
         reference_time=twin.reference_time,
-        version=tumortwin.__version__,
+        version=__version__,
         input_hash=hashlib.sha256(json.dumps(sorted(twin.sources.items())).encode()).hexdigest(),
         files=len(twin.sources),
         visits=tuple(rows),
-        findings=worst_first(others),
+        findings=grouped(others),
         identity_removed=twin.identity_removed,
     )
 
 
-def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings by severity: what could not be used, what was assumed, what was repaired, what is worth knowing."""
-    return tuple(sorted(findings, key=lambda f: ORDER.index(f.severity)))
-
-
 def regions_of(look: Observation) -> dict[str, NDArray[np.float32]]:
-    """The tumor's regions, and a resection's cavity, by name."""
+    """Return the tumor's regions, and a resection's cavity, by name."""
     regions = {"whole": look.whole, "enhancing": look.enhancing, "necrosis": look.necrosis}
     return regions if look.cavity is None else regions | {"cavity": look.cavity}
 
@@ -191,17 +184,17 @@ class _Reference:
         self.tumor = np.maximum.reduce([o.whole for o in twin.observations]) if twin.observations else 0 * self.brain
 
     def slice_through(self, look: Observation, plane: Plane) -> Grid:
-        """A 1 mm slice through a visit's tumor, else through any visit's, else through the middle of the brain."""
+        """Build the grid of a 1 mm slice through a visit's tumor, else any visit's, else the middle of the brain."""
         shown = next(r for r in (look.whole, self.tumor, self.brain) if (r > 0).any())
         cut = best_slice(self.twin.domain.grid, shown, plane=plane)
         return reslice_grid(self.around, plane, cut.position)
 
     def flat(self, field: NDArray[np.floating], grid: Grid) -> NDArray[np.float32]:
-        """A field of the twin's grid on a slice."""
+        """Resample a field of the twin's grid to a slice."""
         return resample(Volume(np.asarray(field, np.float32), self.twin.domain.grid), grid).array
 
     def image(self, sequence: str) -> Volume:
-        """The reference visit's image of a sequence, else what the twin holds of it."""
+        """Return the reference visit's image of a sequence, else the twin's anatomy image."""
         known = {str(s): v for s, v in self.images.items()}
         return known.get(sequence, self.twin.anatomy)
 
@@ -209,7 +202,7 @@ class _Reference:
 def _pictures(
     reference: _Reference, look: Observation, visit: Visit | None, is_reference: bool
 ) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """A visit's pictures, and what could not be shown."""
+    """Build the pictures of a visit, and state what could not be shown."""
     key = None if visit is None else first_of(POSE_ORDER, visit.images)
     # the twin holds one transform a visit: images in another frame of reference are placed by none
     images = (
@@ -277,7 +270,7 @@ def _compared(
 
 
 def _plain(reference: _Reference, image: Volume, grid: Grid, transform: NDArray[np.float64]) -> tuple[Volume] | None:
-    """An image on a slice, in comparable grays."""
+    """Resample an image to a slice, with gray levels that are comparable between images."""
     values = resample(image, grid, transform).array
     gray = evened(values, _normal(reference, grid) & covered(image.grid, grid, transform))
     return None if gray is None else (Volume(gray, grid),)
@@ -303,7 +296,7 @@ def _normal(reference: _Reference, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _unplaced(visit: Visit) -> tuple[Picture, ...]:
-    """A visit that has no place in the reference's world: its own middle slices."""
+    """Build pictures of the middle slices of a visit that is not registered to the reference visit."""
     key = first_of(POSE_ORDER, visit.images)
     if key is None:
         return ()

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortwin.board.slices import Plane
+from tumortwin.board.cuts import Plane
 from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.volume import Volume
 from tumortwin.twin import RegistrationQuality
@@ -76,3 +76,37 @@ class VisitQuality:
     masks: str = ""
     missing: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class QualityContent:
+    """Registration, masks and findings of every visit, to be looked at before any of it is believed.
+
+    Parameters
+    ----------
+    patient_id : str
+        As given (de-identified by whoever gave it).
+    reference_time : datetime
+        Day 0.
+    version : str
+        Of tumortwin.
+    input_hash : str
+        SHA-256 over the names and hashes of all input files.
+    files : int
+        How many input files there are.
+    visits : tuple of VisitQuality
+        By date; with a patient given, those that were left out too.
+    findings : tuple of Finding
+        Of no visit in particular, what matters more first.
+    identity_removed : bool
+        Nothing here says who it is; else the pages are written without what does.
+    """
+
+    patient_id: str
+    reference_time: datetime
+    version: str
+    input_hash: str
+    files: int = 0
+    visits: tuple[VisitQuality, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    identity_removed: bool = False

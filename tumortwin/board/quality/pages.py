@@ -17,12 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tumortwin.board import charts
+from tumortwin.board.cuts import cut_at
 from tumortwin.board.page import HEIGHT, LEFT, RIGHT, SMALL, TEXT, WIDTH, Page
-from tumortwin.board.quality.content import Picture, VisitQuality
-from tumortwin.board.quality.report import QualityReport
-from tumortwin.board.slices import OUTLINE_COLORS, cut_at, show_slice
+from tumortwin.board.quality.content import Picture, QualityContent, VisitQuality
+from tumortwin.board.slices import OUTLINE_COLORS, show_slice
 from tumortwin.board.wording import RESEARCH_USE, number
-from tumortwin.geometry.registration.rigid import FEW_BITS
 from tumortwin.imaging.findings import Finding
 
 COLORS = {**OUTLINE_COLORS, "brain": "#2fe0a5"}
@@ -35,8 +34,6 @@ NAMES = {
 }
 GRAYS = (-0.35, 1.5)
 """Drawn black and white, where 0 and 1 are the darkest and brightest normal brain."""
-SMALL_OVERLAP, LARGE_RESIDUAL_MM = 0.8, 2.0
-"""Where :func:`~tumortwin.geometry.register` has its doubts."""
 DPI = 150
 ROWS = 3
 TOP, ROW = 1.0, 2.36  # inches: first row's title, and from one row to the next
@@ -52,8 +49,8 @@ NOTE = (
 )
 
 
-def pdf(report: QualityReport) -> bytes:
-    """The PDF's bytes: the same for the same report."""
+def pdf(report: QualityContent) -> bytes:
+    """Render the report as the bytes of a PDF file, which are the same for the same report."""
     buffer = io.BytesIO()
     metadata: dict[str, str | None] = {"Title": f"tumortwin quality pages. {RESEARCH_USE}.", "CreationDate": None}
     with mpl.rc_context(charts.page_style()), PdfPages(buffer, metadata=metadata) as pages:
@@ -62,8 +59,8 @@ def pdf(report: QualityReport) -> bytes:
     return buffer.getvalue()
 
 
-def png(report: QualityReport) -> bytes:
-    """The pages one below the other as one picture: the same bytes for the same report."""
+def png(report: QualityContent) -> bytes:
+    """Render the pages one below the other as one PNG picture: the same bytes for the same report."""
     sheets = []
     with mpl.rc_context(charts.page_style()):
         for figure in quality_figures(report):
@@ -77,8 +74,8 @@ def png(report: QualityReport) -> bytes:
     return buffer.getvalue()
 
 
-def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
-    """The pages as matplotlib figures, for a notebook or another format."""
+def quality_figures(report: QualityContent) -> tuple[Figure, ...]:
+    """Draw the pages as matplotlib figures, for a notebook or another format."""
     with mpl.rc_context(charts.page_style()):
         sheets: list[Page] = [_sheet(report)]
         sections: list[tuple[str, list[str]]] = []
@@ -106,7 +103,7 @@ def quality_figures(report: QualityReport) -> tuple[Figure, ...]:
         return tuple(sheet.figure for sheet in sheets)
 
 
-def _sheet(report: QualityReport) -> Page:
+def _sheet(report: QualityContent) -> Page:
     page = Page(Figure(figsize=(WIDTH, HEIGHT)))
     page.text(LEFT, 0.47, f"Geometry, visit by visit   {page.fit(report.patient_id, 4.0, 14)}", 14, bold=True)
     page.badge()
@@ -136,7 +133,7 @@ def _when(visit: VisitQuality) -> str:
 
 
 def _bottom(y: float) -> float:
-    """The lowest baseline of the row whose title is at y."""
+    """Return the lowest baseline of the row with its title at y."""
     return y + ROW - 0.2
 
 
@@ -194,7 +191,7 @@ def _picture(page: Page, picture: Picture, x: float, y: float) -> float:
 
 
 def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
-    """A visit's numbers: label, text, and whether they are doubtful."""
+    """List a visit's numbers: label, text, and whether they are doubtful."""
     lines: list[tuple[str, str, bool]] = []
     quality = visit.registration
     if quality is not None:
@@ -202,17 +199,11 @@ def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
         if math.isnan(quality.similarity):
             lines.append(("", "as the files claim, not registered", True))
         else:
-            lines.append(
-                ("Similarity", f"{quality.similarity:.3f} normalized mutual information", quality.similarity < FEW_BITS)
-            )
-        lines.append(
-            (
-                "Overlap",
-                f"{100 * quality.overlap:.0f} % of the reference brain or organ",
-                quality.overlap < SMALL_OVERLAP,
-            )
-        )
-        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", quality.residual_mm > LARGE_RESIDUAL_MM))
+            similarity = f"{quality.similarity:.3f} normalized mutual information"
+            lines.append(("Similarity", similarity, "similarity" in quality.doubts))
+        overlap = f"{100 * quality.overlap:.0f} % of the reference brain or organ"
+        lines.append(("Overlap", overlap, "overlap" in quality.doubts))
+        lines.append(("Residual", f"{quality.residual_mm:.2f} mm", "residual_mm" in quality.doubts))
     elif visit.role == "reference":
         lines.append(("Registered", "the others to this visit", False))
     if visit.volumes_ml:
@@ -227,7 +218,7 @@ def facts(visit: VisitQuality) -> list[tuple[str, str, bool]]:
 
 
 def said(finding: Finding, visit: VisitQuality | None = None) -> str:
-    """A finding as a sentence; the visit is not named again beside itself."""
+    """Format a finding as a sentence; the visit is not named again in its own row."""
     where = finding.where
     if visit is not None:
         where = re.sub(rf"^visit of {visit.date:%Y-%m-%d}( \([^)]*\))?(, )?", "", where)
@@ -238,7 +229,7 @@ def said(finding: Finding, visit: VisitQuality | None = None) -> str:
 
 
 def _bullet(page: Page, lines: Sequence[str], x: float, y: float) -> float:
-    """A note's lines behind a dot; returns the next note's baseline."""
+    """Draw a note's lines behind a bullet; return the next note's baseline."""
     page.text(x, y, "·", SMALL, color=charts.QUIET, bold=True)
     for line in lines:
         page.text(x + 0.08, y, line, SMALL)
@@ -246,7 +237,7 @@ def _bullet(page: Page, lines: Sequence[str], x: float, y: float) -> float:
     return y + 0.015
 
 
-def _flow(report: QualityReport, sheets: list[Page], sections: Sequence[tuple[str, list[str]]], top: float) -> None:
+def _flow(report: QualityContent, sheets: list[Page], sections: Sequence[tuple[str, list[str]]], top: float) -> None:
     """Set sections in columns below the last visit, and on as many more sheets as they take."""
     width = (RIGHT - LEFT - (COLUMNS - 1) * GUTTER) / COLUMNS
     column, y = 0, top

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tumortwin import archive
 from tumortwin.board.identity import NOBODY, counted, shift_of
-from tumortwin.board.quality.content import VisitQuality
+from tumortwin.board.quality.composing import compose
+from tumortwin.board.quality.content import QualityContent, VisitQuality
+from tumortwin.board.quality.pages import pdf, png
 from tumortwin.errors import InputError
-from tumortwin.imaging.findings import Finding
 from tumortwin.imaging.identity.words import clean_text
 from tumortwin.imaging.writing.source import Identity
 from tumortwin.outputs import new_file
@@ -23,43 +24,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class QualityReport:
-    """Registration, masks and findings of every visit, to be looked at before any of it is believed.
+class QualityReport(QualityContent):
+    """Registration, masks and findings of every visit, and the files that show them.
 
-    Make it with :meth:`from_twin`; write it with :meth:`save`.
-
-    Parameters
-    ----------
-    patient_id : str
-        As given (de-identified by whoever gave it).
-    reference_time : datetime
-        Day 0.
-    version : str
-        Of tumortwin.
-    input_hash : str
-        SHA-256 over the names and hashes of all input files.
-    files : int
-        How many input files there are.
-    visits : tuple of VisitQuality
-        By date; with a patient given, those that were left out too.
-    findings : tuple of Finding
-        Of no visit in particular, what matters more first.
-    identity_removed : bool
-        Nothing here says who it is; else :meth:`save` takes out what does.
+    Make it with :meth:`from_twin`; write it with :meth:`save`. What it holds is listed in
+    :class:`~tumortwin.board.quality.content.QualityContent`.
     """
 
-    patient_id: str
-    reference_time: datetime
-    version: str
-    input_hash: str
-    files: int = 0
-    visits: tuple[VisitQuality, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    identity_removed: bool = False
-
     @classmethod
-    def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> QualityReport:
-        """The pages of a twin; see :func:`tumortwin.board.quality.composing.compose`.
+    def from_twin(cls, twin: Twin, *, patient: Patient | None = None) -> Self:
+        """Build the quality report of a twin; see :func:`tumortwin.board.quality.composing.compose`.
 
         Parameters
         ----------
@@ -69,9 +43,7 @@ class QualityReport:
             The patient that the twin was built from. Without it there are no images of the visits: outlines are drawn
             over the reference visit's, and there is no checkerboard.
         """
-        from tumortwin.board.quality.composing import compose
-
-        return compose(twin, patient)
+        return cls(**vars(compose(twin, patient)))
 
     def save(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, identity: Identity | str = Identity.REMOVED
@@ -95,8 +67,6 @@ class QualityReport:
         OutputExistsError
             If the file exists and `overwrite` is false.
         """
-        from tumortwin.board.quality.pages import pdf, png
-
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix == ".npz":
@@ -114,7 +84,7 @@ class QualityReport:
 
 
 def without_identity(report: QualityReport, identity: Identity | str = Identity.REMOVED) -> QualityReport:
-    """The report as it may be written; see :mod:`tumortwin.board.identity`.
+    """Remove the patient's identity from a report before it is written; see :mod:`tumortwin.board.identity`.
 
     Raises
     ------

@@ -24,6 +24,7 @@ from tumortwin.geometry.registration.rigid import (
 )
 from tumortwin.geometry.sampling import box_slices, covered, isotropic, to_itk
 from tumortwin.imaging.volume import Grid, Mask, Volume
+from tumortwin.progress import step
 
 MARGIN_MM = 10.0
 SPLINE_SAMPLES = 8000
@@ -79,7 +80,7 @@ class AtlasOnHead:
 
 @cache
 def atlas() -> dict[str, Volume]:
-    """The ICBM 152 2009a atlas (Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033) at 2 mm.
+    """Load the ICBM 152 2009a atlas (Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033) at 2 mm.
 
     Returns
     -------
@@ -121,13 +122,16 @@ def register_atlas(head: Volume, exclude: Mask | None = None, brain: Mask | None
     rigid = sitk.Euler3DTransform()
     rigid.SetCenter(capped.grid.to_world(np.argwhere(ring.array).mean(0)))
     # each step first takes out what it can tell of the coils' field, which would pull the atlas astray
+    step("atlas, rigid")
     fixed, moving = isotropic(capped, 8), _evened(isotropic(head, 8))
     start = best_start(descent(_thin(ring, 8), step=4), fixed, moving, rigid)
+    step("atlas, affine")
     fixed, coarse = isotropic(capped, 4), isotropic(head, 4)
     affine = _sized(_thin(ring, 4), fixed, _evened(coarse), start)
     # with short steps: twelve free numbers can end in a squeezed brain
     moving = _flattened(coarse, affine)
     affine = descend(descent(_thin(ring, 4), step=0.5), fixed, moving, affine)
+    step("atlas, free-form")
     moving = _flattened(coarse, affine)
     spline = _spline(moving, fixed, _thin(ring, 4), affine, exclude)
     composite = sitk.CompositeTransform([affine.GetInverse(), spline])
@@ -189,7 +193,7 @@ def _inside(t1: Volume) -> NDArray[np.float32]:
 
 @cache
 def _capped() -> tuple[Volume, Mask]:
-    """The atlas with skull and scalp as they lie over the top of any head, and where to compare.
+    """Add skull and scalp to the atlas as they lie over the top of any head, and mark where to compare.
 
     Without a scalp, the outline that fits a bright scalp on dark air is as good as that of the brain on dark bone.
     """
@@ -208,7 +212,7 @@ def _capped() -> tuple[Volume, Mask]:
 
 
 def _sized(ring: Mask, fixed: Volume, moving: Volume, rigid: sitk.Euler3DTransform) -> sitk.AffineTransform:
-    """The best of the affine transforms that begin with atlases of several sizes."""
+    """Choose the best of the affine transforms that are optimized from atlases of several sizes."""
     method = descent(ring, step=2, rounds=SIZE_ROUNDS)
     ends = []
     for order, size in enumerate(SIZES):
@@ -223,7 +227,7 @@ def _sized(ring: Mask, fixed: Volume, moving: Volume, rigid: sitk.Euler3DTransfo
 
 
 def _evened(head: Volume) -> Volume:
-    """A coarse head over its own blur: any slow field goes, and some contrast with it."""
+    """Divide a coarse head image by its own blurred copy, which removes any slow field and some contrast."""
     shown = head.array > 0.1 * np.percentile(head.array, 95)
     sigma = EVEN_MM / np.array(head.grid.spacing)
     even = head.array
@@ -237,7 +241,7 @@ def _evened(head: Volume) -> Volume:
 
 
 def _flattened(head: Volume, affine: sitk.Transform) -> Volume:
-    """A coarse head without its slow field, told from the atlas' tissue."""
+    """Remove the slow field of a coarse head image, estimated from the tissue of the atlas."""
     place = to_itk(head)
     white, grey = (
         sitk.GetArrayFromImage(sitk.Resample(to_itk(atlas()[name]), place, affine.GetInverse(), sitk.sitkLinear, 0.0))
@@ -284,7 +288,7 @@ def _spline(head: Volume, template: Volume, ring: Mask, affine: sitk.Transform, 
 
 
 def _brain_box(head: Volume, composite: sitk.Transform, brain: Mask | None) -> Grid:
-    """The head's grid cropped to the brain and a margin."""
+    """Crop the head image's grid to the brain and a margin."""
     thin = isotropic(head, 4)
     t1 = atlas()["t1"]
     inside = sitk.Resample(to_itk(t1.with_array(_inside(t1))), to_itk(thin), composite, sitk.sitkLinear, 0.0)

@@ -46,7 +46,7 @@ def polynomials(grid: Grid, world: ArrayLike, degree: int = DEGREE) -> NDArray[n
 def field_at(
     grid: Grid, coefficients: NDArray[np.float64], target: Grid, transform: NDArray[np.float64] | None = None
 ) -> NDArray[np.float32]:
-    """A fitted log field on another grid.
+    """Evaluate a fitted log field on another grid.
 
     Parameters
     ----------
@@ -129,9 +129,10 @@ def flatten(
             f"{volume.name or 'image'}: it shows no brain where the reference has it "
             f"({is_white.sum()} voxels of white, {(~is_white).sum()} of grey matter)"
         )
-    fit = fit_field(np.log(values), is_white, polynomials(grid, grid.to_world(index)))
+    fit = fit_field(np.log(values, dtype=float), is_white, polynomials(grid, grid.to_world(index)))
     field = field_at(grid, fit[2:], volume.grid, transform)
-    return volume.with_array(volume.array / np.exp(field + np.float32(fit[0])), unit="1")
+    gain = np.exp(field + fit[0], dtype=float).astype(np.float32)
+    return volume.with_array(volume.array / gain, unit="1")
 
 
 def fit_field(

@@ -65,7 +65,7 @@ class Compartments:
 
 
 def compartments_of(t1: Volume) -> Compartments:
-    """The compartments of the MNI atlas.
+    """Divide the MNI atlas into compartments of the brain.
 
     The midline is x = 0. The tentorium is where floods from the cerebellum and from the cerebrum meet in the dark gap
     between them (a watershed on the T1 signal). What crosses the midline was outlined on the atlas' own midline.

@@ -108,7 +108,8 @@ def classify(
     inside = prior.brain > 0.5
     if not inside.any() or np.median(values[inside]) <= 0:
         raise InputError(f"{head.name or 'head image'}: no signal where the brain should be")
-    signal = np.log(np.maximum(values, 0.02 * np.median(values[inside])))
+    # logarithms and exponentials in double precision: in single, each processor's differ, and the rounds enlarge that
+    signal = np.log(np.maximum(values, 0.02 * np.median(values[inside])), dtype=float).astype(np.float32)
     priors = _priors(prior)
     tumor = np.zeros(grid.shape, bool) if tumor is None else tumor
     near = ndimage.distance_transform_edt(~inside, sampling=grid.spacing) <= NEAR_MM
@@ -121,7 +122,7 @@ def classify(
     flat = np.exp(signal[near] - polynomials(grid, grid.to_world(np.column_stack([z, y, x]))) @ model.field)
     likelihood = model.likelihood(flat)
     weights = np.append(_LOG_WEIGHTS, 0.0)[:, None]
-    evidence = likelihood + (_WITH_OTHER @ np.log(priors[:, near]) + weights).astype(np.float32)
+    evidence = likelihood + (_WITH_OTHER @ np.log(priors[:, near], dtype=float) + weights).astype(np.float32)
     shares = _shares(evidence, near)
     bright = np.zeros(grid.shape, bool)
     bright[near] = flat > model.means.max() + 2 * model.spread
@@ -174,9 +175,9 @@ class _Model:
 
 
 def _fit(signal: NDArray[np.float32], priors: NDArray[np.float32], basis: NDArray[np.float64]) -> _Model:
-    """Expectation maximisation over sampled voxels: log signals (n,), priors (4, n), polynomials (n, m)."""
+    """Fit tissue signals and field by expectation maximization: log signals (n,), priors (4, n), polynomials (n, m)."""
     scale = float(np.exp(np.median(signal)))
-    weights = np.append(_LOG_WEIGHTS, 0.0)[:, None] + _WITH_OTHER @ np.log(priors)
+    weights = np.append(_LOG_WEIGHTS, 0.0)[:, None] + _WITH_OTHER @ np.log(priors, dtype=float)
     # start from where the atlas is sure; CSF there is a mixture, so put it below the grey matter
     sure = np.maximum(priors[0], priors[1]) > 0.6
     is_white = priors[0] > 0.6
@@ -216,9 +217,9 @@ def _fit(signal: NDArray[np.float32], priors: NDArray[np.float32], basis: NDArra
 
 def _shares(evidence: NDArray[np.float32], near: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Mean shares (4, z, y, x) of white matter, grey matter, CSF and other under the posterior of the mixtures."""
-    weights = np.exp(evidence - evidence.max(0))
+    weights = np.exp(evidence - evidence.max(0), dtype=float)
     shares = np.zeros((4, *near.shape), np.float32)
-    shares[:, near] = _WITH_OTHER.T.astype(np.float32) @ (weights / weights.sum(0))
+    shares[:, near] = _WITH_OTHER.T @ (weights / weights.sum(0))
     return shares
 
 
@@ -233,7 +234,7 @@ def _lesion(outliers: NDArray[np.bool_], inside: NDArray[np.bool_], grid: Grid) 
 
 
 def _whole(solid: NDArray[np.bool_], near: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """The largest piece of tissue without thin bridges to the outside, with its sulci and ventricles filled."""
+    """Keep the largest piece of tissue without thin bridges to the outside, and fill its sulci and ventricles."""
 
     def ball(radius_mm: float) -> NDArray[np.bool_]:
         reach = [int(radius_mm / s) for s in grid.spacing]

@@ -57,7 +57,7 @@ class Hinted:
 def segment_from_click(
     images: Volume | Iterable[Volume], point: ArrayLike, *, reach_mm: float = 40.0, progress: Progress = silent
 ) -> Hinted:
-    """The region that one click points at.
+    """Segment the region around a clicked point.
 
     The images' mean around the click against their median within reach gives a direction of contrast (each image
     weighted by contrast over squared noise, as in a linear discriminant with uncorrelated noise). Along it the
@@ -127,7 +127,7 @@ def segment_from_box(
     margin_mm: float = 4.0,
     progress: Progress = silent,
 ) -> Hinted:
-    """The region that a box goes around.
+    """Segment the region that a box was drawn around.
 
     What lies around the box shows how the surroundings look; what is more frequent inside than that is the region
     (histograms, refined twice as in GrabCut: Rother et al. 2004, doi:10.1145/1015706.1015720). Its clear part is the
@@ -210,7 +210,7 @@ def segment_from_box(
 
 
 def deep_box(grid: Grid, corner: ArrayLike, opposite: ArrayLike, axis: int) -> tuple[NDArray[np.float64], ...]:
-    """A rectangle drawn in a slice as a box that is as deep as the rectangle is wide (the mean of its sides).
+    """Turn a rectangle drawn in a slice into a box that is as deep as the rectangle is wide (the mean of its sides).
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def _look_at(
 
 
 def _clearest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A region's pieces that are at least a fifth of the largest."""
+    """Keep the pieces of a region, after opening, that are at least a fifth of the largest."""
     opened = ndimage.binary_opening(region)
     region = opened if opened.any() else region
     labels, count = ndimage.label(region)

@@ -37,7 +37,7 @@ class Patch:
     def around(
         cls, images: list[Volume], points: NDArray[np.float64], *, on: Grid | None = None, most: int = MAX_VOXELS
     ) -> Patch:
-        """The images in the box around world points, along a grid's axes (the first image's), in about cubic voxels.
+        """Sample images in the box around world points, along a grid's axes (the first image's), in about cubic voxels.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Patch:
         return (total / power).astype(np.float32), float(power**-0.5)
 
     def steps(self, inside: NDArray[np.bool_], around: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """The channels in units of their contrast, (z, y, x, channel): how far apart values are for a walker."""
+        """Scale the channels by their contrast, (z, y, x, channel): a random walker compares such values."""
         out = []
         for smooth, noise in zip(self.smooth, self.noise, strict=True):
             ground = float(np.median(smooth[around]))
@@ -180,7 +180,7 @@ def same_frame(first: Volume, other: Volume) -> None:
 
 
 def _even(grid: Grid, most: int) -> Grid:
-    """A grid over the same box, in about cubic voxels and with at most about so many; the same if it is so already."""
+    """Divide a grid's box into about cubic voxels, at most about `most`; return the grid itself if it is so already."""
     spacing, size = np.array(grid.spacing), np.array(grid.shape) * grid.spacing
     if spacing.max() < 1.5 * spacing.min() and np.prod(grid.shape) <= most:
         return grid
@@ -195,7 +195,7 @@ def _even(grid: Grid, most: int) -> Grid:
 
 
 def _noise(values: NDArray[np.float32]) -> float:
-    """Standard deviation of white noise, from differences of neighbors (robust against edges)."""
+    """Estimate the standard deviation of white noise from differences of neighbors (robust against edges)."""
     steps = np.concatenate([np.diff(values, axis=k).ravel() for k in range(3)])
     spread = 1.4826 * float(np.median(np.abs(steps))) / np.sqrt(2)
     # an image without noise: a thousandth of what it spans
@@ -203,7 +203,7 @@ def _noise(values: NDArray[np.float32]) -> float:
 
 
 def cube_corners(middle: NDArray[np.float64], half: float) -> NDArray[np.float64]:
-    """The (8, 3) corners of a cube around a world point, along the world's axes."""
+    """Compute the (8, 3) corners of a cube around a world point, along the world's axes."""
     return middle + half * np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, -1).T
 
 
@@ -213,7 +213,7 @@ def nested(inner: Grid, outer: Grid) -> bool:
 
 
 def placed(part: NDArray[np.float32], inner: Grid, outer: Grid) -> NDArray[np.float32]:
-    """What is on a box of a grid's voxels, on the whole grid; zero around it."""
+    """Place the values on a box of a grid's voxels into the whole grid, with zeros around them."""
     whole = np.zeros(outer.shape, np.float32)
     start = np.round(outer.to_index(inner.to_world([0, 0, 0]))).astype(int)
     whole[box_slices(start, start + inner.shape)] = part

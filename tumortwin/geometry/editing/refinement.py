@@ -181,7 +181,7 @@ def depth_of(drawn: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
 
 
 def _contour(patch: Patch, depth: NDArray[np.float32], within_mm: float) -> NDArray[np.float32]:
-    """The inside of a geodesic active contour that starts at depth 0."""
+    """Move a geodesic active contour from depth 0 to the edges, and return the share of each voxel inside it."""
     h = float(np.mean(patch.grid.spacing))
     smooth = ndimage.gaussian_filter(patch.channels[0], max(0.3, 0.7 / h))
     near = np.abs(depth) <= within_mm

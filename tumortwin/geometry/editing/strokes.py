@@ -1,14 +1,14 @@
-"""Editing a mask by hand: strokes of a brush, growing, filling between slices, and every step back again.
+"""Editing a mask by hand: strokes of a brush, growing, filling between slices.
 
-Functions take a mask and give another; :class:`Edited` remembers what was changed. Places are world points (x, y, z) in
-LPS mm and sizes are mm, so the same stroke means the same tissue on any grid.
+Functions take a mask and give another; :class:`~tumortwin.geometry.editing.history.Edited` remembers what was changed.
+Places are world points (x, y, z) in LPS mm and sizes are mm, so the same stroke means the same tissue on any grid.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,8 +18,6 @@ from tumortwin.errors import InputError
 from tumortwin.geometry.sampling import box_slices
 from tumortwin.imaging.volume import Grid, Mask, Volume
 
-HISTORY_BYTES = 32_000_000
-"""What an :class:`Edited` may remember; the oldest steps are forgotten first."""
 _NEIGHBORS = np.ones((3, 3, 3), bool)
 
 
@@ -58,7 +56,7 @@ class Stroke:
         object.__setattr__(self, "points", points)
 
     def voxels(self, grid: Grid) -> NDArray[np.bool_]:
-        """The voxels whose center lies within the radius of the line, or that it passes through.
+        """Find the voxels that the line passes through, or that have their center within the radius of it.
 
         Returns
         -------
@@ -104,19 +102,19 @@ class Stroke:
 
 
 def paint(mask: Mask, stroke: Stroke) -> Mask:
-    """The mask and what a stroke covers."""
+    """Add the voxels that a stroke covers to a mask."""
     return mask.with_array(mask.array | stroke.voxels(mask.grid))
 
 
 def erase(mask: Mask, stroke: Stroke) -> Mask:
-    """The mask without what a stroke covers."""
+    """Remove the voxels that a stroke covers from a mask."""
     return mask.with_array(mask.array & ~stroke.voxels(mask.grid))
 
 
 def grow_region(
     image: Volume, point: ArrayLike, tolerance_sd: float = 1.0, *, reach_mm: float = 30.0, axis: int | None = None
 ) -> Mask:
-    """What is connected to a place and looks like it.
+    """Grow a region of similar values from a point.
 
     The image's values within `tolerance_sd` standard deviations of the place's own (a mean over the voxels next to
     it), connected to it by faces, within `reach_mm`. The standard deviation is a robust one (1.4826 times the median
@@ -218,7 +216,7 @@ def interpolate(mask: Mask, axis: int, drawn: Sequence[int] | None = None) -> Ma
 
 
 def _between(first: NDArray[np.bool_], last: NDArray[np.bool_], steps: int, spacing: list[float]) -> NDArray[np.bool_]:
-    """The slices between two drawn ones, `steps` apart."""
+    """Interpolate the `steps` - 1 slices between two drawn ones."""
     ends = np.array([ndimage.center_of_mass(first), ndimage.center_of_mass(last)])
     # room for both shapes wherever they are shifted to
     room = np.ceil(np.abs(ends[1] - ends[0])).astype(int) + 1
@@ -247,20 +245,14 @@ def _signed_distance(shape: NDArray[np.bool_], spacing: list[float]) -> NDArray[
 
 
 def without_small_pieces(mask: Mask, smallest_ml: float = 0.1) -> Mask:
-    """The mask without connected pieces (by faces, edges or corners) below a volume in mL."""
+    """Remove the connected pieces (by faces, edges or corners) of a mask that are below a volume in mL."""
     labels, sizes = _pieces(mask)
     keep = np.concatenate([[False], sizes * mask.grid.voxel_volume / 1000 >= smallest_ml])
     return mask.with_array(keep[labels])
 
 
-def largest_piece(mask: Mask) -> Mask:
-    """The largest connected piece of a mask; of an empty mask, nothing."""
-    labels, sizes = _pieces(mask)
-    return mask.with_array(labels == 1 + int(np.argmax(sizes))) if len(sizes) else mask
-
-
 def without_piece(mask: Mask, point: ArrayLike) -> Mask:
-    """The mask without the connected piece at a world point in LPS mm.
+    """Remove the connected piece of a mask at a world point in LPS mm.
 
     Raises
     ------
@@ -275,7 +267,7 @@ def without_piece(mask: Mask, point: ArrayLike) -> Mask:
 
 
 def fill_holes(mask: Mask, axis: int | None = None) -> Mask:
-    """The mask and what it encloses: in space, or with `axis` in each slice across that array axis."""
+    """Fill what a mask encloses: in space, or with `axis` in each slice across that array axis."""
     if axis is None:
         return mask.with_array(ndimage.binary_fill_holes(mask.array))
     structure = np.moveaxis(ndimage.generate_binary_structure(2, 1)[None], 0, axis)
@@ -288,7 +280,7 @@ def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
 
 
 def index_inside(grid: Grid, point: ArrayLike) -> tuple[int, int, int]:
-    """The voxel (z, y, x) at a world point in LPS mm.
+    """Find the voxel (z, y, x) at a world point in LPS mm.
 
     Raises
     ------
@@ -308,12 +300,12 @@ def index_inside(grid: Grid, point: ArrayLike) -> tuple[int, int, int]:
 
 
 def place_text(point: ArrayLike) -> str:
-    """A world point for people, to a tenth of a mm."""
+    """Format a world point for people to read, to a tenth of a mm."""
     return "(" + ", ".join(f"{c:.1f}" for c in np.asarray(point, float)) + ")"
 
 
 def bounding_box(array: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """The smallest box that holds what is true in a (z, y, x) array; an empty one if nothing is."""
+    """Find the smallest box that holds all true voxels of a (z, y, x) array; an empty box if there are none."""
     sides = []
     for axis in range(3):
         found = np.flatnonzero(array.any(tuple(k for k in range(3) if k != axis)))
@@ -322,7 +314,7 @@ def bounding_box(array: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
 
 
 def tight(mask: Mask, margin: int = 3) -> Mask:
-    """The part of a mask that holds something, with some voxels around it: as large, and quicker to measure."""
+    """Crop a mask to what it holds, with some voxels around: its size stays the same and is quicker to measure."""
     box = bounding_box(mask.array)
     return (
         mask.cropped(
@@ -335,111 +327,3 @@ def tight(mask: Mask, margin: int = 3) -> Mask:
         if mask.array.any()
         else mask
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """One change: which voxels of a box were turned over.
-
-    Parameters
-    ----------
-    what : str
-        For people: "paint".
-    box : tuple of slice
-        Where.
-    flipped : (n,) uint8 array
-        A bit for each voxel of the box.
-    """
-
-    what: str
-    box: tuple[slice, slice, slice]
-    flipped: NDArray[np.uint8]
-
-    def apply(self, array: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """A copy of an array with the change made, or unmade: turning over twice changes nothing."""
-        changed = array.copy()
-        part = changed[self.box]
-        part ^= np.unpackbits(self.flipped, count=part.size).view(bool).reshape(part.shape)
-        return changed
-
-    @classmethod
-    def of(cls, what: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Edit | None:
-        """What differs between two arrays, or None if nothing does."""
-        flipped = before ^ after
-        box = bounding_box(flipped)
-        return cls(what, box, np.packbits(flipped[box])) if flipped.any() else None
-
-
-@dataclass(frozen=True, eq=False)
-class Edited:
-    """A mask and the way it came to be. Each method gives a new value.
-
-    Parameters
-    ----------
-    mask : Mask
-        As it is now.
-    done : tuple of Edit
-        What can be undone, the oldest first.
-    undone : tuple of Edit
-        What can be redone, the next last.
-    """
-
-    mask: Mask
-    done: tuple[Edit, ...] = ()
-    undone: tuple[Edit, ...] = ()
-
-    def changed(self, mask: Mask, what: str, *, join: bool = False) -> Edited:
-        """With another mask, by a step that has a name.
-
-        Parameters
-        ----------
-        mask : Mask
-            On the same grid.
-        what : str
-            For people.
-        join : bool
-            Make it one step with the last one: a stroke comes in parts.
-
-        Raises
-        ------
-        InputError
-            If the mask is on another grid.
-        """
-        if not mask.grid.matches(self.mask.grid):
-            raise InputError(f"the mask is on {mask.grid}, what is edited on {self.mask.grid}: resample it first")
-        last = self.done[-1] if join and self.done else None
-        before = self.mask.array if last is None else last.apply(self.mask.array)
-        kept = self.done if last is None else self.done[:-1]
-        edit = Edit.of(what, before, mask.array)
-        if last is None and edit is None:
-            return self
-        return Edited(self.mask.with_array(mask.array), _bounded((*kept, *([edit] if edit else []))))
-
-    def undo(self) -> Edited:
-        """One step back; the same if there is none."""
-        if not self.done:
-            return self
-        *rest, last = self.done
-        return replace(
-            self, mask=self.mask.with_array(last.apply(self.mask.array)), done=tuple(rest), undone=(*self.undone, last)
-        )
-
-    def redo(self) -> Edited:
-        """One undone step again; the same if there is none."""
-        if not self.undone:
-            return self
-        *rest, last = self.undone
-        return replace(
-            self, mask=self.mask.with_array(last.apply(self.mask.array)), done=(*self.done, last), undone=tuple(rest)
-        )
-
-
-def _bounded(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """The newest edits that fit into :data:`HISTORY_BYTES`; the last one always."""
-    total, first = 0, len(edits)
-    for k in range(len(edits) - 1, -1, -1):
-        total += edits[k].flipped.nbytes
-        if total > HISTORY_BYTES and k < len(edits) - 1:
-            break
-        first = k
-    return edits[first:]

@@ -15,6 +15,8 @@ ADC_WATER = 3.0e-3
 ADC_MIN_RANGE = (0.3e-3, 1.0e-3)
 """Where a tumor's smallest ADC can be, mm^2/s: slower than this is water in no tissue; faster lies brain."""
 SMALLEST_PERCENTILE = 2.0
+LEAST_ADC = 1e-5
+"""mm^2/s, a hundredth of what tissue has: less is what interpolation leaves beside a map's empty voxels."""
 
 
 def smallest_adc(samples: Iterable[NDArray[np.float32]]) -> float:
@@ -40,7 +42,7 @@ def smallest_adc(samples: Iterable[NDArray[np.float32]]) -> float:
         If there is no finite value.
     """
     values = np.concatenate([np.empty(0, np.float32), *(np.ravel(s) for s in samples)])
-    values = values[np.isfinite(values) & (values > 0)]
+    values = values[np.isfinite(values) & (values > LEAST_ADC)]
     if values.size == 0:
         raise InputError("no ADC value in any enhancing tumor: cell density cannot be scaled")
     return float(np.clip(np.percentile(values, SMALLEST_PERCENTILE), *ADC_MIN_RANGE))
@@ -70,7 +72,7 @@ def density_from_adc(
     Returns
     -------
     (z, y, x) float32 array
-        NaN outside, where ADC exceeds free water (fluid, not negative tumor) and where it is 0 or less (no signal).
+        NaN outside, where ADC exceeds free water (fluid, not negative tumor) and where there is no signal.
         Noise makes u exceed 1: it is not clamped.
 
     Raises
@@ -89,7 +91,7 @@ def density_from_adc(
             "divide 1e-6 mm^2/s units by 1e6"
         )
     with np.errstate(invalid="ignore"):
-        usable = inside & (adc > 0) & (adc <= adc_water)
+        usable = inside & (adc > LEAST_ADC) & (adc <= adc_water)
     return np.where(usable, (adc_water - adc) / (adc_water - adc_min), np.nan).astype(np.float32)
 
 

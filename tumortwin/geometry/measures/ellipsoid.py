@@ -117,7 +117,7 @@ class Ellipsoid:
 
     @classmethod
     def like(cls, share: NDArray[np.float32], grid: Grid, *, shares: bool) -> Self:
-        """The ellipsoid that has, on this grid, a region's center and second moments.
+        """Find the ellipsoid that has, on this grid, a region's center and second moments.
 
         A solid ellipsoid's second central moments are S / 5. Sampled on a grid they are off, with few slices by ten
         per cent, and the ellipsoid's own are off alike: so it is corrected by the
@@ -164,7 +164,7 @@ class Ellipsoid:
         return best if shares or share.size > SMALL else best._middle(share, grid, miss)
 
     def _middle(self, share: NDArray[np.float32], grid: Grid, miss: float) -> Self:
-        """The mean of many ellipsoids with as few unlike voxels: a small region leaves its own open.
+        """Average many ellipsoids with as few unlike voxels: a small region does not determine a single one.
 
         A random walk over centers and shapes, with steps that grow when taken and shrink when not.
         """

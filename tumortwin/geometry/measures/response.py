@@ -144,7 +144,7 @@ def measure(
 
 
 def _cropped(share: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float32], Grid]:
-    """The box of a lesion with four empty voxels around."""
+    """Crop a lesion to its bounding box with four empty voxels around."""
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(share))
     around = 4
     part = grid.cropped(box)  # type: ignore[arg-type]
@@ -190,7 +190,7 @@ def _raw(share: NDArray[np.float32], grid: Grid) -> Response:
 
 
 def _axial(share: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float64], Grid]:
-    """The lesion, smoothed, on axial planes."""
+    """Smooth a lesion and resample it onto axial planes."""
     smooth = ndimage.gaussian_filter(share.astype(np.float64), SMOOTHING, truncate=5)
     curved = sum(ndimage.convolve1d(smooth, [1, -2, 1], axis=axis) for axis in range(3))
     smooth -= 0.5 * SMOOTHING**2 * curved
@@ -238,7 +238,7 @@ def _corrected(found: Response, like: Ellipsoid, seen: Response, grid: Grid, wei
 
 
 def _stretched(ends: tuple[Point, Point] | None, length: float) -> tuple[Point, Point] | None:
-    """A line of another length about the same middle."""
+    """Change the length of a line about its middle."""
     if ends is None:
         return None
     a, b = np.array(ends)
@@ -248,7 +248,7 @@ def _stretched(ends: tuple[Point, Point] | None, length: float) -> tuple[Point, 
 
 
 def _uncounted(share: NDArray[np.float32], filled: NDArray[np.float32], like: Ellipsoid, grid: Grid) -> float:
-    """What to add to a mask's counted volume, mL: of the body, less that of its holes."""
+    """Compute what to add to a mask's counted volume, mL: the part of the body, less that of its holes."""
     added = _miscount(filled, like, grid)
     labels, count = ndimage.label((filled > 0) & (share == 0))
     for hole in (labels == n for n in range(1, count + 1)):
@@ -276,7 +276,7 @@ def _hull(share: NDArray[np.float64], level: float, grid: Grid, z: int) -> NDArr
 
 
 def _diameters(world: NDArray[np.float64]) -> Response:
-    """The longest diameter of a plane convex outline, and the longest perpendicular to it."""
+    """Measure the longest diameter of a plane convex outline, and the longest perpendicular to it."""
     flat = world[:, :2]
     distances = squareform(pdist(flat))
     a, b = np.unravel_index(np.argmax(distances), distances.shape)

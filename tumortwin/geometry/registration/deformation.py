@@ -112,7 +112,7 @@ def _distance(tumor: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
 
 
 def _grid_over(grid: Grid) -> Grid:
-    """A coarse grid along the same axes that covers another."""
+    """Build a coarse grid along the same axes that covers another grid."""
     spacing = np.array(grid.spacing)
     shape = np.ceil((np.array(grid.shape) - 1) * spacing / GRID_MM).astype(int) + 1
     affine = grid.affine.copy()
@@ -124,7 +124,7 @@ def _grid_over(grid: Grid) -> Grid:
 def _stiff_near(
     vectors: NDArray[np.float64], world: NDArray[np.float64], tumor: NDArray[np.bool_], grid: Grid
 ) -> NDArray[np.float64]:
-    """The field with its own best rigid motion in the tumor and 10 mm around it, blended out over 15 mm more."""
+    """Replace a field by its best rigid fit in the tumor and 10 mm around it, blended out over 15 mm more."""
     if not tumor.any():
         return vectors
     apart = _distance(tumor, grid)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tumortwin.errors import InputError
+from tumortwin.geometry.registration.doubts import doubts_of
 from tumortwin.geometry.registration.starts import likely_starts
 from tumortwin.geometry.sampling import covered, isotropic, to_itk
 from tumortwin.imaging.findings import Finding, Severity
@@ -26,8 +27,6 @@ ENOUGH_SAMPLES = 20_000
 GUARD_MM = 3.0
 MIRROR_BITS = 1.09
 """Below this normalized mutual information, the moving image is tried with left and right swapped, too."""
-FEW_BITS = 1.03
-"""Normalized mutual information below this says that the two images hardly tell about each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class Registration:
 
 
 def matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
-    """The 4x4 matrix of a linear ITK transform."""
+    """Compute the 4x4 matrix of a linear ITK transform."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     columns = [np.array(transform.TransformPoint(tuple(float(i == j) for i in range(3)))) - origin for j in range(3)]
     matrix = np.eye(4)
@@ -164,7 +163,8 @@ def register(
                 Severity.ASSUMED,
             )
         )
-    if overlap < 0.8:
+    doubts = doubts_of(similarity, overlap, residual)
+    if "overlap" in doubts:
         findings.append(
             Finding(
                 f"only {overlap:.0%} of the reference brain lies in the image",
@@ -173,7 +173,7 @@ def register(
                 Severity.NOTE,
             )
         )
-    if similarity < FEW_BITS or residual > 2:
+    if "similarity" in doubts or "residual_mm" in doubts:
         findings.append(
             Finding(
                 f"registration is doubtful (normalized mutual information {similarity:.3f}, "
@@ -187,7 +187,7 @@ def register(
 
 
 def _found_coarsely(fixed: Volume, moving: Volume, mask: Mask) -> sitk.Euler3DTransform:
-    """The motion to a millimeter or two: all levels but the last."""
+    """Find the rigid motion to a millimeter or two, on all levels but the last."""
     transform = sitk.Euler3DTransform()
     # turning about the middle of what is compared keeps rotation and shift apart
     transform.SetCenter(mask.grid.to_world(np.argwhere(mask.array).mean(0)))
@@ -209,7 +209,7 @@ def _fits_mirrored(fixed: Volume, moving: Volume, mask: Mask, similarity: float)
 
 
 def quality(fixed: Volume, moving: Volume, mask: Mask, matrix: NDArray[np.float64]) -> tuple[float, float]:
-    """Normalized mutual information at 2 mm where both images see, and the share of the mask that is seen by both."""
+    """Compute normalized mutual information at 2 mm where both images see, and the share of the mask seen by both."""
     overlap = float(covered(moving.grid, mask.grid, matrix)[mask.array].mean())
     still, mover = isotropic(fixed, LEVELS_MM[-1]), isotropic(moving, LEVELS_MM[-1])
     look = resample(mask, still.grid).array & covered(mover.grid, still.grid, matrix)
@@ -219,7 +219,7 @@ def quality(fixed: Volume, moving: Volume, mask: Mask, matrix: NDArray[np.float6
 
 
 def without_tumor(mask: Mask, tumor: Mask, matrix: NDArray[np.float64]) -> Mask:
-    """A mask of the fixed image without the moving one's tumor and 3 mm around it; all of it, if little were left."""
+    """Remove the moving image's tumor and 3 mm around it from a fixed image's mask, unless little would be left."""
     there = resample(tumor, mask.grid, matrix).array
     if not there.any():
         return mask
@@ -260,7 +260,7 @@ def mutual_information(mask: Mask, samples: int = ENOUGH_SAMPLES) -> sitk.ImageR
 
 
 def descent(mask: Mask, *, step: float, rounds: int = 60) -> sitk.ImageRegistrationMethod:
-    """The same with a descent whose first step moves the head by `step` mm."""
+    """Set up a descent on mutual information in a mask, with a first step that moves the head by `step` mm."""
     method = mutual_information(mask)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetOptimizerAsRegularStepGradientDescent(

@@ -162,7 +162,7 @@ class _Pair:
         self._size = np.sqrt((self._still**2).sum(0))
 
     def half(self, which: int) -> _Pair:
-        """The same at every other point."""
+        """Take every other point of the pair, beginning with number `which`."""
         return _Pair(self._fixed, self._moving, self._points[which::2], self._center)
 
     def _common(self, motion: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ Start = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def likely_starts(fixed: Volume, moving: Volume, mask: Mask, count: int = 4) -> list[Start]:
-    """The most likely of some 100,000 rigid motions, each from another turn.
+    """Find the most likely of some 100,000 rigid motions, each with another rotation.
 
     Every turn of a lattice up to 52 degrees is tried with every shift on a lattice of 18 mm, to 100 mm from where the
     scanner's coordinates put the head and from where the images' middles meet. What counts is the information the

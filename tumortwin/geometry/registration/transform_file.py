@@ -15,7 +15,7 @@ from tumortwin.imaging.frame_links import FrameLink, links_from
 from tumortwin.imaging.objects.spatial_registration import RIGID, read_registration
 from tumortwin.imaging.reading.attributes import DAMAGED
 from tumortwin.imaging.reading.dicom_file import parse_dicom
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.instance import Instance
 
 ITK_SUFFIXES = (".tfm", ".txt", ".mat", ".h5", ".hdf5", ".xfm")
 ADVICE = "give a rigid transform (rotation and shift) of reference to visit: .tfm, .txt, .mat, .h5 or a DICOM REG"

@@ -180,7 +180,7 @@ def hold_over_visits(
 
 
 def _made_again(tumor: TumorMasks, log_odds: Volume) -> TumorMasks:
-    """The whole tumor of other log odds; pieces that were not there before are not made."""
+    """Segment the whole tumor again from other log odds, without pieces that were not there before."""
     region = log_odds.array > 0
     labels, count = ndimage.label(region)
     kept = np.zeros(count + 1, bool)

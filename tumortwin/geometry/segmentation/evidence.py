@@ -81,13 +81,13 @@ class NormalSignal:
         return cls(names, levels, covariances, offsets)
 
     def expected(self, white: NDArray[np.float32], grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normal signal (..., n) of voxels of these shares; what is neither white nor grey is CSF."""
+        """Compute the normal signal (..., n) of voxels of these shares; what is neither white nor grey is CSF."""
         csf = np.clip(1 - white - grey, 0, 1)
         shares = np.stack([white, grey, csf], -1)
         return (shares @ self.levels).astype(np.float32)
 
     def only(self, sequences: tuple[MRSequence, ...]) -> NormalSignal:
-        """The same for some of the images."""
+        """Restrict the normal signal to some of the images."""
         at = [self.sequences.index(s) for s in sequences]
         return NormalSignal(sequences, self.levels[:, at], self.covariances[:, at][:, :, at], self.offsets[:, at])
 
@@ -170,8 +170,7 @@ class LesionSignal:
         estimate, spread = np.zeros(len(kinds), np.float32), np.ones(len(kinds), np.float32)
         for k in range(4):
             at = kinds == k
-            precision = np.linalg.inv(normal.covariances[k]).astype(np.float32)
-            weight = contrast[at] @ precision
+            weight = contrast[at] @ np.linalg.inv(normal.covariances[k])
             power = np.maximum((weight * contrast[at]).sum(1), 1e-6)
             estimate[at] = (weight * (seen[at] - expected[at] - normal.offsets[k].astype(np.float32))).sum(1) / power
             spread[at] = 1 / np.sqrt(power)

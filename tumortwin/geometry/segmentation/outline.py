@@ -71,7 +71,7 @@ def outline(
     percentile: float = FULL_LESION,
     pieces: bool = False,
 ) -> Outline:
-    """What differs from normal tissue the way a lesion does.
+    """Outline what differs from normal tissue the way a lesion does.
 
     A first look at one image finds voxels far above normal; what all images show there is the lesion's signal; then
     each voxel's share of lesion is estimated from all images together (see
@@ -162,7 +162,7 @@ def _evidence(
 def _signal(
     images: Mapping[MRSequence, Floats], first: MRSequence, lesion: Bools, percentile: float
 ) -> dict[MRSequence, float]:
-    """The full signal of a lesion on each image: of the voxels that are bright on the first.
+    """Estimate the full signal of a lesion on each image from the voxels that are bright on the first.
 
     Beyond the blurred edge and within the brightest spots; the others' medians there are not drawn to their own noise.
     """
@@ -222,7 +222,7 @@ def fluid_within(
     spread = np.maximum(1.4826 * np.median(np.abs(values - usual), 0), 1e-9)
     weight = (fluid - usual) / spread**2
     share = np.zeros(grid.shape, np.float32)
-    along = (values - usual) @ weight / ((fluid - usual) @ weight)
+    along = ((values - usual) * weight).sum(-1) / ((fluid - usual) * weight).sum()
     # where necrosis is a large part, the lesion's usual signal is that of the rest
     rest = _lower_kind(along)
     base = float(np.median(rest))
@@ -237,7 +237,7 @@ def fluid_within(
 
 
 def _lower_kind(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lower of two kinds if values are of two, else all: parted by Otsu (1979, doi:10.1109/TSMC.1979.4310076)."""
+    """Return the lower of two groups split by Otsu (1979, doi:10.1109/TSMC.1979.4310076), or all if there is one."""
     middle = threshold_otsu(values)
     low, high = values[values <= middle], values[values > middle]
     if min(len(low), len(high)) < 20:
@@ -256,7 +256,7 @@ def cavity_of(
     beside: Bools,
     grid: Grid,
 ) -> Bools:
-    """A resection's cavity: fluid where the brain should be, beside what is left of the tumor or where it was.
+    """Segment a resection's cavity: fluid where the brain should be, beside what is left of the tumor or where it was.
 
     Fluid is told from tissue half way between the two, on all images together. What the tissue map or the atlas
     explains (ventricles, sulci) is none.
@@ -293,7 +293,7 @@ def cavity_of(
     weight = (full - middle) / spread**2
     # no image alone decides
     weight = weight / np.abs(weight * (full - middle)) / len(weight)
-    score[here] = (np.stack([i[here] for i in images.values()], -1) - middle) @ weight
+    score[here] = ((np.stack([i[here] for i in images.values()], -1) - middle) * weight).sum(-1)
     expected = white + grey if usual is None else np.maximum(white + grey, usual)
     fluid_there = here & (score > 0.5)
     candidates = fluid_there & (expected > 0.5)
@@ -311,7 +311,7 @@ def cavity_of(
 
 
 def joined(seeds: Bools, region: Bools) -> Bools:
-    """The pieces of a region that hold a seed."""
+    """Keep the pieces of a region that hold a seed."""
     labels, count = ndimage.label(region)
     kept = np.zeros(count + 1, bool)
     kept[np.unique(labels[seeds])] = True
@@ -320,7 +320,7 @@ def joined(seeds: Bools, region: Bools) -> Bools:
 
 
 def filled(region: Bools) -> Bools:
-    """A region without holes; computed in its box only."""
+    """Fill the holes of a region, computed in its bounding box only."""
     if not region.any():
         return region
     box = ndimage.find_objects(region.astype(np.int8))[0]
@@ -330,7 +330,7 @@ def filled(region: Bools) -> Bools:
 
 
 def largest(region: Bools, weight: Floats, grid: Grid, pieces: bool) -> Bools:
-    """The piece with the largest weight and those that hold a fifth of it; or all pieces that are not crumbs."""
+    """Keep the pieces of at least 0.1 mL; without `pieces`, only those with a fifth of the largest weight or more."""
     labels, count = ndimage.label(region)
     if count == 0:
         return region
@@ -352,14 +352,14 @@ def _large(region: Bools, grid: Grid, ml: float) -> Bools:
 
 
 def ball(radius_mm: float, grid: Grid) -> Bools:
-    """A ball as a structuring element; at least a voxel and its neighbors in plane."""
+    """Build a ball as a structuring element, one voxel thick along an axis with a spacing above its radius."""
     reach = [int(radius_mm / s) for s in grid.spacing]
     axes = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
     return np.asarray(sum((a * s) ** 2 for a, s in zip(axes, grid.spacing, strict=True)) <= radius_mm**2)
 
 
 def enclosed(enhancing: Bools, grid: Grid) -> Bools:
-    """What a rim surrounds, in space or in the slices of any axis, gaps up to about 4 mm bridged."""
+    """Find what a rim surrounds, in space or in the slices of two axes, and bridge gaps up to about 4 mm."""
     if not enhancing.any():
         return np.zeros(grid.shape, bool)
     box = ndimage.find_objects(enhancing.astype(np.int8))[0]

@@ -131,7 +131,7 @@ def _contrasts(view: Normalized, lesion: Bools) -> dict[str, tuple[Floats, str]]
 
 
 def _mirrored(mask: Bools, view: Normalized) -> Bools:
-    """A mask on the other side of the brain's midplane: x of the patient mirrored about the brain's center."""
+    """Mirror a mask at the brain's midplane, in the patient's x about the brain's center."""
     grid = view.grid
     center = grid.to_world(np.argwhere(view.brain > 0.5).mean(0))
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])

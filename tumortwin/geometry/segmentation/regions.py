@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from tumortwin.imaging.findings import Finding, Severity
+from tumortwin.imaging.organ_names import names_brain
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Mask
 
@@ -46,7 +47,9 @@ _NOT_TUMOR = re.compile(
 
 
 def region_of(name: str) -> Region | None:
-    """The part of a tumor that a name stands for, or None."""
+    """Find the part of a tumor that a name stands for, or return None."""
+    if names_brain(name):
+        return None  # "whole brain" is no whole tumor
     text = name.strip().lower()
     return next((region for pattern, region in NAME_RULES if re.search(pattern, text)), None)
 
@@ -72,7 +75,7 @@ def drawn_regions(masks: Mapping[str, Mask], where: str) -> tuple[dict[Region, M
     for name, mask in masks.items():
         region = region_of(name)
         if region is None:
-            if not _NOT_TUMOR.search(name.strip().lower()):
+            if not (_NOT_TUMOR.search(name.strip().lower()) or names_brain(name)):
                 unknown.append(name)
         elif not mask.array.any():
             findings.append(Finding(f"the mask {name!r} is empty", where, "left out", Severity.LEFT_OUT))
@@ -91,7 +94,7 @@ def drawn_regions(masks: Mapping[str, Mask], where: str) -> tuple[dict[Region, M
 
 
 def united(*masks: Mask) -> Mask:
-    """The union of masks, on the grid of the first."""
+    """Unite masks on the grid of the first."""
     first, *others = masks
     array = first.array.copy()
     for other in others:
@@ -100,6 +103,6 @@ def united(*masks: Mask) -> Mask:
 
 
 def without(mask: Mask, other: Mask) -> Mask:
-    """What of a mask lies outside another."""
+    """Remove from a mask what lies inside another."""
     there = other.array if other.grid == mask.grid else resample(other, mask.grid).array
     return mask.with_array(mask.array & ~there)

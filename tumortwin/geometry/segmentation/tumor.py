@@ -166,7 +166,7 @@ class _Search:
         self.gain: Outline | None = None
 
     def _bright(self, cavity: NDArray[np.bool_] | None) -> Outline | None:
-        """The lesion on FLAIR (else T2), T1 and ADC."""
+        """Segment the lesion on FLAIR (else T2), T1 and ADC together; return None if there is neither FLAIR nor T2."""
         if self.fluid is None:
             if cavity is None:
                 self._say(
@@ -369,7 +369,7 @@ class _Search:
 
 
 def _usable(view: Normalized, where: str, findings: list[Finding]) -> dict[MRSequence, NDArray[np.float32]]:
-    """The images, smoothed; those that show nothing in the brain are left out."""
+    """Smooth the images and leave out, with a finding, those that show nothing in the brain."""
     brain = view.brain > 0.5
     usable = {}
     for sequence, image in view.images.items():

@@ -158,7 +158,7 @@ class _Reverse:
         self._names[React] = [n for n in names if n not in self._names[Diffuse] + self._names[Apply]]
 
     def forward(self, density: Field) -> list[list[Field]]:
-        """The saved fields, and the saved companions where there are any; leaves the first checkpoints."""
+        """Solve forward, leaving the first checkpoints; return the saved fields, and the saved companions if any."""
         begin = self._stepper.stack(1)
         self._stepper.load(begin, 0, density)
         self._checkpoints.append((0, begin))
@@ -168,7 +168,7 @@ class _Reverse:
         return saved
 
     def backward(self, derivatives: Sequence[Derivatives]) -> Field:
-        """The loss's derivative by the initial density, from those by the saved fields and companions."""
+        """Compute the loss's derivative by the initial density from those by the saved fields and companions."""
         stepper, adjoint = self._stepper, self._stepper.stack(1)
         for k in reversed(range(len(self._pieces))):
             u = self._reach(k)
@@ -214,7 +214,7 @@ class _Reverse:
             self._stepper.apply(u, operation, names)
 
     def _reach(self, target: int, saved: list[list[Field]] | None = None) -> Field:
-        """The density where piece `target` begins, from the last checkpoint; leaves checkpoints on the way."""
+        """Compute the density where piece `target` begins, from the last checkpoint; leave checkpoints on the way."""
         at, u = self._checkpoints[-1][0], self._checkpoints[-1][1].copy()
         while at < target:
             free = self._most - len(self._checkpoints)

@@ -85,20 +85,22 @@ class ColumnStepper(ABC):
     @staticmethod
     @abstractmethod
     def _corner(mask: NDArray[np.bool_]) -> Sequence[int]:
-        """The voxel (z, y, x) that a plan's boxes count from."""
+        """Return the voxel (z, y, x) that a plan's boxes count from."""
 
     @abstractmethod
     def _diffuse(self, u: Array, box: Box, operation: Diffuse, names: Sequence[str], then: React | None) -> float:
         """Diffusion of the density's columns, and a plain reaction after it if given; the lowest density, or 0."""
 
     def stack(self, count: int) -> Array:
-        """`count` fields of zeros, and of the companion where there is one: (field, z, y, count, x), so that a row's
-        columns lie side by side."""
+        """`count` fields of zeros, and of the companion where there is one: (field, z, y, count, x).
+
+        A row's columns lie side by side.
+        """
         nz, ny, nx = self._inside.shape
         return aligned_zeros((1 if self._model.companion is None else 2, nz, ny, count, nx), self.dtype)
 
     def _pad(self, field: NDArray[Any]) -> NDArray[Any]:
-        """A (z, y, x) field of the whole grid on the last box, with its margin."""
+        """Crop a (z, y, x) field of the whole grid to the last box, and pad it by the margin."""
         return np.pad(field[self._window], self._margin)
 
     def load(self, u: Array, column: int, field: Array) -> None:
@@ -109,7 +111,7 @@ class ColumnStepper(ABC):
         u[0, :, :, column][box] = np.where(self._inside[box], values, 0)
 
     def beyond(self, field: Array) -> float:
-        """The largest value of a (z, y, x) field in the domain that :meth:`load` leaves out."""
+        """Return the largest value of a (z, y, x) field in the domain that :meth:`load` leaves out."""
         rest = np.where(self._model.domain.mask, field, 0)
         begin = [w.start - 1 for w in self._window]
         rest[tuple(slice(b + self._first[2 * k], b + self._first[2 * k + 1]) for k, b in enumerate(begin))] = 0
@@ -121,7 +123,7 @@ class ColumnStepper(ABC):
         inner += np.where(self._inside[self._inner], np.asarray(field)[self._window], 0).astype(self.dtype)
 
     def field(self, u: Array, column: int = 0, which: int = 0) -> Array:
-        """A (z, y, x) copy of a column of the density (0) or the companion (1) on the whole grid."""
+        """Copy a column of the density (0) or the companion (1) to a (z, y, x) field on the whole grid."""
         full = np.zeros(self._model.domain.grid.shape, self.dtype)
         full[self._window] = u[which, :, :, column][self._inner]
         return full
@@ -131,7 +133,7 @@ class ColumnStepper(ABC):
         self._reactions.forward(u, self._local(operation.box), operation, names)
 
     def react_back(self, u: Array, adjoint: Array, operation: React) -> None:
-        """The transpose of :meth:`react` at the state `u`, applied to the adjoint; both stacks have one column."""
+        """Apply the transpose of :meth:`react` at the state `u` to the adjoint; both stacks have one column."""
         self._reactions.back(u, adjoint, self._local(operation.box), operation)
 
     def diffuse(self, u: Array, operation: Diffuse, names: Sequence[str] = (), then: React | None = None) -> None:
@@ -149,7 +151,7 @@ class ColumnStepper(ABC):
             self.react(u, then, names)
 
     def apply(self, u: Array, operation: Apply, names: Sequence[str] = ()) -> None:
-        """A fraction of radiotherapy or a resection."""
+        """Apply a fraction of radiotherapy or a resection to the stack."""
         event, box, companion = operation.event, self._local(operation.box), self._model.companion
         if companion is None or isinstance(event, Removal):
             for field in u:
@@ -163,7 +165,7 @@ class ColumnStepper(ABC):
             _sensitivity.gather(u[1], before, u[0], self._lo, self._hi, box, weights)
 
     def apply_back(self, adjoint: Array, operation: Apply) -> None:
-        """The transpose of :meth:`apply`."""
+        """Apply the transpose of :meth:`apply` to the adjoint."""
         event = operation.event
         if not (isinstance(event, Irradiation) and isinstance(self._model.companion, DeadCells)):
             self.apply(adjoint, operation)
@@ -186,7 +188,7 @@ class ColumnStepper(ABC):
         _sensitivity.scale(field, self._lo, self._hi, box, factor, dose, push)
 
     def _maps(self, event: Irradiation | Removal) -> tuple[Array, Array]:
-        """The factor of a treatment and its dose, on the box; fractions of one plan share them."""
+        """Compute the factor of a treatment and its dose, on the box; fractions of one plan share them."""
         given = event.removed if isinstance(event, Removal) else event.dose
         key = (type(event), id(given))
         if key not in self._prepared:
@@ -212,7 +214,7 @@ def _aligned(field: NDArray[Any], dtype: type[np.floating]) -> Array:
 
 
 def checked_names(model: Model, names: Sequence[str]) -> tuple[str, ...]:
-    """The names of parameters, if all are known and none is given twice."""
+    """Return the names of parameters after checking that all are known and none is given twice."""
     known = {*SCALARS, *drugs_of(model), *(model.companion.numbers if model.companion else ())}
     for name in names:
         if name not in known:

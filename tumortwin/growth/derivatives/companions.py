@@ -24,7 +24,7 @@ Shares = tuple[float, float, float]
 def dead_derivatives(
     dead: DeadCells, t0: float, t1: float, kill: DrugKill, drugs: Mapping[str, DrugKill]
 ) -> dict[str, Shares]:
-    """Derivatives of :meth:`DeadCells.shares` by "half_time" and each drug's sensitivity.
+    """Compute the derivatives of :meth:`DeadCells.shares` by "half_time" and each drug's sensitivity.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def dead_derivatives(
 def necrosis_steps(
     parameters: GrowthParameters, t0: float, t1: float, kill: DrugKill, drugs: Mapping[str, DrugKill]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """The maps that :meth:`Necrosis.react` is made of, in order, and what each number changes in them.
+    """Compute the maps that make up :meth:`Necrosis.react`, in order, and what each number changes in them.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def necrosis_steps(
 
 
 def _pulse_slopes(kill: DrugKill, unit: DrugKill, t0: float, t1: float, share: float) -> tuple[float, float]:
-    """Derivatives by a drug's sensitivity of the log-kill and of when its half is done."""
+    """Compute the derivatives by a drug's sensitivity of the log-kill and of the time when half of it is done."""
     whole, rate = unit.between(t0, t1), float(kill.rate(t0 + share * (t1 - t0)))
     first = unit.between(t0, t0 + share * (t1 - t0))
     return whole, (whole / 2 - first) / (rate * (t1 - t0)) if rate > 0 else 0.0

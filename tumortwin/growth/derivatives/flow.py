@@ -46,7 +46,7 @@ def flow_derivatives(
     drugs: Mapping[str, DrugKill],
     capacity: float = 1.0,
 ) -> tuple[Moebius | Power, dict[str, Push]]:
-    """The flow from `t0` to `t1` and its derivatives.
+    """Compute the flow from `t0` to `t1` and its derivatives.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def moebius_derivatives(
     drugs: Mapping[str, DrugKill],
     capacity: float = 1.0,
 ) -> dict[str, Numbers]:
-    """Derivatives of a Moebius flow's growth and crowding, at one rate or each of many.
+    """Compute the derivatives of a Moebius flow's growth and crowding, at one rate or each of many.
 
     Parameters
     ----------

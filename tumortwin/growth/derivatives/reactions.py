@@ -95,7 +95,7 @@ class ColumnReactions:
     def law(
         self, operation: React, count: int, names: Sequence[str], dtype: np.dtype[np.floating]
     ) -> tuple[Law, Array]:
-        """The kernel's numbers of the pointwise map, and of its derivatives, at one rate."""
+        """Compute the kernel's numbers of the pointwise map, and of its derivatives, at one rate."""
         model, p = self._model, self._model.parameters
         given = p.proliferation_rate, operation.begin, operation.end, self._kill
         push = np.zeros((count, 3), dtype)
@@ -121,8 +121,10 @@ class ColumnReactions:
     def _table(
         self, operation: React, count: int, names: Sequence[str]
     ) -> tuple[NDArray[np.float64], NDArray[np.intc]]:
-        """Growth and crowding of each level of the rates, then their derivatives by each column's number; and which
-        columns have any."""
+        """Growth and crowding of each level of the rates, then their derivatives by each column's number.
+
+        The second array says which columns have any.
+        """
         law, p = self._model.law, self._model.parameters
         assert self._rates is not None
         assert not isinstance(law, Gompertz)  # a Model refuses it
@@ -172,7 +174,7 @@ class ColumnReactions:
         adjoint[...] = pair[:, :, 1:]
 
     def _spare(self, shape: tuple[int, ...], dtype: type[np.floating]) -> Array:
-        """A stack of one field to write over; one for each number of columns."""
+        """Return a scratch stack of one field to overwrite; each number of columns has its own."""
         if shape[2] not in self._spares:
             self._spares[shape[2]] = aligned_zeros(shape, dtype)
         return self._spares[shape[2]]
@@ -194,6 +196,6 @@ def drugs_of(model: Model) -> set[str]:
 
 
 def _columns(box: Box) -> tuple[slice, slice, slice, slice]:
-    """A box of a field of a stack, with all columns."""
+    """Return the slices of a box in a field of a stack, with all columns."""
     z0, z1, y0, y1, x0, x1 = box
     return slice(z0, z1), slice(y0, y1), slice(None), slice(x0, x1)

@@ -174,7 +174,7 @@ class FrozenSolve:
     def solution(
         self, fields: Sequence[NDArray[np.floating]], companions: Sequence[NDArray[np.floating]] = ()
     ) -> Simulation:
-        """The Simulation with these saved fields."""
+        """Build the Simulation with these saved fields."""
         if not np.isfinite(fields[-1]).all():
             raise InputError(f"the density is not finite at day {self.saves[-1]}: make a plan with a smaller dt")
         findings = [*self.model.findings(), *self.findings]
@@ -236,7 +236,7 @@ def frozen(
 
 
 def _checked_fields(model: Model, fields: Mapping[str, NDArray[np.floating]]) -> dict[str, NDArray[np.floating]]:
-    """The fields as arrays, if they are on the domain's grid and finite."""
+    """Return the fields as arrays after checking that they are on the domain's grid and finite."""
     found = {name: np.asarray(values) for name, values in fields.items()}
     for name, values in found.items():
         if values.shape != model.domain.grid.shape:

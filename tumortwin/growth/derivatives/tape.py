@@ -49,7 +49,7 @@ Operation = React | Diffuse | Apply | Save
 
 
 def tape_of(model: Model, start: float, stop: float, saves: Sequence[float], plan: StepPlan) -> tuple[Operation, ...]:
-    """The operations of :func:`~tumortwin.growth.solver.simulate` with a plan, in order.
+    """List in order the operations of :func:`~tumortwin.growth.solver.simulate` with a plan.
 
     Growth at the end of one step and at the beginning of the next is one React, as it is there.
 

@@ -137,8 +137,10 @@ class Necrosis:
         self._die(u, v, (t1 - t0) / 2, parameters.capacity)
 
     def room(self, v: Field, span: float, log_kill: float, parameters: GrowthParameters) -> tuple[Field, Field]:
-        """Growth and crowding of the flow u -> growth u / (1 + crowding u) of `span` days into the room that necrotic
-        cells leave, followed by a kill."""
+        """Growth and crowding of the flow u -> growth u / (1 + crowding u) of `span` days, followed by a kill.
+
+        It grows into the room that necrotic cells leave.
+        """
         net = parameters.proliferation_rate * (1 - v / parameters.capacity)
         still = net * span == 0
         integral = np.where(still, span, np.expm1(net * span) / np.where(still, 1, net))
@@ -159,7 +161,7 @@ class Necrosis:
         return left, capacity - (capacity - v) * np.exp((left - u) / capacity)
 
     def irradiated(self, v: Field, lost: Field) -> None:
-        """What radiotherapy kills is taken to clear, not to be necrosis."""
+        """Do nothing: cells killed by radiotherapy are assumed to be cleared, not to become necrosis."""
 
 
 Companion = DeadCells | Necrosis

@@ -28,6 +28,7 @@ class Moebius(NamedTuple):
     crowding: float
 
     def __call__(self, u: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map densities `u` to the densities at the end of the step."""
         return self.growth * u / (1 + self.crowding * u)
 
 
@@ -39,6 +40,7 @@ class Power(NamedTuple):
     exponent: float
 
     def __call__(self, u: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map densities `u` to the densities at the end of the step."""
         positive = np.maximum(u, 0)
         return np.where(u > 0, np.minimum(self.linear * u, self.factor * positive**self.exponent), self.linear * u)
 
@@ -54,6 +56,7 @@ class MoebiusMap(NamedTuple):
     place: NDArray[np.float64]
 
     def __call__(self, u: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map densities `u` to the densities at the end of the step."""
         growth, crowding = (np.interp(self.place, np.arange(t.size), t) for t in (self.growth, self.crowding))
         return growth * u / (1 + crowding * u)
 

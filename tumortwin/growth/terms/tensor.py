@@ -89,7 +89,7 @@ class TensorDiffusion:
     tensor: NDArray[np.floating]
 
     def relative(self, domain: Domain, parameters: GrowthParameters) -> NDArray[np.float64]:
-        """A tensor has no map of numbers.
+        """Raise an InputError: diffusion by a tensor has no map of one number per voxel.
 
         Raises
         ------

@@ -94,7 +94,7 @@ class DrugKill:
         return total
 
     def rate(self, time: ArrayLike) -> NDArray[np.float64]:
-        """The kill rate at `time` (days), 1/day; of any shape."""
+        """Compute the kill rate at `time` (days), 1/day; of any shape."""
         t = np.asarray(time, np.float64)
         total = np.zeros(t.shape)
         for sensitivity, decay, _, remaining in self._at(t):

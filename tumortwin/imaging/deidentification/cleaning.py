@@ -178,7 +178,7 @@ class Cleaner:
         return REMOVED  # AE, AS, UR, and bytes that are not pixels
 
     def _listed(self, element: DataElement) -> str:
-        """An attribute of table E.1-1: the options' action where there is one, else the basic profile's."""
+        """Clean an attribute of table E.1-1 by the options' action where there is one, else by the basic profile's."""
         action = profile.basic_action(element.tag) or ""
         if element.VR == "SQ":
             # what a sequence holds is cleaned like everything else; only pure removal needs no look inside
@@ -296,7 +296,7 @@ class Cleaner:
         return PRIVATE
 
     def _coded(self, item: Dataset) -> None:
-        """A code: kept if it is in a standard's dictionary, its meaning the dictionary's or cleaned."""
+        """Keep a code of a standard's dictionary, else set a dummy; clean its meaning or take the dictionary's."""
         scheme, value = str(item.get("CodingSchemeDesignator") or ""), str(item.get("CodeValue") or "").strip()
         meaning = known_codes().get((_SNOMED.get(scheme, scheme), value))
         given = str(item.get("CodeMeaning") or "")
@@ -339,7 +339,7 @@ def known_codes() -> dict[tuple[str, str], str]:
 
 
 def _distinct_labels(data: Dataset) -> None:
-    """Number structures and segments whose labels have become the same: readers go by the label."""
+    """Append their numbers to structure and segment labels that have become equal: readers go by the label."""
     for sequence, label, number in (
         ("StructureSetROISequence", "ROIName", "ROINumber"),
         ("SegmentSequence", "SegmentLabel", "SegmentNumber"),

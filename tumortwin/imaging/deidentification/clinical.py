@@ -35,7 +35,7 @@ def patient_of(path: Path) -> str | None:
 
 
 def clean_clinical(path: Path, cleaner: Cleaner, characteristics: bool) -> tuple[str, list[str]] | None:
-    """The cleaned file's text, and the known fields that were dropped; None if it cannot be read."""
+    """Clean a clinical file: return its text and the known fields that were dropped, or None if it cannot be read."""
     content = _content(path)
     if content is None:
         return None

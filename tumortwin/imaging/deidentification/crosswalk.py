@@ -55,7 +55,7 @@ def write_crosswalk(
 
 
 def read_crosswalk(path: str | os.PathLike[str], passphrase: str | None = None) -> dict[str, dict[str, object]]:
-    """What :func:`write_crosswalk` wrote.
+    """Read the crosswalk that :func:`write_crosswalk` wrote.
 
     Raises
     ------

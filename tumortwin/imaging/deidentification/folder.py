@@ -35,46 +35,11 @@ REPORT_NAME = "deidentification.json"
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 # images, segmentations, radiotherapy, registrations and reports: classes whose attributes all can be cleaned
-_CLASSES = {
-    _STORAGE + n
-    for n in (
-        "2",
-        "2.1",
-        "2.2",
-        "4",
-        "4.1",
-        "4.4",
-        "128",
-        "130",
-        "128.1",
-        "20",
-        "7",
-        "7.1",
-        "7.2",
-        "7.3",
-        "7.4",
-        "30",
-        "66.1",
-        "66.3",
-        "66.4",
-        "66.7",
-        "67",
-        "481.1",
-        "481.2",
-        "481.3",
-        "481.4",
-        "481.5",
-        "481.6",
-        "481.7",
-        "481.8",
-        "481.9",
-        "88.11",
-        "88.22",
-        "88.33",
-        "88.34",
-        "88.67",
-    )
-}
+_CLASS_NUMBERS = """
+2 2.1 2.2 4 4.1 4.4 128 130 128.1 20 7 7.1 7.2 7.3 7.4 30 66.1 66.3 66.4 66.7 67
+481.1 481.2 481.3 481.4 481.5 481.6 481.7 481.8 481.9 88.11 88.22 88.33 88.34 88.67
+""".split()  # noqa: SIM905 - as a list it takes a line a number
+_CLASSES = {_STORAGE + number for number in _CLASS_NUMBERS}
 
 
 def deidentify(
@@ -294,7 +259,7 @@ def _write(
 
 
 def _codes(person: Owner, characteristics: bool) -> list[tuple[str, str]]:
-    """The same for all files of a patient: they are attributes of the patient."""
+    """List the codes of the de-identification methods, which are the same for all files of a patient."""
     codes = [profile.BASIC, profile.CLEAN_DESCRIPTORS, profile.MODIFIED_DATES]
     codes += [profile.CHARACTERISTICS] if characteristics else []
     return codes + ([profile.SAFE_PRIVATE] if person.safe_private else [])
@@ -313,7 +278,7 @@ def _file(data: Dataset, cleaner: Cleaner) -> Path:
 
 
 def _deidentified(data: Dataset, cleaner: Cleaner, codes: list[tuple[str, str]]) -> bytes:
-    """The bytes of a de-identified file."""
+    """De-identify a data set and return it as the bytes of a DICOM file."""
     syntax = data.file_meta.TransferSyntaxUID
     done_before = _earlier_codes(data)
     face = shows_face(data)
@@ -342,7 +307,7 @@ def _deidentified(data: Dataset, cleaner: Cleaner, codes: list[tuple[str, str]])
 
 
 def _earlier_codes(data: Dataset) -> list[tuple[str, str]]:
-    """What an earlier de-identification says was done to the pixels; its other codes are ours to say."""
+    """List the codes that an earlier de-identification stated about the pixels; its other codes are not taken over."""
     pixels = dict((profile.CLEANED_PIXELS, profile.DEFACED))
     given = {str(code.get("CodeValue")) for code in data.get("DeidentificationMethodCodeSequence") or ()}
     return [(code, meaning) for code, meaning in pixels.items() if code in given]

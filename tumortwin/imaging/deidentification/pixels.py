@@ -110,7 +110,7 @@ def _clean_frames(data: Dataset) -> list[str]:
 
 
 def _strip_jpeg(frame: bytes) -> bytes:
-    """A JPEG or JPEG-LS stream without comments and application segments, but for those that decoding needs."""
+    """Remove comments and application segments from a JPEG or JPEG-LS stream, except those that decoding needs."""
     out, at = bytearray(frame[:2]), 2
     while at + 4 <= len(frame) and frame[at] == 0xFF and frame[at + 1] != 0xDA:
         marker = frame[at + 1]
@@ -136,7 +136,7 @@ def _strip_jpeg(frame: bytes) -> bytes:
 
 
 def _strip_jpeg2000(frame: bytes) -> bytes:
-    """A JPEG 2000 codestream without comments in its main header and without boxes around it."""
+    """Remove the comments in the main header of a JPEG 2000 codestream and the boxes around it."""
     begin = frame.find(b"\xff\x4f\xff\x51")
     if begin < 0:
         return frame

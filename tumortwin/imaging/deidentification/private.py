@@ -40,7 +40,7 @@ def is_creator(element: DataElement) -> bool:
 
 
 def kept(element: DataElement, data: Dataset) -> Any:
-    """What stays of a private element: its value, a poorer one, or None.
+    """Return what may be kept of a private element: its value, a value with less information, or None.
 
     A creator stays if anything of its block does. Of a Siemens mosaic's CSA header, which is full of names and dates,
     only how many slices there are, which way they are stacked and the size of the matrix, in a header made anew. Of the
@@ -102,7 +102,7 @@ def _private_only(value: Any) -> Sequence | None:
 
 
 def _stacking_only(value: Any, data: Dataset) -> bytes | None:
-    """A CSA header of a mosaic that says how many slices there are, and on which side of the first the others lie."""
+    """Build a CSA header that holds only a mosaic's number of slices, stacking direction and matrix size."""
     if not isinstance(value, bytes) or "MOSAIC" not in (data.get("ImageType") or ()):
         return None
     csa = parse_csa(value)
@@ -126,7 +126,7 @@ def _stacking_only(value: Any, data: Dataset) -> bytes | None:
 
 
 def _csa_header(tags: dict[str, tuple[str, list[str]]]) -> bytes:
-    """A Siemens CSA header of version 2, as nibabel documents it (nipy.org/nibabel/dicom/siemens_csa.html)."""
+    """Build a Siemens CSA header of version 2, as nibabel documents it (nipy.org/nibabel/dicom/siemens_csa.html)."""
     content = b"SV10\4\3\2\1" + struct.pack("<II", len(tags), 77)
     for name, (vr, values) in tags.items():
         content += struct.pack("<64si4siii", name.encode(), len(values), vr.encode(), 0, 6, 77)

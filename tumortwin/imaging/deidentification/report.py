@@ -62,7 +62,7 @@ class DeidentificationReport:
         return target
 
     def to_json(self) -> str:
-        """The report as JSON text."""
+        """Format the report as JSON text."""
         content = {
             "schema": SCHEMA,
             "tumortwin": __version__,

@@ -118,7 +118,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
-    """A data set; None if the file is not DICOM or is a DICOMDIR."""
+    """Read a data set; return None if the file is not DICOM or is a DICOMDIR."""
     content = unpacked(path.read_bytes())
     preamble = content[128:132] == b"DICM"
     if not preamble and content[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
@@ -161,5 +161,6 @@ def _collect(header: Dataset, person: Owner) -> None:
 
 
 def left_out(number: int, why: str, remedy: str = "") -> Finding:
+    """Build the finding that a file is not copied; its number names it, because its path may name the patient."""
     action = f"left out: {remedy}" if remedy else "left out"
     return Finding(why, f"file {number}", action, Severity.LEFT_OUT)

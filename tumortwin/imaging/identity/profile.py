@@ -44,7 +44,7 @@ def listed() -> list[BaseTag]:
 
 
 def basic_action(tag: BaseTag) -> str | None:
-    """The basic profile's action: combinations of X (remove), Z (empty), D (dummy) and U (another UID), or None."""
+    """Return the basic profile's action: combinations of X (remove), Z (empty), D (dummy), U (another UID), or None."""
     actions = _profile()["actions"]
     assert isinstance(actions, dict)
     return actions.get(tag)

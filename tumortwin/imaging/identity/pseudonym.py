@@ -51,7 +51,7 @@ class Pseudonym:
         return UID(f"2.25.{int.from_bytes(self._digest('uid', str(uid).strip())[:16], 'big')}")
 
     def label(self, purpose: str, text: str, length: int = 8) -> str:
-        """A short name for a file or folder."""
+        """Derive a short name for a file or folder."""
         return self._digest(purpose, text).hex()[:length]
 
     def _digest(self, *parts: str) -> bytes:
@@ -59,7 +59,7 @@ class Pseudonym:
 
 
 def shift_date(given: str, shift: timedelta) -> str | None:
-    """A DA (or its old form with dots) moved by whole days; None if it is no date."""
+    """Move a DA (or its old form with dots) by whole days; return None if it is no date."""
     found = re.fullmatch(r"\s*(\d{4})([.\-]?)(\d{2})\2(\d{2})[\s\0]*", given)
     if not found:
         return None
@@ -71,13 +71,13 @@ def shift_date(given: str, shift: timedelta) -> str | None:
 
 
 def shift_datetime(given: str, shift: timedelta) -> str | None:
-    """A DT moved by whole days, its time of day kept and its offset from UTC dropped; None if it has no day."""
+    """Move a DT by whole days, keep its time of day and drop its offset from UTC; return None if it has no day."""
     found = re.fullmatch(r"\s*(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?[\s\0]*", given)
     moved = shift_date(found[1], shift) if found else None
     return None if found is None or moved is None else moved + (found[2] or "")
 
 
 def time_of_day(given: str) -> str | None:
-    """A TM as it is (an old form without colons); None if it is no time."""
+    """Return a TM without the colons of its old form, or None if it is no time."""
     found = re.fullmatch(r"\s*(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)[\s\0]*", given.replace(":", ""))
     return found[1] if found else None

@@ -20,7 +20,7 @@ _CAMEL = re.compile(r"\d+(?:\.\d+)?|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z]")
 
 @cache
 def words() -> frozenset[str]:
-    """The words that may stay."""
+    """Read the words that may stay in a text."""
     return frozenset(word for line in read_lines("words.txt") for word in line.split())
 
 
@@ -37,7 +37,7 @@ def terms() -> frozenset[str]:
 
 
 def clean_text(text: str, names: Collection[str] = ()) -> str:
-    """What of a text may stay.
+    """Keep only the words and numbers of a text that may stay, and drop all others.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _parts_may_stay(parts: list[str], names: Collection[str]) -> bool:
 
 
 def _attached_may_stay(number: str, before: str, after: str) -> bool:
-    """A number inside a word: short, or round and next to a unit or to a word that numbers of its kind go with."""
+    """Check if a number in a word may stay: short, or round and next to a unit or a word that such numbers go with."""
     whole = number.split(".")[0]
     if len(whole) <= 2:
         return True
@@ -121,7 +121,7 @@ def _attached_may_stay(number: str, before: str, after: str) -> bool:
 
 
 def _number_may_stay(text: str, kept: list[tuple[int, int, str, bool]], i: int, end: int | None) -> bool:
-    """A bare number of at most two digits (four before a unit) right beside a word that stays, and beside no other."""
+    """Check if a bare number may stay: at most two digits (four before a unit), beside a kept word and no number."""
     start, stop, chunk, _ = kept[i]
     before = text[end:start] if end is not None else None
     follows = kept[i + 1] if i + 1 < len(kept) else None

@@ -13,8 +13,9 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.objects.radiotherapy import FractionGroup, Plan
 from tumortwin.imaging.reading.attributes import number, text, value
-from tumortwin.imaging.reading.headers import Instance, Plane
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.imaging.reading.pixels import stored_planes
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import axes_of
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Grid, TotalDose
@@ -221,7 +222,7 @@ def _weights(summation: str, parts: list[DosePart], groups: tuple[FractionGroup,
 
 
 def _sum(doses: list[TotalDose], weights: list[int], names: str, findings: list[Finding]) -> TotalDose:
-    """The weighted sum on the finest grid."""
+    """Compute the weighted sum of doses on the finest grid."""
     first = min(doses, key=lambda d: d.grid.voxel_volume)
     if any(not d.grid.matches(first.grid) for d in doses):
         findings.append(

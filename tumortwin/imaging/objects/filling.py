@@ -163,7 +163,7 @@ def _crossing(name: str, planes: int) -> Finding:
 def _fill_plane(
     polygons: list[NDArray[np.float64]], xor: list[bool], shape: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], bool]:
-    """The inside of a plane's contours; and whether some crossed and were united."""
+    """Fill a plane's contours; return their inside, and whether some crossed and were united."""
     low, high = (np.array([f(p, axis=0) for p in polygons]) for f in (np.min, np.max))
     meet = ((low[:, None] <= high[None]) & (high[:, None] >= low[None])).all(-1) & ~np.eye(len(polygons), dtype=bool)
     # most contours stand alone, or are holes and islands that cancel as they should
@@ -242,7 +242,7 @@ def _bridge(name: str, array: NDArray[np.bool_], drawn: NDArray[np.int64], grid:
 
 
 def _touching(part: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected parts of one slice that overlap another."""
+    """Select the connected parts of one slice that overlap another."""
     from scipy import ndimage  # slow to import, and seldom needed
 
     labels, _ = ndimage.label(part)

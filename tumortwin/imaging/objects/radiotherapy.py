@@ -12,7 +12,7 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.plan import DeliveryRecord, PlanRecord
 from tumortwin.imaging.reading.attributes import number, text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.instance import Instance
 
 NOT_FOR_TREATMENT = ("VERIFICATION", "MACHINE_QA", "SERVICE")
 """Plan intents that no patient is treated by."""
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 
 def read_plan(instance: Instance, data: Dataset) -> tuple[Plan, list[Finding]]:
-    """An RT Plan: prescription, fraction groups and beams.
+    """Read an RT Plan: prescription, fraction groups and beams.
 
     Raises
     ------

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Several
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.plain_segmentation import read_plain_segments
 from tumortwin.imaging.reading.attributes import DAMAGED, text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.imaging.resampling import index_map, resample
 from tumortwin.imaging.volume import Grid, Mask
+
+
+class Segment(NamedTuple):
+    """One segment of a SEG, named by its label."""
+
+    mask: Mask
+    kind: str
+    """Segmented property type."""
+    algorithm: str
+    """Segment algorithm type: "MANUAL", "SEMIAUTOMATIC" or "AUTOMATIC"."""
 
 
 def referenced_series(data: Dataset) -> tuple[str, ...]:
@@ -21,10 +32,8 @@ def referenced_series(data: Dataset) -> tuple[str, ...]:
     return tuple(text((item,), "SeriesInstanceUID") for item in value((data,), "ReferencedSeriesSequence") or ())
 
 
-def read_segmentation(
-    instance: Instance, data: Dataset, grids: Several[Grid]
-) -> tuple[list[tuple[Mask, str]], list[Finding]]:
-    """The segments of a SEG: binary, fractional (cut at one half) or labelmap.
+def read_segmentation(instance: Instance, data: Dataset, grids: Several[Grid]) -> tuple[list[Segment], list[Finding]]:
+    """Read the segments of a SEG: binary, fractional (cut at one half) or labelmap.
 
     Parameters
     ----------
@@ -35,8 +44,8 @@ def read_segmentation(
 
     Returns
     -------
-    masks : list of (Mask, str)
-        Named by segment label, with the segmented property type. On ``grids[0]``, or the SEG's own grid without one.
+    segments : list of Segment
+        On ``grids[0]``, or the SEG's own grid without one.
     findings : list of Finding
         What was assumed.
 
@@ -51,8 +60,7 @@ def read_segmentation(
             f"{instance.name}: its frame of reference {frame} is not that of the image it refers to, {grids[0].frame}: "
             "draw it on the image itself"
         )
-    found = (read_plain_segments(instance, data, grids[0]) if grids else None) or _segments(instance, data, frame)
-    masks, findings = [], []
+    segments, findings = [], []
     if not grids:
         findings.append(
             Finding(
@@ -62,8 +70,9 @@ def read_segmentation(
                 Severity.ASSUMED,
             )
         )
-    for own, kind in found:
-        mask, exact = onto(own, grids[0]) if grids and own.grid is not grids[0] else (own, True)
+    for segment in _segments(instance, data, frame):
+        own = segment.mask
+        mask, exact = onto(own, grids[0]) if grids else (own, True)
         if not exact:
             findings.append(
                 Finding(
@@ -75,44 +84,37 @@ def read_segmentation(
             )
         if not mask.array.any():
             findings.append(Finding(f"segment {own.name!r} is empty", instance.name, "kept"))
-        masks.append((mask, kind))
-    return masks, findings
+        segments.append(segment._replace(mask=mask))
+    return segments, findings
 
 
-def _segments(instance: Instance, data: Dataset, frame: str | None) -> list[tuple[Mask, str]]:
-    """Segments of any kind on their own grid, with their segmented property types.
+def _segments(instance: Instance, data: Dataset, frame: str | None) -> Iterator[Segment]:
+    """Segments of any kind on their own grid.
 
     Raises
     ------
     ReadError
-        If it cannot be decoded.
+        If it cannot be decoded, or describes no segment.
     """
-    import highdicom as hd  # a second, with what it looks up, that only such a SEG should cost
+    import highdicom as hd  # half a second that only a folder with a segmentation should cost
 
     try:
         segmentation = hd.seg.Segmentation.from_dataset(data, copy=False)
         numbers = [n for n in segmentation.segment_numbers if n > 0]
-        described = {n: segmentation.get_segment_description(n) for n in numbers}
-        loaded = [
-            (n, segmentation.get_volume(segment_numbers=[n], dtype=np.float32, skip_overlap_checks=True))
-            for n in numbers
-        ]
+        for n in numbers:
+            described = segmentation.get_segment_description(n)
+            volume = segmentation.get_volume(segment_numbers=[n], dtype=np.float32, skip_overlap_checks=True)
+            grid = Grid(volume.spatial_shape, volume.affine, frame)
+            inside = volume.array.reshape(volume.spatial_shape) >= 0.5
+            mask = Mask(inside, grid, name=str(described.segment_label), source=(instance.uid,))
+            kind, algorithm = described.segmented_property_type.meaning, described.algorithm_type.value
+            yield Segment(mask, str(kind), str(algorithm))
     except DAMAGED as error:
         raise ReadError(
             f"{instance.name}: the segmentation cannot be read ({type(error).__name__}: {error}): export it again"
         ) from error
-    return [
-        (
-            Mask(
-                volume.array.reshape(volume.spatial_shape) >= 0.5,
-                Grid(volume.spatial_shape, volume.affine, frame),
-                name=str(described[n].segment_label),
-                source=(instance.uid,),
-            ),
-            str(described[n].segmented_property_type.meaning),
-        )
-        for n, volume in loaded
-    ]
+    if not numbers:
+        raise ReadError(f"{instance.name}: it describes no segment with a number above 0: export it again")
 
 
 def onto(mask: Mask, grid: Grid) -> tuple[Mask, bool]:

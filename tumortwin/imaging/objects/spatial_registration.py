@@ -9,14 +9,14 @@ from pydicom.dataset import Dataset
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.frame_links import FrameLink
 from tumortwin.imaging.reading.attributes import text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.instance import Instance
 
 RIGID = 1e-3
 """A matrix whose columns are farther from unit length and right angles scales or shears."""
 
 
 def read_registration(instance: Instance, data: Dataset) -> tuple[list[FrameLink], list[Finding]]:
-    """The rigid motions of a Spatial Registration.
+    """Read the rigid motions of a Spatial Registration.
 
     Each item of its Registration Sequence takes points of the item's frame of reference to the object's own frame
     (DICOM PS3.3 C.20.2.1.1), in whatever order fixed and moving images come. Items of several matrices apply them one
@@ -49,7 +49,7 @@ def read_registration(instance: Instance, data: Dataset) -> tuple[list[FrameLink
 
 
 def _matrix(item: Dataset) -> NDArray[np.float64] | None:
-    """The matrix of one item; None if it is not a rigid motion."""
+    """Read the matrix of one item; return None if it is not a rigid motion."""
     given = value((item,), "FrameOfReferenceTransformationMatrix")
     try:
         matrix = np.array([float(v) for v in given]).reshape(4, 4)

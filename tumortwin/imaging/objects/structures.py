@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.frame_links import FrameLink, links_from
 from tumortwin.imaging.objects.filling import Contour
-from tumortwin.imaging.reading.attributes import DAMAGED, decimals, number, text, value
-from tumortwin.imaging.reading.headers import Instance
+from tumortwin.imaging.reading.attributes import DAMAGED, number, text, value
+from tumortwin.imaging.reading.instance import Instance
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,8 @@ class Roi:
         ROI name as given.
     kind : str
         RT ROI interpreted type (GTV, ORGAN, ...), may be empty.
+    algorithm : str
+        ROI generation algorithm ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"), may be empty.
     frame : str
         Frame of reference of its points.
     contours : tuple of Contour
@@ -41,6 +43,7 @@ class Roi:
     number: int
     name: str
     kind: str
+    algorithm: str
     frame: str
     contours: tuple[Contour, ...]
     points: NDArray[np.float64]
@@ -57,7 +60,7 @@ def referenced_series(data: Dataset) -> tuple[str, ...]:
 
 
 def read_rois(instance: Instance, data: Dataset) -> tuple[list[Roi], list[Finding]]:
-    """The regions of a structure set; what is neither a closed planar contour nor a point is a finding."""
+    """Read the regions of a structure set; what is neither a closed planar contour nor a point is a finding."""
     kinds = {
         number((o,), "ReferencedROINumber"): text((o,), "RTROIInterpretedType")
         for o in value((data,), "RTROIObservationsSequence") or ()
@@ -91,7 +94,8 @@ def read_rois(instance: Instance, data: Dataset) -> tuple[list[Roi], list[Findin
             )
         if contours or len(points):
             frame = text((item,), "ReferencedFrameOfReferenceUID") or only_frame
-            rois.append(Roi(int(key or 0), name, kinds.get(key, ""), frame, tuple(contours), points))
+            algorithm = text((item,), "ROIGenerationAlgorithm")
+            rois.append(Roi(int(key or 0), name, kinds.get(key, ""), algorithm, frame, tuple(contours), points))
         elif not dropped:
             leave_out(f"ROI {name!r} has no contours")
     for key in drawn.keys() - said:
@@ -100,14 +104,14 @@ def read_rois(instance: Instance, data: Dataset) -> tuple[list[Roi], list[Findin
 
 
 def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64], Counter[str]]:
-    """Closed contours and points of one ROI, and how many others there are of what kind."""
+    """Read the closed contours and points of one ROI, and count the others of each kind."""
     contours: list[Contour] = []
     points: list[NDArray[Any]] = [np.empty((0, 3))]
     dropped = Counter[str]()
     for item in items:
         shape = text((item,), "ContourGeometricType")
         try:
-            found = np.asarray(decimals((item,), "ContourData"), dtype=float).reshape(-1, 3)
+            found = np.asarray(value((item,), "ContourData"), dtype=float).reshape(-1, 3)
         except DAMAGED:
             dropped["unreadable"] += 1
             continue
@@ -128,7 +132,7 @@ def _contours(items: list[Dataset]) -> tuple[list[Contour], NDArray[np.float64],
 
 
 def brought_to(roi: Roi, frames: Several[str | None], links: Several[FrameLink]) -> tuple[Roi, str]:
-    """A region whose frame of reference has no image, moved to one that has; and by which registration."""
+    """Move a region in a frame of reference without images to one that has some; name the registration used."""
     if roi.frame in frames:
         return roi, ""
     ways = links_from(roi.frame, links)

@@ -4,61 +4,50 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-
-from tumortwin.imaging.plain_header import shared_tag
-from tumortwin.imaging.plain_values import plain_numbers, plain_value
+from pydicom.tag import BaseTag, Tag
 
 DAMAGED = Exception
-"""What reading a damaged file raises: pydicom and highdicom let out nearly everything, struct's and sqlite3's errors
-included. To be caught around their calls only, and never without saying what came of it."""
+"""What reading a damaged file raises: pydicom, highdicom and nibabel let out nearly everything, struct's and sqlite3's
+errors included. To be caught around their calls only, and never without saying what came of it."""
+
+
+@cache
+def tag_of(keyword: str | tuple[int, int]) -> BaseTag:
+    """Return the tag of an attribute; each is looked up once."""
+    return Tag(keyword)
 
 
 def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
-    """The value of an attribute in the first data set that has it; None if none has, or if it cannot be decoded."""
-    tag = shared_tag(keyword)
+    """Find an attribute's value in the first data set that has it; None if none has, or if it cannot be decoded."""
+    tag = tag_of(keyword)
     for data in sets:
         try:
-            if tag not in data.keys():  # noqa: SIM118 - asked itself, a data set takes ten times as long
-                continue
             element = data.get_item(tag)
-            found = plain_value(element) if isinstance(element, RawDataElement) else element.value
-            if found is None:
-                found = data[tag].value
-            if found is not None and not (isinstance(found, str) and not found.strip()):
-                return found
+            if element is None:
+                continue
+            found = element.value if isinstance(element, DataElement) else data[tag].value
         except DAMAGED:
             continue  # a value that cannot be decoded says nothing: the reader goes on as if it were not there
+        if found is not None and not (isinstance(found, str) and not found.strip()):
+            return found
     return None
 
 
-def decimals(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> Any:
-    """The numbers of an attribute; as `value` gives them if the first data set with it does not hold them plainly."""
-    tag = shared_tag(keyword)
-    try:
-        element = next((data.get_item(tag) for data in sets if tag in data.keys()), None)  # noqa: SIM118
-    except DAMAGED:
-        return value(sets, keyword)  # goes on behind it
-    if element is None:
-        return None
-    plain = plain_numbers(element) if isinstance(element, RawDataElement) else None
-    return value(sets, keyword) if plain is None else plain
-
-
 def items(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[Dataset, ...]:
-    """The items of a sequence; none if it is missing, or holds something else."""
+    """Return the items of a sequence; none if it is missing, or holds something else."""
     found = value(sets, keyword)
     return tuple(i for i in found if isinstance(i, Dataset)) if isinstance(found, Sequence) else ()
 
 
 def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> float | None:
-    """The attribute as a finite float (the first, if it has several values), else None."""
-    found = decimals(sets, keyword)
+    """Read the attribute as a finite float (the first, if it has several values), else return None."""
+    found = value(sets, keyword)
     if found is None:
         return None
     try:
@@ -69,14 +58,14 @@ def number(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, 
 
 
 def text(sets: tuple[Dataset, ...] | list[Dataset], keyword: str) -> str:
-    """The attribute as text without outer blanks, empty if it is missing."""
+    """Read the attribute as text without outer blanks, empty if it is missing."""
     found = value(sets, keyword)
     return "" if found is None else str(found).strip("\0 ")
 
 
 @lru_cache(4096)  # the files of a series share theirs
 def parse_datetime(given: str) -> datetime | None:
-    """A DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped); None if it is none."""
+    """Parse a DICOM DT, or DA directly followed by TM, as local time (an offset from UTC is dropped), else None."""
     found = _MOMENT.fullmatch(given.strip())
     if not found:
         return None

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jpeg_ls import decode_pixel_data
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.uid import (
     UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLossless,
@@ -27,16 +23,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tumortwin.imaging.plain_header import shared_tag
-from tumortwin.imaging.reading.attributes import number
-
 _BY_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 """JPEG proper: pydicom's decoders for it are under the GPL, or not installed."""
-_PIXELS = shared_tag("PixelData")
-NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
 _END_OF_IMAGE = b"\xff\xd9"
-_ITEM, _LAST_ITEM = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
 def decode(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
@@ -48,10 +38,6 @@ def decode(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
         Whatever pydicom, its plugins and SimpleITK raise.
     """
     syntax = data.file_meta.TransferSyntaxUID
-    if syntax in NATIVE and (native := _native(data)) is not None:
-        return [native[k] for k in frames]
-    if syntax in _JPEG_LS and (plain := _plain_jpeg_ls(data, frames)) is not None:
-        return plain
     if syntax.is_encapsulated:
         _refuse_empty_claims(data, frames)
     if syntax in _BY_GDCM and not get_decoder(syntax).is_available:
@@ -62,71 +48,6 @@ def decode(data: Dataset, frames: list[int]) -> list[NDArray[Any]]:
     plugin = "pydicom" if syntax == RLELossless else ""
     pixels = iter_pixels(data, indices=frames, raw=True, correct_unused_bits=False, decoding_plugin=plugin)
     return [np.asarray(a) for a in pixels]
-
-
-def _native(data: Dataset) -> NDArray[Any] | None:
-    """All frames of uncompressed pixels that are as many bytes as they should be, not copied; else None."""
-    numbers = [number((data,), k) for k in ("Rows", "Columns", "BitsAllocated", "PixelRepresentation")]
-    frames, element = number((data,), "NumberOfFrames"), data.get_item(_PIXELS)
-    if None in numbers or element is None or numbers[2] not in (8, 16, 32) or numbers[3] not in (0, 1):
-        return None
-    rows, columns, bits, signed = (int(n or 0) for n in numbers)
-    size = int(1 if frames is None else frames) * rows * columns * bits // 8
-    stored = element.value or b""
-    if size < 1 or not size <= len(stored) <= size + size % 2:
-        return None
-    return np.frombuffer(stored, f"<{'i' if signed else 'u'}{bits // 8}", size * 8 // bits).reshape(-1, rows, columns)
-
-
-def _plain_jpeg_ls(data: Dataset, frames: list[int]) -> list[NDArray[Any]] | None:
-    """Frames of JPEG-LS whose streams are what the header says, by the codec that pydicom uses; else None.
-
-    pydicom's own way to it takes three times as long as the codec.
-    """
-    numbers = [number((data,), k) for k in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")]
-    count, element = number((data,), "NumberOfFrames"), data.get_item(_PIXELS)
-    if None in numbers or element is None or "ExtendedOffsetTable" in data or number((data,), "SamplesPerPixel") != 1:
-        return None
-    rows, columns, bits, stored, signed = (int(n or 0) for n in numbers)
-    if bits not in (8, 16) or not 1 <= stored <= bits or signed not in (0, 1):
-        return None
-    streams = _one_fragment_each(element.value or b"", int(1 if count is None else count))
-    if streams is None:
-        return None
-    decoded = []
-    for k in frames:
-        stream = streams[k]
-        # before memory is taken for what the stream says, or its end is looked for in vain
-        if _size_of(stream) != (rows, columns) or not stream.rstrip(b"\0").endswith(_END_OF_IMAGE):
-            return None
-        try:
-            content, said = decode_pixel_data(stream)
-        except RuntimeError:
-            return None  # pydicom knows more decoders, and says what is wrong
-        precision = said["bits_per_sample"]
-        if not bits - 8 < precision <= bits or len(content) != rows * columns * bits // 8:
-            return None
-        array = np.frombuffer(content, f"<{'i' if signed else 'u'}{bits // 8}").reshape(rows, columns)
-        if signed and precision < bits:  # JPEG-LS knows no sign
-            array = array << bits - precision >> bits - precision
-        decoded.append(array)
-    return decoded
-
-
-def _one_fragment_each(stored: bytes, frames: int) -> list[bytes] | None:
-    """The fragments of encapsulated pixels if each is one frame, and the offsets to them, if given, are true."""
-    at, places = 0, list[tuple[int, int]]()
-    while at + 8 <= len(stored) and stored[at : at + 4] == _ITEM and len(places) <= frames:
-        begin = at + 8
-        at = begin + int.from_bytes(stored[begin - 4 : begin], "little")
-        places.append((begin, at))
-    if len(places) != frames + 1 or at > len(stored) or stored[at : at + 4] not in (b"", _LAST_ITEM):
-        return None
-    (begin, end), *places = places
-    offsets = [b - 8 - end for b, _ in places]
-    if begin != end and (end - begin != 4 * frames or [*struct.unpack(f"<{frames}L", stored[begin:end])] != offsets):
-        return None
-    return [stored[b:e] for b, e in places]
 
 
 def _refuse_empty_claims(data: Dataset, frames: list[int]) -> None:

@@ -8,13 +8,16 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-import pydicom
+from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     JPEG2000,
     UID,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -26,11 +29,8 @@ from pydicom.uid import (
 )
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.plain_header import read_plain_header, shared_tag
 
 _GZIP = b"\x1f\x8b"
-_HEADER = 16 * 2**10
-"""Bytes that hold the header of most single slices."""
 _UNPACKED = 64 * 2**20
 """A packed file may always unpack to this many bytes, or to a hundred times its size."""
 
@@ -45,11 +45,11 @@ class Opened(NamedTuple):
     data: Dataset
     wrappings: tuple[str, ...]
     pixels: int | None = None
-    """Offset of the pixel data's element, in a plain file."""
+    """Offset of the pixel data's element; None if it is not among the file's own bytes, as its transfer syntax says."""
 
 
-def open_dicom(path: Path, tags: list[pydicom.tag.BaseTag]) -> Opened | None:
-    """The header of a file, without pixels: only these attributes. None if it is no DICOM file.
+def open_dicom(path: Path, tags: list[BaseTag]) -> Opened | None:
+    """Read the header of a file, without pixels: only these attributes. Return None if it is no DICOM file.
 
     Nothing is taken into memory because a file says that it is there: lengths are held against the file's size.
 
@@ -63,16 +63,14 @@ def open_dicom(path: Path, tags: list[pydicom.tag.BaseTag]) -> Opened | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        start = file.read(_HEADER)
+        start = file.read(132)
         if start.startswith(_GZIP):
-            return _opened(unpacked(start + file.read()), tags, (PACKED,))
+            return _opened(BytesIO(unpacked(start + file.read())), tags, (PACKED,))
         if not _is_dicom(start):
             return None
-        plain = read_plain_header(start, tags)
-        if plain is not None and (plain.pixels < len(start) or len(start) < _HEADER):
-            return Opened(plain.data, (), plain.pixels)
+        # a plain file would be asked for as many bytes as a damaged length says
         with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            return _opened(content, tags, ())
+            return _opened(cast(BinaryIO, content), tags, ())
 
 
 def _is_dicom(start: bytes) -> bool:
@@ -80,75 +78,61 @@ def _is_dicom(start: bytes) -> bool:
     return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
 
 
-def _opened(content: bytes | mmap, tags: list[pydicom.tag.BaseTag], wrappings: tuple[str, ...]) -> Opened | None:
-    if not _is_dicom(content[:132]):
+def _opened(content: BinaryIO, tags: list[BaseTag], wrappings: tuple[str, ...]) -> Opened | None:
+    start = content.read(132)
+    if not _is_dicom(start):
         return None
-    plain = read_plain_header(content, tags)
-    if plain is not None:
-        return Opened(plain.data, wrappings, None if wrappings else plain.pixels)
-    preamble = content[128:132] == b"DICM"
-    # a file on disk would be asked for as many bytes as a damaged length says
-    source = BytesIO(content) if isinstance(content, bytes) else cast(BinaryIO, content)
-    data = pydicom.dcmread(source, stop_before_pixels=True, force=not preamble, specific_tags=tags)
+    preamble = start[128:] == b"DICM"
+    content.seek(0)
+    data = dcmread(content, stop_before_pixels=True, force=not preamble, specific_tags=tags)
     if not preamble:
         wrappings += (NO_PREAMBLE,)
     elif "TransferSyntaxUID" not in data.file_meta:
         wrappings += (NO_SYNTAX,)
-    return Opened(data, wrappings)
+    # pydicom finds out by itself whether VRs are left out, whatever the transfer syntax says
+    first = next(iter(data.values()), None)
+    as_said = not isinstance(first, RawDataElement) or first.is_implicit_VR == data.original_encoding[0]
+    inflated = data.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    return Opened(data, wrappings, content.tell() if as_said and not (wrappings or inflated) else None)
 
 
-_DECODING = tuple(map(shared_tag, (
-    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
-    "HighBit", "PixelRepresentation", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")))  # fmt: skip
-_PIXELS, _OPEN = shared_tag("PixelData"), 0xFFFFFFFF
-
-
-def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset | None:
-    """What decodes a plain file's pixels, and they themselves; None if pydicom must look at the whole file.
+def with_pixels(header: Dataset, content: bytes, at: int) -> Dataset:
+    """Read the pixels behind a header, and add them to a copy of it: nothing else of the file is parsed again.
 
     Parameters
     ----------
-    header : Dataset
+    header, at
         From :func:`open_dicom`.
     content : bytes
         The file.
-    at : int
-        Offset of the pixel data's element.
     """
-    syntax = header.file_meta.TransferSyntaxUID
-    implicit = syntax == ImplicitVRLittleEndian
-    vr = "OW" if implicit else content[at + 4 : at + 6].decode("ascii", "replace")
-    if content[at : at + 4] != b"\xe0\x7f\x10\0" or vr not in ("OB", "OW"):
-        return None
-    begin = at + (8 if implicit else 12)
-    length = int.from_bytes(content[begin - 4 : begin], "little")
-    if (length == _OPEN) != syntax.is_encapsulated or (length != _OPEN and length > len(content) - begin):
-        return None
-    end = len(content) if length == _OPEN else begin + length
-    given = header.keys()
-    data = Dataset({tag: header.get_item(tag) for tag in _DECODING if tag in given})
-    data[_PIXELS] = RawDataElement(_PIXELS, vr, length, content[begin:end], begin, implicit, True)
-    data.set_original_encoding(implicit, True, "iso8859")
+    source = BytesIO(content)
+    source.seek(at)
+    implicit, little = header.original_encoding
+    data = Dataset(dict(header.items()))  # a Dataset made of another shares its elements
+    # as if in a sequence: else a length that looks like a VR would be taken for one
+    data.update(read_dataset(source, bool(implicit), bool(little), at_top_level=False))
+    data.set_original_encoding(implicit, little, header.original_character_set)
     data.file_meta = header.file_meta
     return data
 
 
 def parse_dicom(content: bytes) -> Dataset:
-    """The whole data set of a file's content; its transfer syntax is found out if it is not stated.
+    """Parse the whole data set of a file's content; its transfer syntax is inferred if it is not stated.
 
     Raises
     ------
     ReadError, Exception
         As :func:`open_dicom`.
     """
-    data = pydicom.dcmread(BytesIO(unpacked(content)), force=True)
+    data = dcmread(BytesIO(unpacked(content)), force=True)
     if "TransferSyntaxUID" not in data.file_meta:
         data.file_meta.TransferSyntaxUID = _syntax_of(data)
     return data
 
 
 def unpacked(content: bytes) -> bytes:
-    """The content of a file, out of its gzip if it is in one.
+    """Decompress the content of a file if it is gzip, else return it as it is.
 
     Raises
     ------
@@ -168,7 +152,7 @@ def unpacked(content: bytes) -> bytes:
 
 
 def _syntax_of(data: Dataset) -> UID:
-    """The transfer syntax by which the data set could be read, and that of its pixels by their first bytes."""
+    """Infer the transfer syntax by which the data set could be read, and that of its pixels by their first bytes."""
     implicit, little = data.original_encoding
     plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     if "PixelData" not in data or not data["PixelData"].is_undefined_length:
@@ -185,7 +169,7 @@ _JPEG = {0xC0: JPEGBaseline8Bit, 0xC1: JPEGExtended12Bit, 0xC3: JPEGLosslessSV1,
 
 
 def _frame_marker(stream: bytes) -> int:
-    """The start-of-frame marker of a JPEG stream, which says how it is coded; 0 if it has none."""
+    """Find the start-of-frame marker of a JPEG stream, which says how it is coded; 0 if it has none."""
     at = 2
     while at + 4 <= len(stream) and stream[at] == 0xFF:
         if stream[at + 1] in _JPEG:

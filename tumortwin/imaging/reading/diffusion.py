@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 
 from tumortwin.errors import InputError, ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.reading.attributes import text
-from tumortwin.imaging.reading.headers import Plane
 from tumortwin.imaging.reading.pixels import load
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import Stack
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage
@@ -20,8 +22,26 @@ from tumortwin.imaging.volume import Volume
 MM2_PER_S = "mm^2/s"
 
 
+class AdcUnit(NamedTuple):
+    """A unit that somebody stated.
+
+    Parameters
+    ----------
+    factor : float
+        mm^2/s per value.
+    source : str
+        Who says so.
+    given : bool
+        By the user: it is obeyed unless no tissue can be meant.
+    """
+
+    factor: float
+    source: str
+    given: bool = False
+
+
 def parse_unit(given: str) -> float | None:
-    """The factor from a written diffusion unit to mm^2/s, 1e-6 for "um2/s" or "10^-6 mm^2/s"; None if it is none."""
+    """Parse a written diffusion unit into its factor to mm^2/s, 1e-6 for "um2/s" or "10^-6 mm^2/s", else None."""
     squeezed = re.sub(
         r"[\s^*._·x×()\[\]{}]", "", given.lower().replace("²", "2").replace("\N{GREEK SMALL LETTER MU}", "u")
     )
@@ -36,7 +56,7 @@ def parse_unit(given: str) -> float | None:
 
 
 def stated_unit(plane: Plane) -> tuple[float, bool, str] | None:
-    """What a file says of its ADC unit.
+    """Find the ADC unit that a file states.
 
     Returns
     -------
@@ -57,6 +77,8 @@ def stated_unit(plane: Plane) -> tuple[float, bool, str] | None:
 # The median of living tissue lies between 0.05e-3 and 6e-3 mm^2/s, so that the three usual scales cannot be confused.
 _SCALES = ((1e-6, "10^-6 mm^2/s"), (1e-3, "10^-3 mm^2/s"), (1.0, "mm^2/s"))
 _PLAUSIBLE = (5e-5, 6e-3)
+_LEAST_TISSUE = 3e-4
+"""Where the fastest 5 % are no slower, and within the range, most of a map may be background of any low value."""
 
 
 def load_adc(stack: Stack, sources: dict[str, str], adc_unit: float | None = None) -> tuple[Volume, list[Finding]]:
@@ -76,52 +98,77 @@ def load_adc(stack: Stack, sources: dict[str, str], adc_unit: float | None = Non
     ReadError
         If it cannot be decoded, or if no unit makes its values an ADC.
     """
-    stated = (adc_unit, False, "your adc_unit") if adc_unit is not None else stated_unit(stack.first)
+    stated = stated_unit(stack.first) if adc_unit is None else None
+    unit = AdcUnit(stated[0], stated[2]) if stated else your_unit(adc_unit)
     volume, findings = load(stack, sources, unit="1", real_world=stated is not None and stated[1])
-    adc, said = in_mm2_per_s(volume, stated and (stated[0], stated[2]), stack.where)
+    adc, said = in_mm2_per_s(volume, unit, stack.where)
     return adc, [*findings, *said]
 
 
-def in_mm2_per_s(volume: Volume, stated: tuple[float, str] | None, where: str) -> tuple[Volume, list[Finding]]:
-    """An ADC map in mm^2/s.
+def your_unit(adc_unit: float | None) -> AdcUnit | None:
+    """Build the unit from the factor that the caller gives, if any."""
+    return None if adc_unit is None else AdcUnit(adc_unit, "your adc_unit", given=True)
+
+
+def in_mm2_per_s(volume: Volume, stated: AdcUnit | None, where: str) -> tuple[Volume, list[Finding]]:
+    """Convert an ADC map to mm^2/s.
 
     Parameters
     ----------
     volume : Volume
         In its own unit.
-    stated : (float, str), optional
-        mm^2/s per value, and who says so; without it the unit that fits living tissue is taken, with a finding.
+    stated : AdcUnit, optional
+        Without it the unit that fits living tissue is taken, with a finding. One that the user gave is obeyed, even if
+        it makes the map slower than tissue.
     where : str
         The map, for findings.
 
     Raises
     ------
     ReadError
-        If no unit, or not the stated one, makes its values an ADC.
+        If no unit, or not the stated one, makes its values an ADC: the message says which adc_unit would be taken.
     """
     findings = []
     positive = volume.array[volume.array > 0]
-    remedy = "give adc_unit (mm^2/s per stored unit, e.g. 1e-6) or leave the series out"
     if not positive.size:
-        raise ReadError(f"{where}: an ADC map without positive values: {remedy}")
-    low, middle, high = np.percentile(positive, (5, 50, 95))
+        raise ReadError(f"{where}: an ADC map without positive values: export it again, or leave it out")
+    low, middle, high = np.percentile(positive, (5, 50, 95)).tolist()
     seen = f"5 to 95 % of its positive values are {low:.4g} to {high:.4g}"
-    if stated is not None:
-        factor, source = stated
-        if not _PLAUSIBLE[0] <= middle * factor <= _PLAUSIBLE[1]:
-            raise ReadError(f"{where}: {source} makes the median ADC {middle * factor:.3g} mm^2/s ({seen}): {remedy}")
-    else:
-        fitting = [s for s in _SCALES if _PLAUSIBLE[0] <= middle * s[0] <= _PLAUSIBLE[1]]
-        if not fitting:
-            raise ReadError(f"{where}: no ADC unit is stated and {seen}, which fits none: {remedy}")
+    tissue = f"the median of living tissue is {_PLAUSIBLE[0]:g} to {_PLAUSIBLE[1]:g} mm^2/s"
+
+    def fits(factor: float) -> bool:
+        background = middle * factor < _PLAUSIBLE[0] and _LEAST_TISSUE <= high * factor <= _PLAUSIBLE[1]
+        return background or _PLAUSIBLE[0] <= middle * factor <= _PLAUSIBLE[1]
+
+    fitting = [s for s in _SCALES if fits(s[0])]
+    if stated is None and fitting:
         factor, name = fitting[0]
         findings.append(Finding(f"no ADC unit is stated; {seen}", where, f"taken as {name}", Severity.ASSUMED))
+    elif stated is not None and fits(stated.factor):
+        factor = stated.factor
+    elif stated is not None and stated.given and middle * stated.factor < _PLAUSIBLE[0]:
+        factor = stated.factor
+        slow = f"the median ADC is {middle * factor:.3g} mm^2/s by {stated.source} ({seen}), but {tissue}"
+        findings.append(Finding(slow, where, "used as you say: look at the map", Severity.ASSUMED))
+    else:
+        said = stated.source if stated is not None else "no ADC unit is stated; 10^-6 mm^2/s"
+        factor = stated.factor if stated is not None else _SCALES[0][0]
+        if fitting:
+            taken = fitting[0][0]
+        else:  # what is too slow is taken if the user insists, what is too fast never is
+            taken = factor if middle * factor < _PLAUSIBLE[0] else 10.0 ** round(-3 - np.log10(middle))
+        raise ReadError(
+            f"{where}: {said} makes the median ADC {middle * factor:.3g} mm^2/s ({seen}), but {tissue}: give "
+            f"adc_unit={taken:g} (mm^2/s per stored value; --adc-unit) if that is its unit, else correct the map or "
+            "leave it out"
+        )
     return volume.with_array((volume.array * np.float32(factor)), unit=MM2_PER_S), findings
 
 
 def compute_adc(images: list[AcquiredImage]) -> tuple[AcquiredImage, Finding] | Finding | None:
-    """ADC = -ln(S_high / S_low) / (b_high - b_low), the mean over gradient directions (Stejskal and Tanner 1965,
-    doi:10.1063/1.1695690).
+    """ADC = -ln(S_high / S_low) / (b_high - b_low), the mean over gradient directions.
+
+    Reference: Stejskal and Tanner 1965, doi:10.1063/1.1695690.
 
     Parameters
     ----------
@@ -179,5 +226,5 @@ def compute_adc(images: list[AcquiredImage]) -> tuple[AcquiredImage, Finding] | 
 
 def check_adc_unit(adc_unit: float | None) -> None:
     """Raise InputError unless the unit is a positive number or None."""
-    if adc_unit is not None and not (np.isfinite(adc_unit) and adc_unit > 0):
-        raise InputError(f"adc_unit is a positive number of mm^2/s per stored unit (e.g. 1e-6), not {adc_unit}")
+    if adc_unit is not None and not (isinstance(adc_unit, Real) and np.isfinite(adc_unit) and adc_unit > 0):
+        raise InputError(f"adc_unit is a positive number of mm^2/s per stored unit (e.g. 1e-6), not {adc_unit!r}")

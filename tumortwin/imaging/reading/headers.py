@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+from pydicom.valuerep import AMBIGUOUS_VR
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.plain_header import shared_tag
-from tumortwin.imaging.reading.attributes import DAMAGED, decimals, items, number, parse_datetime, text, value
-from tumortwin.imaging.reading.dicom_file import NO_PREAMBLE, WRAPPINGS, Opened, open_dicom, parse_dicom, with_pixels
+from tumortwin.imaging.reading.attributes import DAMAGED, tag_of, text
+from tumortwin.imaging.reading.dicom_file import NO_PREAMBLE, WRAPPINGS, Opened, open_dicom
 from tumortwin.imaging.reading.file_tree import files_below
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.progress import Progress, silent
 
 DICOMDIR = "1.2.840.10008.1.3.10"
-
-# Functional groups whose first item speaks for a frame as the attributes of a classic image do.
-_MACROS = (
-    "PlanePositionSequence",
-    "PlaneOrientationSequence",
-    "PixelMeasuresSequence",
-    "PixelValueTransformationSequence",
-    "RealWorldValueMappingSequence",
-    "FrameContentSequence",
-    "SegmentIdentificationSequence",
-    "MRImageFrameTypeSequence",
-    "CTImageFrameTypeSequence",
-    "MRDiffusionSequence",
-    "DiffusionGradientDirectionSequence",
-    "MREchoSequence",
-    "MRTimingAndRelatedParametersSequence",
-    "MRModifierSequence",
-    "UnassignedSharedConvertedAttributesSequence",
-    "UnassignedPerFrameConvertedAttributesSequence",
-)
-
-_MACRO_TAGS = frozenset(map(shared_tag, _MACROS))
 
 _KEYWORDS = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID
@@ -75,173 +53,9 @@ _PRIVATE = (
     (0x2005, 0x0010),
     (0x2005, 0x100E),
 )
-_TAGS = [*map(shared_tag, _KEYWORDS), *map(shared_tag, _PRIVATE)]
-
-
-@dataclass(frozen=True, eq=False)
-class Instance:
-    """One DICOM file: where it is and the header attributes that the reader uses."""
-
-    path: Path
-    name: str
-    """Path relative to the folder, with forward slashes."""
-    data: Dataset
-    pixels: int | None = None
-    """Offset of the pixel data's element in a plain file: then nothing else need be parsed again."""
-
-    @property
-    def sop_class(self) -> str:
-        """SOP Class UID."""
-        return text((self.data,), "SOPClassUID")
-
-    @property
-    def uid(self) -> str:
-        """SOP Instance UID."""
-        return text((self.data,), "SOPInstanceUID")
-
-    def text(self, keyword: str) -> str:
-        """A top-level attribute as text."""
-        return text((self.data,), keyword)
-
-    @property
-    def transfer_syntax(self) -> str:
-        """Name of the transfer syntax, shortened."""
-        name = getattr(self.data.file_meta.get("TransferSyntaxUID"), "name", "not stated")
-        return name.split(":")[0].split(" (")[0].replace(" Image Compression", "")
-
-    def time(self, *pairs: str) -> datetime | None:
-        """The first date with a time of day, else the first date (at midnight), else None.
-
-        Parameters
-        ----------
-        pairs : str
-            Stems such as "Acquisition": AcquisitionDateTime, else AcquisitionDate with AcquisitionTime.
-        """
-        joined = (
-            t
-            for stem in pairs
-            for t in (
-                self.text("AcquisitionDateTime") if stem == "Acquisition" else "",
-                (self.text(f"{stem}Date") + self.text(f"{stem}Time")).replace(" ", ""),
-            )
-        )
-        day = None
-        for t in joined:
-            parsed = parse_datetime(t)
-            if parsed is not None and len(t) > 10:
-                return parsed
-            day = day or parsed
-        return day
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """One 2D image: a classic file, or one frame of a multi-frame file."""
-
-    instance: Instance
-    frame: int
-    """0-based."""
-    sets: tuple[Dataset, ...]
-    """Where its attributes are looked up: its own functional groups, the shared ones, the top level."""
-    tile: tuple[slice, slice] | None = None
-    """Which part of the frame it is, in a mosaic."""
-
-    def value(self, keyword: str | tuple[int, int]) -> Any:
-        """An attribute that holds for this plane, or None."""
-        return value(self.sets, keyword)
-
-    def number(self, keyword: str | tuple[int, int]) -> float | None:
-        """An attribute as a number, or None."""
-        return number(self.sets, keyword)
-
-    def numbers(self, keyword: str, n: int) -> tuple[float, ...] | None:
-        """An attribute as n finite numbers, or None."""
-        found = decimals(self.sets, keyword)
-        if found is None:
-            return None
-        try:
-            values = tuple(float(v) for v in found)
-        except (TypeError, ValueError, OverflowError):
-            return None
-        return values if len(values) == n and all(abs(v) < float("inf") for v in values) else None
-
-    @property
-    def image_type(self) -> tuple[str, ...]:
-        """ImageType, or the frame's FrameType."""
-        found = self.value("FrameType") or self.value("ImageType") or ()
-        return tuple(str(v).upper() for v in ([found] if isinstance(found, str) else found))
-
-    @property
-    def where(self) -> str:
-        """For people: the file, and the frame if it has several."""
-        return self.instance.name + (
-            f" frame {self.frame + 1}" if number((self.instance.data,), "NumberOfFrames") else ""
-        )
-
-    @property
-    def philips_scale(self) -> float | None:
-        """Philips' private scale slope SS: signal = (stored RS + RI) / (RS SS) compares between slices and series
-        (Chenevert et al. 2014, doi:10.1593/tlo.13811)."""
-        scale = self.number((0x2005, 0x100E))
-        return scale if scale and "PHILIPS" in str(self.value((0x2005, 0x0010))).upper() else None
-
-    @property
-    def b_value(self) -> float | None:
-        """Diffusion weighting in s/mm^2, from the standard's attribute or the vendors' private ones."""
-        for keyword, creator in (
-            ("DiffusionBValue", ""),
-            ((0x0019, 0x100C), "SIEMENS"),
-            ((0x2001, 0x1003), "PHILIPS"),
-            ((0x0043, 0x1039), "GEMS"),
-        ):
-            found = self.number(keyword)
-            if found is None:
-                continue
-            owner = str(self.value((keyword[0], 0x0010))).upper() if isinstance(keyword, tuple) else ""
-            if creator in owner:
-                return found % 1e9 if creator == "GEMS" else found  # GE adds 1e9 to mark a computed b-value
-        if text(self.sets, "DiffusionDirectionality") == "NONE":
-            return 0.0
-        return None
-
-
-def planes(instance: Instance) -> list[Plane]:
-    """The 2D images of a file, in stored order.
-
-    Raises
-    ------
-    ReadError
-        If it has several frames and does not say of each where it is.
-    """
-    data = instance.data
-    per_frame = items((data,), "PerFrameFunctionalGroupsSequence")
-    frames = int(number((data,), "NumberOfFrames") or 1)
-    if frames == 1 and value((data,), "PerFrameFunctionalGroupsSequence") is None:
-        return [Plane(instance, 0, (data, *_macros(data)))]
-    if len(per_frame) != frames:
-        raise ReadError(
-            f"{instance.name} has {frames} frames and says of {len(per_frame)} where they are: export it again as "
-            "single images or as an enhanced object"
-        )
-    shared = tuple(s for item in items((data,), "SharedFunctionalGroupsSequence") for s in _macros(item))
-    return [Plane(instance, i, (*_macros(item), *_philips(item), *shared, data)) for i, item in enumerate(per_frame)]
-
-
-def _philips(item: Dataset) -> Iterator[Dataset]:
-    """The scale slope among what Philips hides in a private sequence of each frame."""
-    for inner in items((item,), (0x2005, 0x140F))[:1]:
-        scale = Dataset()
-        for tag in ((0x2005, 0x0010), (0x2005, 0x100E)):
-            if tag in inner:
-                scale[tag] = inner[tag]
-        yield scale
-
-
-def _macros(item: Dataset) -> Iterator[Dataset]:
-    for keyword in () if item.keys().isdisjoint(_MACRO_TAGS) else _MACROS:
-        for inner in items((item,), keyword)[:1]:
-            yield inner
-            yield from _macros(inner)
+_TAGS = [*map(tag_of, _KEYWORDS), *map(tag_of, _PRIVATE)]
+_SELF_CONTAINED = frozenset(tag_of(k) for k in _KEYWORDS if dictionary_VR(k) not in {"SQ", *AMBIGUOUS_VR})
+"""Attributes whose value no other element has a say in."""
 
 
 @contextmanager
@@ -299,6 +113,7 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
             f"{folder} {what}: give the folder that holds the patient's DICOM files"
             + "".join(f"\n  {finding}" for finding in findings)
         )
+    known: dict[Hashable, DataElement] = {}
     others: list[str] = []
     wrapped: dict[str, list[str]] = defaultdict(list)
     for done, path in enumerate(files):
@@ -306,7 +121,7 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
         name = path.relative_to(folder).as_posix()
         if name == CLINICAL_NAME:
             continue
-        opened = _read_header(path, name, findings, wrapped)
+        opened = _read_header(path, name, known, findings, wrapped)
         if opened is None:
             others.append(name)
         elif isinstance(opened, Opened):
@@ -326,22 +141,53 @@ def read_headers(folder: Path, progress: Progress = silent) -> tuple[list[Instan
     return instances, findings
 
 
+def _shared(data: Dataset, known: dict[Hashable, DataElement]) -> Dataset:
+    """Convert the values of a header, reusing the objects of those that another file had before.
+
+    A folder says most things a thousand times: to convert and keep each of them once saves time and memory.
+    """
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
+    encoding = str(data.original_character_set)
+    for tag, element in data.items():
+        if isinstance(element, RawDataElement) and tag in _SELF_CONTAINED:
+            key = (int(tag), element.VR, element.value, encoding, element.is_little_endian)
+            if key not in known:
+                try:
+                    known[key] = data[tag]
+                except DAMAGED:
+                    elements[tag] = element  # whoever asks for it will find no value
+                    continue
+            element = known[key]
+        elements[element.tag] = element
+    shared = Dataset(elements)
+    implicit, little = data.original_encoding
+    shared.set_original_encoding(implicit, little, data.original_character_set)
+    shared.file_meta = data.file_meta
+    return shared
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _read_header(path: Path, name: str, findings: list[Finding], wrapped: dict[str, list[str]]) -> Opened | bool | None:
-    """The header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
+def _read_header(
+    path: Path,
+    name: str,
+    known: dict[Hashable, DataElement],
+    findings: list[Finding],
+    wrapped: dict[str, list[str]],
+) -> Opened | bool | None:
+    """Read a header; None if the file is not DICOM; False if it is but cannot be used (a finding says why)."""
     try:
         opened = open_dicom(path, _TAGS)
         if opened is None:
             return None
-        data = opened.data
-        media_class = text((data.file_meta,), "MediaStorageSOPClassUID")
-        if media_class == DICOMDIR:
-            findings.append(Finding("a DICOMDIR", name, "not needed: the files themselves are read"))
-            return False
+        data = _shared(opened.data, known)
         if not text((data,), "SOPClassUID"):
+            media_class = text((data.file_meta,), "MediaStorageSOPClassUID")
+            if media_class == DICOMDIR:
+                findings.append(Finding("a DICOMDIR", name, "not needed: the files themselves are read"))
+                return False
             if not media_class:
                 return None if NO_PREAMBLE in opened.wrappings else _no_class(name, findings)
             data.SOPClassUID = media_class
@@ -355,42 +201,9 @@ def _read_header(path: Path, name: str, findings: list[Finding], wrapped: dict[s
         return False
     for what in opened.wrappings:
         wrapped[what].append(name)
-    return opened
+    return opened._replace(data=data)
 
 
 def _no_class(name: str, findings: list[Finding]) -> bool:
     findings.append(Finding("no SOP Class UID", name, "export this file again", Severity.LEFT_OUT))
     return False
-
-
-def read_whole(instance: Instance, sources: dict[str, str]) -> Dataset:
-    """Read a file once: its data set with pixels, and its SHA-256 into `sources`.
-
-    Raises
-    ------
-    ReadError
-        If it cannot be parsed.
-    """
-    return _read_again(instance, sources, parse_dicom)
-
-
-def read_pixels(instance: Instance, sources: dict[str, str]) -> Dataset:
-    """As `read_whole`, but only pixels and what decodes them: of most files nothing else is parsed again."""
-
-    def parse(content: bytes) -> Dataset:
-        plain = None if instance.pixels is None else with_pixels(instance.data, content, instance.pixels)
-        return parse_dicom(content) if plain is None else plain
-
-    return _read_again(instance, sources, parse)
-
-
-def _read_again(instance: Instance, sources: dict[str, str], parse: Callable[[bytes], Dataset]) -> Dataset:
-    try:
-        content = instance.path.read_bytes()
-        data = parse(content)
-    except DAMAGED as error:
-        raise ReadError(
-            f"{instance.name}: cannot be read ({type(error).__name__}: {error}): export it again"
-        ) from error
-    sources[instance.name] = hashlib.sha256(content).hexdigest()
-    return data

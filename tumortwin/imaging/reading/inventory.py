@@ -11,11 +11,14 @@ from pathlib import Path
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.reading.headers import Instance, Plane, planes, read_headers
+from tumortwin.imaging.reading.headers import read_headers
+from tumortwin.imaging.reading.instance import Instance
 from tumortwin.imaging.reading.mosaic import unfold
 from tumortwin.imaging.reading.pixels import pixel_hash
+from tumortwin.imaging.reading.plane import Plane, planes
 from tumortwin.imaging.reading.recognition import Recognition, recognize
-from tumortwin.imaging.reading.stacks import Stack, frame_of, make_stacks
+from tumortwin.imaging.reading.sorting import make_stacks
+from tumortwin.imaging.reading.stacks import Stack, frame_of
 from tumortwin.imaging.sequence import MRSequence
 from tumortwin.imaging.study import AcquiredImage, SeriesInfo
 from tumortwin.progress import Progress
@@ -151,7 +154,7 @@ _APART = ("FrameOfReferenceUID", "StudyInstanceUID", "Modality")
 
 
 def _stacks(members: list[Instance]) -> list[Stack]:
-    """The volumes of one series; files of which nobody can say where their slices are make refused ones."""
+    """Build the volumes of one series; files that do not say where their slices are make refused ones."""
     flat: list[Plane] = []
     nowhere: dict[str, list[Plane]] = defaultdict(list)
     for instance in members:
@@ -165,7 +168,7 @@ def _stacks(members: list[Instance]) -> list[Stack]:
 
 
 def _one_patient(instances: list[Instance], folder: Path) -> str:
-    """The patient's ID; two patients are never mixed."""
+    """Return the patient's ID, or raise an error if the files are of several patients."""
     patients: dict[str, list[Instance]] = defaultdict(list)
     for instance in instances:
         patients[_whose(instance)].append(instance)
@@ -179,7 +182,7 @@ def _one_patient(instances: list[Instance], folder: Path) -> str:
 
 
 def _whose(instance: Instance) -> str:
-    """The patient's ID; name and birth date where there is none."""
+    """Identify the patient by the ID, or by name and birth date where there is none."""
     if said := instance.text("PatientID"):
         return said
     named = (" ".join(re.split(r"[\s^=]+", instance.text("PatientName"))).strip(), instance.text("PatientBirthDate"))

@@ -12,14 +12,14 @@ from pydicom.tag import Tag
 from tumortwin.errors import ReadError
 from tumortwin.imaging.reading.attributes import DAMAGED, number, value
 from tumortwin.imaging.reading.dicom_file import open_dicom
-from tumortwin.imaging.reading.headers import Plane
+from tumortwin.imaging.reading.plane import Plane
 
 _SIEMENS, _COUNT, _CSA_OWNER, _CSA = (0x0019, 0x0010), (0x0019, 0x100A), (0x0029, 0x0010), (0x0029, 0x1010)
 _INSTEAD = "export it as enhanced MR or without mosaics"
 
 
 def unfold(whole: Plane) -> list[Plane]:
-    """The slices of a mosaic as planes of their own.
+    """Split a mosaic into its slices, each a plane of its own.
 
     The stated position is that of one slice as large as the mosaic around the same centre. The CSA header tells how
     many tiles hold slices and which way they are stacked.
@@ -79,7 +79,7 @@ def _stacking(whole: Plane) -> tuple[int, NDArray[np.float64]]:
 
 
 def parse_csa(content: bytes) -> dict[str, list[str]]:
-    """The tags of a Siemens CSA header, version 1 or 2 (SV10), as text; what can be read of a damaged one.
+    """Parse the tags of a Siemens CSA header, version 1 or 2 (SV10), as text; of a damaged one, what can be read.
 
     The layout is that which nibabel documents (nipy.org/nibabel/dicom/siemens_csa.html).
     """

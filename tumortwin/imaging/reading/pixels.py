@@ -15,10 +15,10 @@ from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
-from tumortwin.imaging.plain_header import shared_tag
-from tumortwin.imaging.reading.attributes import DAMAGED, number, text
+from tumortwin.imaging.reading.attributes import DAMAGED, number, tag_of, text
 from tumortwin.imaging.reading.decoding import decode
-from tumortwin.imaging.reading.headers import Instance, Plane, read_pixels
+from tumortwin.imaging.reading.instance import Instance, read_pixels
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import Stack, without
 from tumortwin.imaging.resampling import resample
 from tumortwin.imaging.volume import Volume
@@ -27,7 +27,7 @@ from tumortwin.threads import pool_of
 SIGNAL = "a.u."
 """Unit of MR signal."""
 _THREADS = min(8, os.cpu_count() or 1)
-_PIXELS = frozenset(map(shared_tag, ("PixelData", "FloatPixelData", "DoubleFloatPixelData")))
+_PIXELS = frozenset(map(tag_of, ("PixelData", "FloatPixelData", "DoubleFloatPixelData")))
 _WORTH_A_THREAD = 2**19
 """Bytes of a decoded plane from which decoding in parallel pays."""
 
@@ -45,7 +45,7 @@ def stored_planes(instance: Instance, data: Dataset, frames: list[int]) -> list[
     if number((data,), "SamplesPerPixel") not in (None, 1) or meaning not in ("", "MONOCHROME1", "MONOCHROME2"):
         raise ReadError(f"{instance.name}: {meaning} pixels are not measured values: leave it out")
     if _PIXELS.isdisjoint(data.keys()):
-        raise ReadError(f"{instance.name}: no pixel data: {again}")
+        raise ReadError(f"{instance.name}: no pixel data, or they are cut off: {again}")
     try:
         decoded = decode(data, frames)
     except DAMAGED as error:
@@ -228,7 +228,7 @@ def _mended(
     padded: NDArray[np.bool_] | None,
     findings: list[Finding],
 ) -> tuple[Stack, NDArray[np.float32], NDArray[np.bool_] | None]:
-    """The stack without the planes that could not be decoded, if they are few.
+    """Remove the planes that could not be decoded from the stack, if they are few.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _mended(
 
 
 def _within_bits_stored(plane: Plane, stored: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-    """The value bits alone, the sign extended (decoders leave that undone); and whether others were set."""
+    """Keep the value bits alone, sign extended (decoders leave that undone), and report whether others were set."""
     allocated, bits = int(plane.number("BitsAllocated") or 0), int(plane.number("BitsStored") or 0)
     if stored.dtype.kind not in "iu" or not 0 < bits < allocated or allocated != 8 * stored.dtype.itemsize:
         return stored, False
@@ -268,7 +268,7 @@ def _padding(plane: Plane, stored: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _as_stored(value: float, plane: Plane, stored: NDArray[Any]) -> float:
-    """A padding value as the pixels hold it: it may be written with the wrong sign, meant as the same bits."""
+    """Convert a padding value to what the pixels hold: one written with the wrong sign is meant as the same bits."""
     span = 2.0 ** (8 * stored.dtype.itemsize)
     if plane.number("PixelRepresentation") == 1:
         return value - span if value >= span / 2 else value

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tumortwin.errors import InputError
 from tumortwin.imaging.reading.attributes import text
-from tumortwin.imaging.reading.headers import Plane
+from tumortwin.imaging.reading.plane import Plane
 from tumortwin.imaging.reading.stacks import Stack
 from tumortwin.imaging.sequence import MRSequence
 
@@ -56,7 +56,7 @@ _PRE = (
 
 
 def _said(pattern: str, description: str) -> str:
-    """The word in a description that a pattern matches, or nothing."""
+    """Find the word in a description that a pattern matches; empty if there is none."""
     found = re.search(rf"(?<![a-z])(?:{pattern})(?![a-z])", description)
     return found.group().strip() if found else ""
 

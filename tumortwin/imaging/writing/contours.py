@@ -59,7 +59,7 @@ def _area(polygon: Polygon) -> float:
 
 
 def _with_guests(line: Polygon, guests: dict[int, Polygon]) -> Polygon:
-    """A line that leaves at some of its points to walk once around a hole, and comes back."""
+    """Insert holes into a line: at each of the given points it goes once around a hole and returns to the point."""
     pieces, start = [], 0
     for point, guest in sorted(guests.items()):
         pieces += [line[start : point + 1], guest, guest[:1]]

@@ -31,13 +31,13 @@ MANUFACTURER = "tumortwin"
 
 
 def hashed_uid(*parts: object) -> UID:
-    """A unique identifier under the root 2.25 that depends on the parts only."""
+    """Hash the parts into a unique identifier under the root 2.25 that depends on them only."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def decimal(value: float) -> str:
-    """A number as a DICOM decimal string: at most 16 characters."""
+    """Format a number as a DICOM decimal string of at most 16 characters."""
     return format_number_as_ds(float(value))
 
 
@@ -49,7 +49,7 @@ def stamp(dataset: Dataset, when: datetime, *names: str) -> None:
 
 
 def described(description: str, length: int = 64) -> str:
-    """A description with the words "research use only", of at most so many characters."""
+    """Append the words "research use only" to a description, shortened to at most `length` characters in all."""
     return f"{description[: length - len(RESEARCH_USE) - 2]}, {RESEARCH_USE}"
 
 
@@ -59,7 +59,7 @@ def derived(derivation: str) -> str:
 
 
 def item(**attributes: object) -> Dataset:
-    """A dataset, or sequence item, with these attributes."""
+    """Build a dataset, or sequence item, with these attributes."""
     dataset = Dataset()
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
@@ -67,7 +67,7 @@ def item(**attributes: object) -> Dataset:
 
 
 def reference(header: Dataset, frame: int | None = None) -> Dataset:
-    """A sequence item that refers to an instance, or to one frame of it (from 1)."""
+    """Build a sequence item that refers to an instance, or to one frame of it (from 1)."""
     referenced = item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
     if frame is not None:
         referenced.ReferencedFrameNumber = frame
@@ -115,7 +115,7 @@ def new_instance(
     series_number: int,
     syntax: UID = ExplicitVRLittleEndian,
 ) -> Dataset:
-    """A dataset of the same patient and study as `source`, with equipment and dates; no pixels, no UID of its own yet.
+    """Build a dataset of the same patient and study as `source`, with equipment and dates; no pixels and no UID yet.
 
     Parameters
     ----------

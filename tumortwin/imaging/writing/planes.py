@@ -49,7 +49,7 @@ class Planes:
 
 
 def planes_of(grid: Grid) -> Planes:
-    """The planes of a grid.
+    """Compute the planes of a grid.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def planes_of(grid: Grid) -> Planes:
 
 
 def images_of_planes(grid: Grid, headers: Sequence[Dataset]) -> list[tuple[Dataset, int | None]]:
-    """The image, and frame number if it has several, that shows each plane of a grid.
+    """Find the image, and frame number if it has several, that shows each plane of a grid.
 
     Raises
     ------

@@ -16,7 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from tumortwin.errors import InputError, ReadError
+from tumortwin.imaging.identity import profile
 from tumortwin.imaging.identity.pseudonym import Pseudonym
+from tumortwin.imaging.identity.words import clean_text
 from tumortwin.imaging.reading.attributes import parse_datetime
 from tumortwin.imaging.volume import Grid
 
@@ -141,7 +143,7 @@ class DicomSource:
         return self.headers[0]
 
     def time(self, when: datetime | None = None) -> datetime:
-        """A true time as the file tells it; without one, the latest moment of the headers.
+        """Convert a true time to the one that the file states; without a time, return the latest of the headers.
 
         Raises
         ------
@@ -153,27 +155,25 @@ class DicomSource:
         return when + self.pseudonym.shift if self.pseudonym else when
 
     def place(self, grid: Grid) -> Grid:
-        """A grid in the patient's frame of reference, as the file tells it."""
+        """Return a grid in the patient's frame of reference with the frame UID that the file states."""
         if self.pseudonym is None or grid.frame is None or grid.frame == self.first.get("FrameOfReferenceUID"):
             return grid
         return replace(grid, frame=str(self.pseudonym.uid(grid.frame)))
 
     def exported_name(self, name: str) -> str:
-        """A name that somebody gave (of a structure), as the file may tell it: without words that may be a name."""
-        from tumortwin.imaging.identity.words import clean_text
-
+        """Remove words that may be a person's name from a given name (of a structure), if the file is pseudonymized."""
         if self.pseudonym is None:
             return name
         kept = clean_text(name)
         return kept if kept == name else f"{kept} {self.pseudonym.label('name', name, 4)}".strip()
 
     def followed_by(self, written: Source) -> Self:
-        """What was written from this source, as the source of the next object: a plan of its structure set."""
+        """Make what was written from this source the source of the next object: a plan of its structure set."""
         return replace(self, headers=(read_header(written),))
 
 
 def read_header(source: Source) -> Dataset:
-    """A dataset as it is, or the header of a DICOM file without its pixels.
+    """Return a dataset as it is, or read the header of a DICOM file without its pixels.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def moment(header: Dataset) -> datetime:
 
 
 def _reduced(header: Dataset) -> Dataset:
-    """What of a header a result may tell, with the attributes that a file must have."""
+    """Reduce a header to what a result may state, with the attributes that a file must have."""
     reduced = Dataset()
     for keyword in (
         *PATIENT_AND_STUDY,
@@ -235,9 +235,7 @@ def _reduced(header: Dataset) -> Dataset:
 
 
 def _removed(header: Dataset, pseudonym: Pseudonym) -> Dataset:
-    """A reduced header of nobody: PS3.15 basic profile, temporal information kept with modified dates."""
-    from tumortwin.imaging.identity import profile  # which writes with the header that needs this module
-
+    """Build a reduced header without identity: PS3.15 basic profile, temporal information kept with modified dates."""
     removed = _reduced(header)
     for keyword in PATIENT_AND_STUDY:
         if keyword in removed:

@@ -159,7 +159,7 @@ def write_measurements(
 
 
 def _groups(one: Measured, drawn: Dataset, origin: DicomSource, time_point: str) -> list[Group]:
-    """The volume of the segment (TID 1411) and its diameters with their ends (TID 1501), of one tracked lesion."""
+    """Build a tracked lesion's groups: the segment's volume (TID 1411), its diameters with their ends (TID 1501)."""
     segments = {s.SegmentLabel: s for s in drawn.get("SegmentSequence", ())}
     if one.name not in segments:
         raise InputError(f"the Segmentation has no segment {one.name!r}: it has {sorted(segments)}")

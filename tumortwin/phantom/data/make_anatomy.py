@@ -20,7 +20,7 @@ LEVELS = 15  # fractions are kept in fifteenths: finer than the classification i
 
 
 def read_lps(path: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """An axis-aligned image as (z, y, x), with x to the left, y back, z up, and the (x, y, z) of its first voxel."""
+    """Read an axis-aligned image as (z, y, x), x to the left, y back, z up, and the (x, y, z) of its first voxel."""
     image = sitk.DICOMOrient(sitk.ReadImage(path), "LPS")
     if not np.allclose(image.GetDirection(), np.eye(3).ravel()) or not np.allclose(image.GetSpacing(), 1):
         raise SystemExit(f"{path}: expected an axis-aligned image of 1 mm voxels")
@@ -28,7 +28,7 @@ def read_lps(path: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 
 
 def ball(radius: int) -> NDArray[np.bool_]:
-    """A ball of voxels."""
+    """Build a ball of voxels."""
     z, y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1, -radius : radius + 1]
     return z * z + y * y + x * x <= radius * radius
 
@@ -67,6 +67,7 @@ def ramp(values: NDArray, low: float, high: float) -> NDArray:
 
 
 def main(head_path: str, brain_path: str, out: str) -> None:
+    """Write the anatomy of a head image and of its brain."""
     head, origin = read_lps(head_path)
     bet, bet_origin = read_lps(brain_path)
     if head.shape != bet.shape or not np.allclose(origin, bet_origin):

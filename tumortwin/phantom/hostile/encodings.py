@@ -41,7 +41,7 @@ def encode(
     meta: bool = True,
     names_syntax: bool = True,
 ) -> bytes:
-    """A data set (its pixels as little-endian values) as a file.
+    """Encode a data set (its pixels as little-endian values) as a file.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def encode(
 
 
 def frames_of(data: Dataset) -> NDArray[Any]:
-    """Stored values (frames, rows, columns) of a data set with uncompressed little-endian pixels."""
+    """Read the stored values (frames, rows, columns) of a data set with uncompressed little-endian pixels."""
     dtype = np.dtype(f"<{'i' if data.PixelRepresentation else 'u'}{data.BitsAllocated // 8}")
     size = int(data.get("NumberOfFrames", 1)) * data.Rows * data.Columns
     return np.frombuffer(data.PixelData, dtype, size).reshape(-1, data.Rows, data.Columns)
@@ -95,7 +95,7 @@ def _start_of_data(content: bytes) -> int:
 
 
 def _without_syntax(content: bytes, data: Dataset) -> bytes:
-    """The file without its Transfer Syntax UID, the length of group 2 mended."""
+    """Remove the Transfer Syntax UID from a file and correct the length of group 2."""
     start = content.index(b"\x02\x00\x10\x00UI")
     length = 8 + int.from_bytes(content[start + 6 : start + 8], "little")
     group = int.from_bytes(content[140:144], "little") - length

@@ -100,7 +100,7 @@ def cut_codestream(s: Specimen) -> Iterator[Mutant]:
 
 
 def _inner(s: Specimen, files: Mapping[str, bytes]) -> str:
-    """The file of a slice inside the volume."""
+    """Find the file of a slice inside the volume."""
     wanted = str(s.slice(5).SOPInstanceUID).encode()
     return next(name for name, content in files.items() if wanted in content)
 
@@ -206,7 +206,7 @@ def no_meta(s: Specimen) -> Iterator[Mutant]:
 
 
 def wrong_class(s: Specimen) -> Iterator[Mutant]:
-    """The SOP class is stated in the File Meta Information only."""
+    """Yield a series that states the SOP class in the File Meta Information only."""
     files = {}
     for name, content in s.written(s.slices()).items():
         start = content.index(b"\x08\x00\x16\x00UI")
@@ -237,7 +237,7 @@ def bad_vr(s: Specimen) -> Iterator[Mutant]:
 
 
 def _as_unknown(content: bytes, start: bytes) -> bytes:
-    """The file with one element turned from a short VR into UN."""
+    """Replace the short VR of one element of the file by UN."""
     at = content.index(start)
     length = content[at + 6 : at + 8]
     return content[:at] + start[:4] + b"UN\0\0" + length + b"\0\0" + content[at + 8 :]

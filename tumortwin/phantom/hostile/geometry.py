@@ -18,7 +18,7 @@ LOADED, REPAIRED, REFUSED = Expected
 
 
 def no_fault(s: Specimen) -> Iterator[Mutant]:
-    """The control."""
+    """Yield the control: a series without a fault."""
     yield s.mutant("no fault", s.slices(), LOADED)
 
 
@@ -42,7 +42,7 @@ def missing_slices(s: Specimen) -> Iterator[Mutant]:
 
 
 def missing_at_the_ends(s: Specimen) -> Iterator[Mutant]:
-    """The first and last slices were never sent: what is there is right."""
+    """Yield a series without its first and last slices, which were never sent; the other slices are right."""
     inner = s.grid.cropped((slice(2, s.n - 1), slice(None), slice(None)))
     yield s.mutant(
         "missing slices, at the ends", s.slices()[2:-1], LOADED, "instance numbers begin at 3", [s.truth(grid=inner)]
@@ -87,7 +87,7 @@ def duplicates(s: Specimen) -> Iterator[Mutant]:
 
 
 def damaged_duplicate(s: Specimen) -> Iterator[Mutant]:
-    """A slice is there twice, once cut off."""
+    """Yield a series with one slice twice, of which one copy is truncated."""
     (cut,) = changed(s.slices()[3:4])
     cut.PixelData = cut.PixelData[:100]
     yield s.mutant(
@@ -116,7 +116,7 @@ def shuffled(s: Specimen) -> Iterator[Mutant]:
 
 
 def gantry_tilt(s: Specimen) -> Iterator[Mutant]:
-    """The planes lean: each is shifted along its columns (or rows) against the one below."""
+    """Yield series with tilted planes: each is shifted along its columns (or rows) against the one below."""
     for degrees, axis, variant in ((5.0, 1, "5 deg"), (-18.0, 1, "-18 deg"), (12.0, 2, "12 deg along rows")):
         affine = np.array(s.grid.affine)
         along = affine[:3, axis] / np.linalg.norm(affine[:3, axis])
@@ -129,12 +129,12 @@ def gantry_tilt(s: Specimen) -> Iterator[Mutant]:
 
 
 def stated_tilt(s: Specimen) -> Iterator[Mutant]:
-    """A tilt is stated, but the planes stand upright (tilted patients' heads are scanned so too)."""
+    """Yield a series that states a tilt but has upright planes (heads of tilted patients are scanned so too)."""
     yield s.mutant("gantry tilt", s.slices(GantryDetectorTilt="12"), LOADED, variant="stated, planes upright")
 
 
 def localizer(s: Specimen) -> Iterator[Mutant]:
-    """A localizer in the series, known by its type or by its planes only."""
+    """Yield series that contain a localizer, known by its type or by its planes only."""
     other = ((1, 2, 0), (2, 0, 1))
     for variant, kind, says in (
         ("known by its type", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer"),
@@ -191,7 +191,7 @@ def _b_value(data: list[Dataset], vendor: str, b_value: int) -> list[Dataset]:
 
 
 def several_b_values(s: Specimen) -> Iterator[Mutant]:
-    """b 0 and b 1000 in one series; an ADC map can be computed from them."""
+    """Images of b 0 and b 1000 in one series; an ADC map can be computed from them."""
     adc = 0.9e-3
     weighted = replace(s, values=replace(s.values, gain=float(np.exp(-1000 * adc))))
     for vendor in ("standard", "Siemens", "GE", "Philips"):
@@ -390,7 +390,7 @@ def no_position(s: Specimen) -> Iterator[Mutant]:
 
 
 def no_pixel_spacing(s: Specimen) -> Iterator[Mutant]:
-    """The size of pixels is not stated, or absurd."""
+    """Yield series with a pixel spacing that is missing or absurd."""
     for variant, spacing in (("none", None), ("zero", ["0", "0"]), ("negative", ["-1", "1"]), ("one number", ["1.25"])):
         yield s.mutant(
             "no valid pixel spacing", s.slices(PixelSpacing=spacing), REFUSED, "pixel spacing", variant=variant

@@ -30,7 +30,7 @@ CASE = "enhanced multi-frame"
 
 
 def enhanced(s: Specimen) -> Iterator[Mutant]:
-    """An object without faults, in several transfer syntaxes; frames in any order; scales by frame."""
+    """Yield objects without faults: in several transfer syntaxes, with frames in any order, with scales by frame."""
     whole = s.enhanced()
     yield s.mutant(CASE, [whole], LOADED, variant="no fault")
     for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1):
@@ -41,7 +41,7 @@ def enhanced(s: Specimen) -> Iterator[Mutant]:
 
 
 def picked(data: Dataset, frames: NDArray[np.int64] | list[int]) -> Dataset:
-    """The object with some of its frames, in another order."""
+    """Select frames of an object, in any order."""
     made = deepcopy(data)
     set_pixels(made, frames_of(data)[frames])
     made.PerFrameFunctionalGroupsSequence = [data.PerFrameFunctionalGroupsSequence[int(k)] for k in frames]
@@ -50,7 +50,7 @@ def picked(data: Dataset, frames: NDArray[np.int64] | list[int]) -> Dataset:
 
 
 def enhanced_gaps(s: Specimen) -> Iterator[Mutant]:
-    """A frame is missing; there are fewer frames, or fewer descriptions of frames, than stated."""
+    """Yield objects that lack a frame, or hold fewer frames or fewer descriptions of frames than stated."""
     whole = s.enhanced()
     yield s.mutant(
         CASE, [picked(whole, [k for k in range(s.n) if k != 5])], REPAIRED, "missing", variant="one frame missing"
@@ -163,7 +163,7 @@ def classic_multiframe(s: Specimen) -> Iterator[Mutant]:
 
 
 def csa_header(**tags: list[str]) -> bytes:
-    """A Siemens CSA header (version SV10) with these tags."""
+    """Build a Siemens CSA header (version SV10) with these tags."""
     content = b"SV10\4\3\2\1" + struct.pack("<II", len(tags), 77)
     for name, values in tags.items():
         content += struct.pack("<64si4siii", name.encode(), len(values), b"FD\0\0", 4, 6, 77)
@@ -174,7 +174,7 @@ def csa_header(**tags: list[str]) -> bytes:
 
 
 def mosaic(s: Specimen, *, descending: bool = False, csa: bool = True, counted: bool = True) -> Dataset:
-    """The slices of a series as tiles of one square image, as Siemens writes EPI."""
+    """Build one square image with the slices of a series as tiles, as Siemens writes EPI."""
     tiles = int(np.ceil(np.sqrt(s.n)))
     n, rows, columns = s.grid.shape
     order = range(n)[::-1] if descending else range(n)

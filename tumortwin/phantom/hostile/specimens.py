@@ -199,7 +199,7 @@ class Specimen:
         return self.grid.shape[0]
 
     def truth(self, **changes: Any) -> Truth:
-        """What a right reading gives."""
+        """Describe the result of a correct reading."""
         sequence = MRSequence.CT if self.modality == "CT" else MRSequence.T1
         truth = Truth(self.grid, self.values, tolerance=1.02 * self.slope, sequence=sequence, date=WHEN)
         return replace(truth, **changes)
@@ -213,7 +213,7 @@ class Specimen:
         truths: Iterable[Truth] | None = None,
         variant: str = "",
     ) -> Mutant:
-        """A mutant of this specimen; its data sets are written under names in random order."""
+        """Build a mutant of this specimen; its data sets are written under names in random order."""
         content = files if isinstance(files, Mapping) else self.written(files)
         found = (self.truth(),) if truths is None else tuple(truths)
         if expected is Expected.REFUSED and truths is None:
@@ -221,7 +221,7 @@ class Specimen:
         return Mutant(case, f"{variant or case}, {self.name}", dict(content), expected, found, says)
 
     def written(self, data: Iterable[Dataset], **encoding: Any) -> dict[str, bytes]:
-        """Data sets as the bytes of files; see :func:`tumortwin.phantom.hostile.encodings.encode`."""
+        """Encode data sets as the bytes of files; see :func:`tumortwin.phantom.hostile.encodings.encode`."""
         listed = list(data)
         order = self.rng.permutation(len(listed))
         return {f"IM{k:04d}": encode(listed[i], **encoding) for k, i in enumerate(order)}
@@ -229,7 +229,7 @@ class Specimen:
     def stored(
         self, world: NDArray[np.float64], slope: float | None = None, intercept: float | None = None
     ) -> NDArray[np.int64]:
-        """Stored values of the field at world points."""
+        """Compute the stored values of the field at world points."""
         slope = self.slope if slope is None else slope
         intercept = self.intercept if intercept is None else intercept
         return np.round((self.values(world) - intercept) / slope).astype(np.int64)
@@ -250,7 +250,7 @@ class Specimen:
         return [self.slice(k, **changes) for k in range(self.n)]
 
     def slice(self, k: float, **changes: Any) -> Dataset:
-        """The data set of slice k, which may lie between two slices of the grid."""
+        """Build the data set of slice k, which may lie between two slices of the grid."""
         data = self.header()
         data.SOPClassUID = CTImageStorage if self.modality == "CT" else MRImageStorage
         data.InstanceNumber = round(k) + 1
@@ -270,7 +270,7 @@ class Specimen:
         return data
 
     def header(self) -> Dataset:
-        """What all files of the series share."""
+        """Build the header that all files of the series share."""
         return item(
             SpecificCharacterSet="ISO_IR 192",
             ImageType=["ORIGINAL", "PRIMARY", "AXIAL" if self.modality == "CT" else "M"],
@@ -305,7 +305,7 @@ class Specimen:
         return [decimal(v) for v in (*affine[:3, 2] / spacing[2], *affine[:3, 1] / spacing[1])]
 
     def enhanced(self, scales: list[tuple[float, float]] | None = None) -> Dataset:
-        """The whole series as one multi-frame object.
+        """Build one multi-frame object of the whole series.
 
         Parameters
         ----------
@@ -393,7 +393,7 @@ def change(data: Dataset, changes: Mapping[str, Any]) -> None:
 
 
 def changed(slices: Iterable[Dataset], **changes: Any) -> list[Dataset]:
-    """Copies of data sets with other attributes."""
+    """Copy data sets with other attributes."""
     copies = [deepcopy(data) for data in slices]
     for data in copies:
         change(data, changes)
@@ -401,7 +401,7 @@ def changed(slices: Iterable[Dataset], **changes: Any) -> list[Dataset]:
 
 
 def fresh(slices: Iterable[Dataset], *salt: object) -> list[Dataset]:
-    """Copies of data sets with SOP Instance UIDs of their own."""
+    """Copy data sets, each with a new SOP Instance UID."""
     copies = [deepcopy(data) for data in slices]
     for data in copies:
         data.SOPInstanceUID = hashed_uid(data.SOPInstanceUID, *salt)
@@ -409,7 +409,7 @@ def fresh(slices: Iterable[Dataset], *salt: object) -> list[Dataset]:
 
 
 def numbered(files: Iterable[Dataset]) -> list[Dataset]:
-    """Copies of data sets with instance numbers that run on, as scanners give them."""
+    """Copy data sets with consecutive instance numbers, as scanners give them."""
     copies = [deepcopy(data) for data in files]
     for number, data in enumerate(copies):
         data.InstanceNumber = number + 1
@@ -417,14 +417,14 @@ def numbered(files: Iterable[Dataset]) -> list[Dataset]:
 
 
 def oblique(grid: Grid, *degrees: float) -> Grid:
-    """The grid turned about x, y and z in turn around its first voxel."""
+    """Rotate the grid about x, y and z in turn around its first voxel."""
     affine = np.array(grid.affine)
     affine[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() @ affine[:3, :3]
     return Grid(grid.shape, affine, grid.frame)
 
 
 def specimens(rng: np.random.Generator) -> dict[str, Specimen]:
-    """The series that are spoiled, by name: planes of every kind, MR and CT, pixels that are not square."""
+    """Build the series to be spoiled, by name: planes of every kind, MR and CT, pixels that are not square."""
     frame = UID(hashed_uid("frame"))
     shape = (12, 20, 24)
     axial = Grid.regular(shape, (3.0, 1.5, 1.25), (-13.7, -12.2, -15.1), frame)

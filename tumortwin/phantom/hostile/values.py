@@ -169,7 +169,7 @@ def padding(s: Specimen) -> Iterator[Mutant]:
 
 
 def absurd_scales(s: Specimen) -> Iterator[Mutant]:
-    """A slope of zero; a lookup table instead of a slope, on all slices or on one."""
+    """Yield series with a slope of zero, or with a lookup table instead of a slope on all slices or on one."""
     yield s.mutant(
         "no linear scale", s.slices(RescaleSlope="0", RescaleIntercept="0"), REFUSED, "slope", variant="slope 0"
     )

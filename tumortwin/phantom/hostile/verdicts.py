@@ -100,7 +100,7 @@ def our_verdict(mutant: Mutant, folder: Path) -> tuple[Verdict, str]:
 
 
 def _lie(image: AcquiredImage, truths: tuple[Truth, ...]) -> str:
-    """What is wrong with an image's label or date."""
+    """Describe what is wrong with an image's label or date; empty if nothing is."""
     fitting = [t for t in truths if t.values_off(image.volume.array, image.volume.affine) <= 1]
     shown = [t for t in fitting if t.sequence in (None, image.sequence)]
     if not shown:

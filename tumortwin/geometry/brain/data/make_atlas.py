@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 
 def read_lps(path: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """A NIfTI image as a (z, y, x) array with x to the left, y to the back, z up, and its affine to LPS mm."""
+    """Read a NIfTI image as a (z, y, x) array with x to the left, y to the back, z up, and its affine to LPS mm."""
     image = nibabel.as_closest_canonical(nibabel.load(path))  # index (x, y, z) along right, anterior, superior
     array = np.asarray(image.dataobj, np.float32)[::-1, ::-1, :].transpose(2, 1, 0)
     ras = image.affine

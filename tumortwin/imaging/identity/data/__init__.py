@@ -1,0 +1,1 @@
+"""The profile, the terms and the words that de-identification goes by."""

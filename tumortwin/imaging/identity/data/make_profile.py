@@ -45,7 +45,7 @@ ACTIONS = {
 
 
 def profile(options: list[dict[str, str]]) -> dict[str, object]:
-    """The tables, as written to ``profile.json``."""
+    """Build the tables that are written to ``profile.json``."""
     # a tag of four numbers is a mask over repeating groups (overlays, curves), which the code removes whole
     actions = {
         f"{tag[0]:04x}{tag[1]:04x}": action
