@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,15 +111,20 @@ def page(lab: str) -> Iterator:
 
 @pytest.fixture
 def run_notebook(lab: str, home: Path, page) -> Callable[..., None]:
-    """``run_notebook(name)`` opens a notebook of notebooks/ and runs all its cells; fails if one raises.
+    """``run_notebook(name, *cells, given="")`` opens a notebook of notebooks/ and runs some cells; fails if one raises.
 
-    ``run_notebook(name, given=code)`` runs of its cells only the app's, after `code`, which makes the values that the
-    app takes. That all cells run, and what they print, is tested by tests/notebooks.
+    Each of the cells is named by a text that it alone holds. The code in `given` is run before them, in the place of
+    cells that take long. That a notebook runs as a whole, and what it prints, is tested in tests/notebooks.
     """
 
-    def run(name: str, given: str | None = None) -> None:
-        if given is not None:
-            name = _with_app_alone(home / "notebooks" / name, given)
+    def run(name: str, *cells: str, given: str = "") -> None:
+        notebook = home / "notebooks" / name
+        content = json.loads(notebook.read_text())
+        kept = [_cell_with(text, content["cells"]) for text in cells]
+        first = dict(kept[0], id="given", source=given, outputs=[])
+        content["cells"] = [first, *kept]
+        name = f"app_{name}"
+        notebook.with_name(name).write_text(json.dumps(content))
         page.goto(f"{lab}/lab/tree/notebooks/{name}?token=test&reset", wait_until="domcontentloaded")
         page.wait_for_function("() => window.jupyterapp", timeout=60_000)
         ran = page.evaluate(
@@ -140,11 +146,6 @@ def run_notebook(lab: str, home: Path, page) -> Callable[..., None]:
     return run
 
 
-def _with_app_alone(notebook: Path, given: str) -> str:
-    """Name of a copy of a notebook, beside it, that holds the app's cell alone, below one with the given code."""
-    content = json.loads(notebook.read_text())
-    (app,) = (cell for cell in content["cells"] if "from tumortwin.apps import" in "".join(cell["source"]))
-    content["cells"] = [dict(app, id="given", source=given, outputs=[]), app]
-    copy = notebook.with_stem(f"{notebook.stem}_app")
-    copy.write_text(json.dumps(content))
-    return copy.name
+def _cell_with(text: str, cells: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = (cell for cell in cells if cell["cell_type"] == "code" and text in "".join(cell["source"]))
+    return found

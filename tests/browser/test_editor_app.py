@@ -16,7 +16,7 @@ patient = tt.read_patient(FOLDER)
 
 @pytest.fixture
 def app(page, run_notebook):
-    run_notebook("03_geometry.ipynb", given=GIVEN)
+    run_notebook("03_geometry.ipynb", "EditorApp(", given=GIVEN)
     page.locator(".tumortwin-frame[data-shown]").wait_for(timeout=60_000)
     page.locator(".tumortwin-numbers").scroll_into_view_if_needed()
     return page

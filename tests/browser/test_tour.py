@@ -6,7 +6,7 @@ import pytest
 @pytest.mark.timeout(900)
 def test_a_move_of_the_slider_redraws_the_curve(page, run_notebook, finished_run):
     fit = str(finished_run.stage("calibration"))
-    run_notebook("00_tour.ipynb", given=f"import tumortwin as tt\n\nfit = tt.Calibration.load({fit!r})")
+    run_notebook("00_tour.ipynb", "DoseApp(", given=f"import tumortwin as tt\n\nfit = tt.Calibration.load({fit!r})")
     curve = page.locator(".tumortwin-curve")
     curve.wait_for(timeout=60_000)
     curve.scroll_into_view_if_needed()

@@ -11,7 +11,7 @@ patient = tt.read_patient("../sample_dicom/TT-0001")
 
 @pytest.fixture
 def app(page, run_notebook):
-    run_notebook("01_imaging.ipynb", given=GIVEN)
+    run_notebook("01_imaging.ipynb", "ViewerApp(", given=GIVEN)
     page.locator(".tumortwin-view").wait_for(timeout=60_000)
     page.locator(".tumortwin-visit").scroll_into_view_if_needed()
     return page

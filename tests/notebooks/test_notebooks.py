@@ -13,7 +13,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 by_name = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-GEOMETRY = ROOT / "notebooks" / "03_geometry.ipynb"
 GIVEN_TWIN = """
 import tumortwin
 
@@ -72,17 +71,19 @@ def startup(folder: Path, code: str) -> dict[str, str]:
     return {"IPYTHONDIR": str(folder)}
 
 
-@pytest.mark.parametrize("notebook", [p for p in NOTEBOOKS if p != GEOMETRY], ids=lambda path: path.stem)
+@by_name
 @pytest.mark.timeout(900)
-def test_strict_nbval(notebook):
-    run = strict_nbval(notebook)
+def test_strict_nbval(notebook, finished_run, tmp_path):
+    """A notebook that builds the sample patient's twin is given the one that this session has built."""
+    run = strict_nbval(notebook, **startup(tmp_path, GIVEN_TWIN.format(twin=str(finished_run.stage("twin")))))
     assert run.returncode == 0, run.stdout[-6000:]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", ["00_tour", "03_geometry"])
 @pytest.mark.timeout(900)
-def test_strict_nbval_on_the_twin_of_this_session(finished_run, tmp_path):
-    """The tour builds the same twin of the same patient itself; here it is given, to spend that time once."""
-    run = strict_nbval(GEOMETRY, **startup(tmp_path, GIVEN_TWIN.format(twin=str(finished_run.stage("twin")))))
+def test_strict_nbval_with_the_twin_built_anew(notebook):
+    run = strict_nbval(ROOT / "notebooks" / f"{notebook}.ipynb")
     assert run.returncode == 0, run.stdout[-6000:]
 
 
