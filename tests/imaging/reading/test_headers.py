@@ -7,8 +7,9 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -20,7 +21,7 @@ from pydicom.uid import (
 
 from tumortwin.imaging.folder import read_folder
 from tumortwin.imaging.reading import headers
-from tumortwin.imaging.reading.attributes import DAMAGED, value
+from tumortwin.imaging.reading.attributes import DAMAGED, tag_of, value
 from tumortwin.imaging.reading.dicom_file import open_dicom, with_pixels
 from tumortwin.imaging.reading.headers import read_headers
 from tumortwin.imaging.reading.instance import read_pixels
@@ -50,6 +51,19 @@ def test_elements_kept_once_for_all_files_are_those_of_each_file(root):
             assert instance.data[tag] == expected, (instance.name, tag)
             compared += 1
     assert compared > 50
+
+
+@pytest.mark.parametrize("keyword", ["StudyTime", "ScanningSequence", (0x0019, 0x0010)])
+def test_items_where_a_value_belongs_are_no_value(keyword):
+    """As after a damaged VR; what is in them may not be readable."""
+    inner = Dataset()
+    inner[0x00084552] = RawDataElement(BaseTag(0x00084552), "SE", 2, b"ab", 0, False, True)
+    damaged = Dataset()
+    damaged[tag_of(keyword)] = DataElement(tag_of(keyword), "SQ", [inner])
+    whole = Dataset()
+    whole[tag_of(keyword)] = DataElement(tag_of(keyword), "LO", "whole")
+    assert value((damaged,), keyword) is None
+    assert value((damaged, whole), keyword) == "whole"
 
 
 def written(data: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:

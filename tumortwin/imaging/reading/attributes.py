@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -15,6 +16,10 @@ from pydicom.tag import BaseTag, Tag
 DAMAGED = Exception
 """What reading a damaged file raises: pydicom, highdicom and nibabel let out nearly everything, struct's and sqlite3's
 errors included. To be caught around their calls only, and never without saying what came of it."""
+
+
+PHILIPS_ITEMS = (0x2005, 0x140F)
+"""A private sequence of each frame of Philips."""
 
 
 @cache
@@ -34,9 +39,17 @@ def value(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, i
             found = element.value if isinstance(element, DataElement) else data[tag].value
         except DAMAGED:
             continue  # a value that cannot be decoded says nothing: the reader goes on as if it were not there
+        if isinstance(found, Sequence) and not _may_hold_items(keyword):
+            continue  # a damaged VR: whatever is made of its items may fail
         if found is not None and not (isinstance(found, str) and not found.strip()):
             return found
     return None
+
+
+@cache
+def _may_hold_items(keyword: str | tuple[int, int]) -> bool:
+    """Whether an attribute is a sequence; of private ones only one that Philips hides scales in is."""
+    return keyword == PHILIPS_ITEMS if isinstance(keyword, tuple) else dictionary_VR(tag_of(keyword)) == "SQ"
 
 
 def items(sets: tuple[Dataset, ...] | list[Dataset], keyword: str | tuple[int, int]) -> tuple[Dataset, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from tumortwin.errors import ReadError
-from tumortwin.imaging.reading.attributes import items, number, tag_of, text, value
+from tumortwin.imaging.reading.attributes import PHILIPS_ITEMS, items, number, tag_of, text, value
 from tumortwin.imaging.reading.instance import Instance
 
 # Functional groups whose first item speaks for a frame as the attributes of a classic image do.
@@ -132,7 +132,7 @@ def planes(instance: Instance) -> list[Plane]:
 
 def _philips(item: Dataset) -> Iterator[Dataset]:
     """Yield the scale slope that Philips stores in a private sequence of each frame."""
-    for inner in items((item,), (0x2005, 0x140F))[:1]:
+    for inner in items((item,), PHILIPS_ITEMS)[:1]:
         scale = Dataset()
         for tag in ((0x2005, 0x0010), (0x2005, 0x100E)):
             if tag in inner:
