@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import wraps
@@ -172,7 +171,7 @@ def part(name: str, planned: int) -> Iterator[None]:
     if count is None:
         yield
         return
-    counted = -1
+    counted = -1  # no step has begun
 
     def begin(text: str) -> None:
         nonlocal counted
@@ -206,22 +205,29 @@ def watched(work: Callable[[], T], progress: Progress, what: str, total: int) ->
         Steps planned.
     """
     count = _Count()
-    # the other thread treats numpy's errors as this one does
-    context = copy_context()
+    context = copy_context()  # the other thread treats numpy's errors as this one does
     context.run(_count.set, count)
-    pool = ThreadPoolExecutor(1)
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(context.run(work))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=what)
     try:
-        future = pool.submit(context.run, work)
-        while not future.done():
+        thread.start()
+        while thread.is_alive():
             with count.lock:
                 done, text = count.done, count.text
             progress(min(done, total), total, f"{what}: {text}" if text else what)
-            wait([future], HEARTBEAT_S)
-        result = future.result()
-        progress(total, total, what)
-        return result
+            thread.join(HEARTBEAT_S)
     except BaseException:
         count.cancelled.set()
         raise
-    finally:
-        pool.shutdown(wait=False)
+    for error in errors:
+        raise error
+    progress(total, total, what)
+    return results[0]

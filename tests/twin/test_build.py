@@ -155,7 +155,7 @@ def test_cancelling_geometry_returns_at_once(patient):
         build_twin(patient, spacing=4.0, threads=2, progress=progress)
     assert time.monotonic() - asked[0] < 0.5
     # what had begun in other threads ends by itself, long before the whole would have
-    while any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
+    while any(thread.name == "geometry" for thread in threading.enumerate()):
         assert time.monotonic() - asked[0] < 60
         time.sleep(0.1)
 

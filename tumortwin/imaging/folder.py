@@ -74,6 +74,13 @@ def scan_folder(
     reading = Reading()
     with warnings_as_findings(reading.findings, str(path)):
         patient = take_inventory(Path(path), reading, sequences, progress)
+        for line in reading.lines:
+            for instance in line.instances if line.what == SEGMENTATION else ():
+
+                def see(sources: dict[str, str], instance: Instance = instance) -> None:
+                    segmentations.refuse_repeated_frames(instance)
+
+                reading.attempt(line, instance, see)
     return Study(str(path), (patient,), _table(reading), findings=tuple(reading.findings))
 
 

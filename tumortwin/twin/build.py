@@ -250,7 +250,7 @@ def _warn_outside(
                     look.where,
                     "what lies outside is not modeled: tissue may have shifted, or the "
                     "registration or the outline be wrong; look at the overlay",
-                    Severity.NOTE,
+                    Severity.ASSUMED,
                 )
             )
 

@@ -301,7 +301,7 @@ UNUSUAL = {
     "between slices": (moved(0, 0.3), "do not form a regularly-spaced volume"),
     "aside": (moved(2, 0.3), "do not form a regularly-spaced volume"),
     "outside": (moved(0, 20), "interpolated: 0.202 mL became 0.101 mL"),
-    "two in one slice": (two_in_one_slice, "do not uniquely identify frames"),
+    "two in one slice": (two_in_one_slice, "shows segment 1 where another frame shows it already"),
     "mirrored": (mirrored, "interpolated: 0.202 mL became 0 mL"),
     "other spacing": (
         lambda data, grid: setattr(group_of(data, "PixelMeasuresSequence"), "PixelSpacing", [1.5, 1.27]),
@@ -316,7 +316,7 @@ UNUSUAL = {
         "cannot be read",
     ),
     "short pixels": (lambda data, grid: setattr(data, "PixelData", data.PixelData[:-40]), "cannot be read"),
-    "more frames": (lambda data, grid: setattr(data, "NumberOfFrames", 3), "do not uniquely identify frames"),
+    "more frames": (lambda data, grid: setattr(data, "NumberOfFrames", 3), "has 3 frames and says of 2 where they are"),
     "no frame of reference": (lambda data, grid: data.pop("FrameOfReferenceUID"), "cannot be read"),
     "no label": (lambda data, grid: data.SegmentSequence[0].pop("SegmentLabel"), "attribute 'SegmentLabel'"),
     "number 0": (
@@ -381,9 +381,10 @@ def test_a_segmentation_with_each_frame_for_two_times_is_left_out(tmp_path, imag
     rewritten(tmp_path / "seg.dcm", repeat)
     write_seg(image, {"edema": frames_of(oblique, 2)}, tmp_path / "other.dcm")
     assert main(["info", str(tmp_path)]) == 0
-    assert "segmentation" in capsys.readouterr().out
+    said = [line for line in capsys.readouterr().out.splitlines() if "frame 3 shows segment 1 where another" in line]
+    assert [line.startswith("[left out] seg.dcm") for line in said] == [False, True]
     study = read_folder(tmp_path)
     assert set(regions_of(study)) == {"edema"}
     assert len(study.images) == 1
     assert [(f.where, f.severity) for f in study.findings] == [("seg.dcm", Severity.LEFT_OUT)]
-    assert "do not uniquely identify frames" in study.findings[0].what
+    assert "shows segment 1 where another frame shows it already" in study.findings[0].what

@@ -13,6 +13,7 @@ from tumortwin.errors import ReadError
 from tumortwin.imaging.findings import Finding, Severity
 from tumortwin.imaging.reading.attributes import DAMAGED, text, value
 from tumortwin.imaging.reading.instance import Instance
+from tumortwin.imaging.reading.plane import planes
 from tumortwin.imaging.resampling import index_map, resample
 from tumortwin.imaging.volume import Grid, Mask
 
@@ -30,6 +31,28 @@ class Segment(NamedTuple):
 def referenced_series(data: Dataset) -> tuple[str, ...]:
     """Series Instance UIDs that a SEG was drawn on."""
     return tuple(text((item,), "SeriesInstanceUID") for item in value((data,), "ReferencedSeriesSequence") or ())
+
+
+def refuse_repeated_frames(instance: Instance) -> None:
+    """See by the header that no two frames show one segment at one position.
+
+    Raises
+    ------
+    ReadError
+        If some do, as in a file that a converter gave a fourth dimension, or if frames do not say where they are.
+    """
+    seen: set[tuple[float | None, tuple[float, ...]]] = set()
+    for plane in planes(instance):
+        position = plane.numbers("ImagePositionPatient", 3)
+        if position is None:
+            continue
+        segment = plane.number("ReferencedSegmentNumber")
+        if (segment, position) in seen:
+            raise ReadError(
+                f"{instance.name}: frame {plane.frame + 1} shows segment {segment or 0:g} where another frame shows it "
+                "already, so that it has no one shape: export it without times or another fourth dimension"
+            )
+        seen.add((segment, position))
 
 
 def read_segmentation(instance: Instance, data: Dataset, grids: Several[Grid]) -> tuple[list[Segment], list[Finding]]:
@@ -52,8 +75,9 @@ def read_segmentation(instance: Instance, data: Dataset, grids: Several[Grid]) -
     Raises
     ------
     ReadError
-        If it cannot be decoded or its frame of reference is not the image's.
+        If it cannot be decoded, its frame of reference is not the image's, or frames are repeated.
     """
+    refuse_repeated_frames(instance)
     frame = text((data,), "FrameOfReferenceUID") or (grids[0].frame if grids else None)
     if grids and grids[0].frame != frame:
         raise ReadError(
