@@ -36,6 +36,8 @@ from tumortwin.imaging.writing.parametric_map import write_map
 from tumortwin.imaging.writing.plan import write_plan
 from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.patient import read_patient
+from tumortwin.phantom import VisitPlan
+from tumortwin.phantom.acquisition import Protocol
 from tumortwin.phantom.dicom import write_patient
 from tumortwin.phantom.patient import make_patient
 from tumortwin.phantom.synthetic import Encoding
@@ -65,7 +67,11 @@ def sagittal(volume):
 @pytest.fixture(scope="module")
 def synthetic():
     """Two visits: slices in single files and a sagittal T1; then enhanced multi-frame files of a turned head."""
-    made = make_patient(110, site="right frontal", spacing=2.0, solver_spacing=3.0, visits=(0, 21))
+    voxels = dict.fromkeys(
+        (MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC), Protocol((3.0, 3.0, 3.0))
+    )
+    visits = [VisitPlan(day, f"day {day}", voxels) for day in (0, 21)]
+    made = make_patient(110, site="right frontal", spacing=2.0, solver_spacing=3.0, visits=visits)
     first, second = made.visits
     series = tuple(
         replace(s, volume=sagittal(s.volume), encoding=Encoding.PLAIN)

@@ -4,9 +4,11 @@ import csv
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -85,18 +87,30 @@ def test_other_options_do_not_replace_results_unasked(road, sample):
         run(sample, made["out"], RunOptions(seed=99))
 
 
-def test_one_visit_without_radiotherapy_gives_what_can_be_built(sample, tmp_path):
-    first = sorted(p for p in sample.iterdir() if p.is_dir() and p.name != "rt")[0]
-    shutil.copytree(first, tmp_path / "one" / first.name)
-    result = run(tmp_path / "one", tmp_path / "out")
+@pytest.fixture
+def one_visit(finished_run, sample, tmp_path, monkeypatch) -> Callable[..., Path]:
+    """``one_visit(*more, **changes)``: a folder with the planning visit and more, whose twin need not be built."""
+
+    def folder(*more: str, **changes: Any) -> Path:
+        twin = tt.Twin.load(finished_run.stage("twin"))
+        alone = replace(twin, observations=(replace(twin.observations[1], visit=0),), **changes)
+        monkeypatch.setattr("tumortwin.road.stages.build_twin", lambda patient, **options: alone)
+        for name in ("1-planning", *more):
+            shutil.copytree(sample / name, tmp_path / "one" / name)
+        return tmp_path / "one"
+
+    return folder
+
+
+def test_one_visit_without_radiotherapy_gives_what_can_be_built(one_visit, tmp_path):
+    without = {"irradiations": (), "administrations": (), "structures": {}, "dose": None}
+    result = run(one_visit(**without), tmp_path / "out")
     assert any("at least two visits" in line for line in result.left_out)
     assert {"board.pdf", "board.html", "quality.pdf", "twin.json"} <= {p.name for p in result.files}
 
 
-def test_one_visit_with_radiotherapy_shows_the_given_dose(sample, tmp_path):
-    for name in ("1-planning", "rt"):
-        shutil.copytree(sample / name, tmp_path / "one" / name)
-    run(tmp_path / "one", tmp_path / "out", spacing=4.0)
+def test_one_visit_with_radiotherapy_shows_the_given_dose(one_visit, tmp_path):
+    run(one_visit("rt"), tmp_path / "out")
     data = json.loads((tmp_path / "out" / "twin.json").read_text(encoding="utf-8"))
     assert data["schedules"] == []
     limits = {row["organ"]: row["limit"] for row in data["given_dose"]}

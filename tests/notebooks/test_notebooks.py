@@ -13,19 +13,31 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 by_name = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-GIVEN_TWIN = """
-import tumortwin
+GIVEN = """
+import tumortwin as tt
 
-twin = tumortwin.Twin.load({twin!r})
+twin = tt.Twin.load({twin!r})
+fit = tt.Calibration.load({calibration!r})
+front = tt.PlanFront.load({plan!r})
 
 
-def build_twin(patient, *, threads=1, **options):
-    assert not options
+def build_twin(patient, *, threads=1):
     assert patient.sources == twin.sources
     return twin
 
 
-tumortwin.build_twin = build_twin
+def calibrate(given, *, visits):
+    assert given is twin
+    assert visits == slice(0, len(fit.visits))
+    return fit
+
+
+def optimize_dose(given):
+    assert given is fit
+    return front
+
+
+tt.build_twin, tt.calibrate, tt.optimize_dose = build_twin, calibrate, optimize_dose
 """
 SPOILED = """
 from tumortwin.growth import stepper
@@ -74,15 +86,16 @@ def startup(folder: Path, code: str) -> dict[str, str]:
 @by_name
 @pytest.mark.timeout(900)
 def test_strict_nbval(notebook, finished_run, tmp_path):
-    """A notebook that builds the sample patient's twin is given the one that this session has built."""
-    run = strict_nbval(notebook, **startup(tmp_path, GIVEN_TWIN.format(twin=str(finished_run.stage("twin")))))
+    """A notebook is given the twin, the fit and the plan of the sample patient that this session has made."""
+    saved = {stage: str(finished_run.stage(stage)) for stage in ("twin", "calibration", "plan")}
+    run = strict_nbval(notebook, **startup(tmp_path, GIVEN.format(**saved)))
     assert run.returncode == 0, run.stdout[-6000:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", ["00_tour", "03_geometry"])
 @pytest.mark.timeout(900)
-def test_strict_nbval_with_the_twin_built_anew(notebook):
+def test_strict_nbval_with_nothing_given(notebook):
     run = strict_nbval(ROOT / "notebooks" / f"{notebook}.ipynb")
     assert run.returncode == 0, run.stdout[-6000:]
 

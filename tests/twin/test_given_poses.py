@@ -70,7 +70,11 @@ def twin(patient, true_transforms):
     first, reference = patient.visits[:2]
     frames = [v.images[MRSequence.T1GD].frame for v in (first, reference)]
     link = FrameLink(frames[0], frames[1], np.linalg.inv(true_transforms[0]), "reg.dcm")
-    return build_twin(replace(patient, visits=(first, reference), links=(link,)), spacing=3.0, deformable=True)
+    linked = replace(patient, visits=(first, reference), links=(link,))
+    with pytest.MonkeyPatch.context() as patch:
+        # how well a bend is found is tested beside deform
+        patch.setattr("tumortwin.geometry.registration.deformation.ROUNDS", 3)
+        return build_twin(linked, spacing=3.0, deformable=True)
 
 
 def test_a_given_pose_is_used_and_checked(twin, true_transforms):
