@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 from skimage.feature import match_template
 
 from tumortwin.apps import ViewerApp
-from tumortwin.board.composing import compose
+from tumortwin.board import BoardReport
 from tumortwin.board.export import export_dicom
 from tumortwin.board.overlays import save_overlays
 from tumortwin.board.pdf import board_figure
@@ -36,8 +36,6 @@ from tumortwin.imaging.writing.parametric_map import write_map
 from tumortwin.imaging.writing.plan import write_plan
 from tumortwin.imaging.writing.structure_set import write_structures
 from tumortwin.patient import read_patient
-from tumortwin.phantom import VisitPlan
-from tumortwin.phantom.acquisition import Protocol
 from tumortwin.phantom.dicom import write_patient
 from tumortwin.phantom.patient import make_patient
 from tumortwin.phantom.synthetic import Encoding
@@ -67,11 +65,7 @@ def sagittal(volume):
 @pytest.fixture(scope="module")
 def synthetic():
     """Two visits: slices in single files and a sagittal T1; then enhanced multi-frame files of a turned head."""
-    voxels = dict.fromkeys(
-        (MRSequence.T1, MRSequence.T1GD, MRSequence.FLAIR, MRSequence.ADC), Protocol((3.0, 3.0, 3.0))
-    )
-    visits = [VisitPlan(day, f"day {day}", voxels) for day in (0, 21)]
-    made = make_patient(110, site="right frontal", spacing=2.0, solver_spacing=3.0, visits=visits)
+    made = make_patient(110, site="right frontal", spacing=2.0, solver_spacing=3.0, visits=(0, 21))
     first, second = made.visits
     series = tuple(
         replace(s, volume=sagittal(s.volume), encoding=Encoding.PLAIN)
@@ -282,7 +276,9 @@ def nearer(points, places, within=15):
 @pytest.fixture(scope="module")
 def exported(patient, twin, folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    result = export_dicom(patient, twin, folder, out, report=compose(twin, patient=patient), identity="source")
+    result = export_dicom(
+        patient, twin, folder, out, report=BoardReport.from_twin(twin, patient=patient), identity="source"
+    )
     assert result.left_out == ()
     return [pydicom.dcmread(path) for path in result.files]
 
@@ -414,7 +410,7 @@ def test_the_viewer_and_a_mirrored_image(patient, places):
 
 
 def test_the_board_page(twin, patient):
-    report = compose(twin, patient=patient)
+    report = BoardReport.from_twin(twin, patient=patient)
     figure = board_figure(report)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -123,9 +123,7 @@ def test_a_failing_run_says_nothing_of_whom_unless_asked(somebody, tmp_path):
             run(somebody, tmp_path / "out", RunOptions(build=build, identity=identity))
         # what a traceback or a logger shows of an error includes its causes
         said[identity] = "".join(traceback.format_exception(caught.value)).replace(str(somebody), "")
-    assert [secret for secret in SECRETS if secret in said["source"]]
     assert not [secret for secret in SECRETS if secret in said["removed"]]
-    assert "--identity source" in said["removed"]
     assert not (tmp_path / "out").exists()
 
 

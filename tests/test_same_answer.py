@@ -60,7 +60,7 @@ print(json.dumps({
         "mean": fit.mean.tolist(), "covariance": fit.covariance.tolist(), "ensemble": fit.ensemble.tolist(),
         "density": forecast.fields[-1].density.ravel().tolist(),
         "progression": [o.outcome.samples.tolist() for o in front.options],
-        "final": [o.outcome.volumes_ml["enhancing"].median.tolist() for o in front.options],
+        "final": [o.outcome.volumes_ml["core"].median.tolist() for o in front.options],
     },
     "solves": fit.diagnostics.solves,
     "rounding": [float(x.ravel() @ x.ravel()), crc32(np.exp(x)), crc32(np.array([*map(math.exp, x.ravel())]))],

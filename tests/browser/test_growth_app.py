@@ -10,7 +10,7 @@ LIMIT_MS = 2000
 
 @pytest.fixture
 def app(page, run_notebook):
-    run_notebook("02_growth.ipynb", "WHOLE, ENHANCING =", "load_atlas()", "GrowthApp(")
+    run_notebook("02_growth.ipynb", "WHOLE, CORE =", "load_atlas()", "GrowthApp(")
     page.locator(".tumortwin-slice").wait_for(timeout=60_000)
     page.locator(".tumortwin-diffusivity").scroll_into_view_if_needed()
     page.evaluate(WATCH)

@@ -116,7 +116,11 @@ def test_ctrl_c_and_again(breast, config, tumortwin, tmp_path):
     out = tmp_path / "out"
     arguments = ["run", breast, "--out", out, "--config", config, "--visits", 2]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tumortwin", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tumortwin", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background of a shell ignores the signal, and its children would too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 120
     while not (out / "stages" / "twin.npz").exists() and time.monotonic() < end:

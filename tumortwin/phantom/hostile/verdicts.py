@@ -91,7 +91,7 @@ def our_verdict(mutant: Mutant, folder: Path) -> tuple[Verdict, str]:
         if lies:
             return Verdict.WRONG, lies[0]
         verdict = Verdict.REPAIRED if mutant.expected is Expected.REPAIRED else Verdict.RIGHT
-    said = str(study)
+    said = "\n".join([str(study), *map(str, study.findings)])
     if mutant.says.lower() not in said.lower():
         why = f"does not say {mutant.says!r}; {why}"
     if verdict is Verdict.REFUSED and not why.startswith("does not"):
